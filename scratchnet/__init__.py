@@ -1,0 +1,73 @@
+"""scratchnet: a convolutional network written out by hand, in NumPy and Numba.
+
+import scratchnet as sn; see `Sequential` for the model and `layers` for the mathematics.
+"""
+
+from . import (
+    architectures,
+    datasets,
+    gradcheck,
+    initializers,
+    kernels,
+    layers,
+    losses,
+    metrics,
+    optimizers,
+    schedules,
+)
+from .errors import InputError
+from .kernels import use_backend
+from .layers import (
+    AveragePool2D,
+    BatchNorm,
+    Conv2D,
+    Dense,
+    Dropout,
+    Flatten,
+    GlobalAveragePool2D,
+    Layer,
+    MaxPool2D,
+    ReLU,
+    Softmax,
+)
+from .model import Sequential, load_model
+from .optimizers import SGD, Adam, AdamW
+from .training import Callback, History, batches
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "SGD",
+    "Adam",
+    "AdamW",
+    "AveragePool2D",
+    "BatchNorm",
+    "Callback",
+    "Conv2D",
+    "Dense",
+    "Dropout",
+    "Flatten",
+    "GlobalAveragePool2D",
+    "History",
+    "InputError",
+    "Layer",
+    "MaxPool2D",
+    "ReLU",
+    "Sequential",
+    "Softmax",
+    "architectures",
+    "batches",
+    "datasets",
+    "gradcheck",
+    "imaging",
+    "initializers",
+    "kernels",
+    "layers",
+    "load_model",
+    "losses",
+    "metrics",
+    "optimizers",
+    "plots",
+    "schedules",
+    "use_backend",
+]

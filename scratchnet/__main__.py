@@ -1,0 +1,5 @@
+"""`python -m scratchnet` is the command `scratchnet`."""
+
+from .cli import main
+
+main()

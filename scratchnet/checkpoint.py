@@ -1,0 +1,101 @@
+"""One file for a model: named arrays and a description, written whole or not at all.
+
+The format is safetensors: a length, a JSON header with each array's name, type, shape and place,
+then the bytes. Nothing in it can be executed, its reader checks every size against the file before
+it takes memory, and other tools open it. The description is JSON text in the header's metadata.
+
+This module knows files, not models; what the description means is `Sequential.load`'s business.
+"""
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import InputError
+
+#: the key under which safetensors metadata holds the description
+DESCRIPTION = "scratchnet"
+
+
+def write_atomically(path: str | os.PathLike, content: bytes) -> None:
+    """Write a file so that, whatever happens, its name holds the old content or the new one.
+
+    A temporary file in the same folder, flushed to disk, takes over the name in one step.
+    """
+    path = Path(path)
+    try:
+        handle, temporary = tempfile.mkstemp(
+            dir=path.parent, prefix=f".{path.name}.", suffix=".tmp"
+        )
+    except OSError as error:
+        raise InputError(f"{path}: cannot write there: {error.strerror}") from None
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+    except OSError as error:
+        os.unlink(temporary)
+        raise InputError(f"{path}: cannot write there: {error.strerror}") from None
+    except BaseException:
+        os.unlink(temporary)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    except OSError:
+        pass  # some file systems cannot sync a folder; the file itself is safe
+    finally:
+        os.close(folder)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def save(path: str | os.PathLike, description: dict[str, Any], arrays: dict[str, NDArray]) -> None:
+    """Write arrays and description to one file, atomically."""
+    from safetensors.numpy import save as to_bytes
+
+    # safetensors writes the memory as it lies: an array that is not contiguous would be scrambled
+    whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    write_atomically(path, to_bytes(whole, metadata={DESCRIPTION: json.dumps(description)}))
+
+
+def load(path: str | os.PathLike) -> tuple[dict[str, Any], dict[str, NDArray]]:
+    """Description and arrays of a file that `save` wrote, or an InputError that names the file."""
+    from safetensors import SafetensorError, safe_open
+
+    path = Path(path)
+    if not path.is_file():
+        kind = "a folder" if path.is_dir() else "no such file"
+        raise InputError(f"{path}: expected a model file, found {kind}")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            text = (file.metadata() or {}).get(DESCRIPTION)
+            if text is None:
+                raise InputError(
+                    f"{path}: expected a scratchnet model, found safetensors without its description"
+                )
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(
+            f"{path}: expected a scratchnet model, found a damaged or foreign file ({reason})"
+        ) from None
+    try:
+        description = json.loads(text)
+    except (ValueError, RecursionError):
+        description = None
+    if not isinstance(description, dict):
+        raise InputError(f"{path}: expected a model description in JSON, found something else")
+    return description, arrays

@@ -1,0 +1,7 @@
+"""Images to learn from. `mnist.load_data()` gives the whole of MNIST, which ships with the package;
+`idx.load_folder(DIR)` reads four files of your own in MNIST's format.
+"""
+
+from . import idx, mnist
+
+__all__ = ["idx", "mnist"]

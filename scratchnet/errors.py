@@ -1,0 +1,9 @@
+"""The one exception for a user's mistake, so that a caller can tell it from a defect of ours."""
+
+
+class InputError(ValueError):
+    """Something handed in is wrong: a file, a shape, a number. Its text is one line.
+
+    The text names what was expected and what was found. The command `scratchnet` prints it as it
+    is and exits with 1; every other exception is a bug and keeps its traceback.
+    """

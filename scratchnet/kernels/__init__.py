@@ -1,0 +1,90 @@
+"""The optimiser's room: loops over arrays, behind names that both backends share.
+
+`reference` says in NumPy what every kernel computes; `compiled` computes the same with Numba. A
+layer writes `kernels.im2col(x, ...)` and gets the active backend's. Numba is loaded at the first
+such call and not at `import scratchnet`, which stays light.
+"""
+
+import importlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import ModuleType
+from typing import Any
+
+#: every kernel; each backend has all of them, with the same signatures (a test holds this)
+KERNELS = (
+    "im2col",
+    "col2im",
+    "max_pool",
+    "max_pool_backward",
+    "average_pool",
+    "average_pool_backward",
+    "relu",
+    "relu_backward",
+    "sum_rows",
+    "sgd_step",
+    "adam_step",
+)
+
+BACKENDS = {"reference": ".reference", "numba": ".compiled"}
+
+_active = os.environ.get("SCRATCHNET_BACKEND", "numba")
+_modules: dict[str, ModuleType] = {}
+
+
+def backend() -> str:
+    """The active backend's name: "numba" unless said otherwise here or in SCRATCHNET_BACKEND."""
+    return _active
+
+
+def _select(name: str) -> None:
+    global _active
+    if name not in BACKENDS:
+        raise ValueError(f"kernel backend: expected one of {sorted(BACKENDS)}, found {name!r}")
+    _active = name
+
+
+class use_backend:  # noqa: N801 - called like a function, as in `with use_backend("reference"):`
+    """Switch every kernel to "reference" or "numba": from now on, or inside a `with` block."""
+
+    def __init__(self, name: str) -> None:
+        self._before = _active
+        _select(name)
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, *exc: object) -> None:
+        _select(self._before)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in KERNELS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if _active not in _modules:
+        if _active not in BACKENDS:
+            raise ValueError(
+                f"SCRATCHNET_BACKEND: expected one of {sorted(BACKENDS)}, found {_active!r}"
+            )
+        _modules[_active] = importlib.import_module(BACKENDS[_active], __name__)
+    return getattr(_modules[_active], name)
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """Hold NumPy's BLAS to one thread inside the block, and give the caller's setting back.
+
+    BLAS and Numba each keep a pool of threads, and an idle BLAS thread spins for a while before it
+    sleeps: with two such pools on the same cores a training step takes several times as long.
+    """
+    global _controller
+    if _controller is None:
+        from threadpoolctl import ThreadpoolController
+
+        _controller = ThreadpoolController()
+    with _controller.limit(limits=1, user_api="blas"):
+        yield
+
+
+_controller: Any = None

@@ -1,0 +1,164 @@
+"""What every kernel computes, in NumPy: the specification that `compiled` is tested against.
+
+Written to be read. Everything works on whole arrays, in the dtype it is given, and makes as many
+copies as clarity asks for.
+
+Shapes    images (n, h, w, c); window (kh, kw); strides (sh, sw); pads (top, bottom, left, right);
+          out_h, out_w as `geometry.output_size` gives them
+"""
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+from .geometry import Pads, Pair, Shape, output_size, winner_dtype
+
+Array = NDArray[np.floating]
+
+
+def _pad(x: Array, pads: Pads, value: float = 0.0) -> Array:
+    top, bottom, left, right = pads
+    return np.pad(x, ((0, 0), (top, bottom), (left, right), (0, 0)), constant_values=value)
+
+
+def _windows(x: Array, window: Pair, strides: Pair) -> Array:
+    """Every window of the padded x, as a view (n, out_h, out_w, c, kh, kw)."""
+    sh, sw = strides
+    return sliding_window_view(x, window, axis=(1, 2))[:, ::sh, ::sw]
+
+
+def _add_windows(values: Array, x_shape: Shape, strides: Pair, pads: Pads) -> Array:
+    """The transpose of `_windows`: add (n, out_h, out_w, kh, kw, c) back onto the image."""
+    n, h, w, c = x_shape
+    top, bottom, left, right = pads
+    sh, sw = strides
+    _, out_h, out_w, kh, kw, _ = values.shape
+    padded = np.zeros((n, h + top + bottom, w + left + right, c), values.dtype)
+    for u in range(kh):
+        for v in range(kw):
+            rows, columns = slice(u, u + sh * out_h, sh), slice(v, v + sw * out_w, sw)
+            padded[:, rows, columns] += values[:, :, :, u, v]
+    return padded[:, top : top + h, left : left + w].copy()
+
+
+def im2col(x: Array, window: Pair, strides: Pair, pads: Pads) -> Array:
+    """One row for each window position: (n, h, w, c) -> (n * out_h * out_w, kh * kw * c)."""
+    windows = _windows(_pad(x, pads), window, strides)  # (n, out_h, out_w, c, kh, kw)
+    kh, kw = window
+    return windows.transpose(0, 1, 2, 4, 5, 3).reshape(-1, kh * kw * x.shape[3])
+
+
+def col2im(dcols: Array, x_shape: Shape, window: Pair, strides: Pair, pads: Pads) -> Array:
+    """The transpose of im2col: each pixel gets the sum over all windows that contain it."""
+    n, h, w, c = x_shape
+    out_h, out_w = output_size((h, w), window, strides, pads)
+    return _add_windows(dcols.reshape(n, out_h, out_w, *window, c), x_shape, strides, pads)
+
+
+def max_pool(x: Array, window: Pair, strides: Pair, pads: Pads) -> tuple[Array, NDArray]:
+    """The largest value of each window, and which it was: y, winner, both (n, out_h, out_w, c).
+
+    `winner` counts the window row by row: u * kw + v. The first of equals wins, and a NaN beats
+    every number. Padding never wins: it is below everything.
+    """
+    windows = _windows(_pad(x, pads, -np.inf), window, strides)  # (n, out_h, out_w, c, kh, kw)
+    flat = windows.reshape(
+        *windows.shape[:4], window[0] * window[1]
+    )  # (n, out_h, out_w, c, kh * kw)
+    if pads != (0, 0, 0, 0):
+        # a window of nothing but -inf must still name a pixel of the image, not one of the padding
+        real = _windows(_pad(np.ones_like(x), pads), window, strides).reshape(flat.shape) > 0
+        ranked = np.where(real, np.maximum(flat, np.finfo(x.dtype).min), -np.inf)
+        winner = ranked.argmax(axis=-1)
+    else:
+        winner = flat.argmax(axis=-1)
+    y = np.take_along_axis(flat, winner[..., None], axis=-1)[..., 0]
+    return y, winner.astype(winner_dtype(window))
+
+
+def max_pool_backward(
+    dy: Array, winner: NDArray, x_shape: Shape, window: Pair, strides: Pair, pads: Pads
+) -> Array:
+    """Each window's gradient goes to its winner, whole; windows that share a winner add up."""
+    kh, kw = window
+    here = winner[..., None] == np.arange(kh * kw)  # (n, out_h, out_w, c, kh * kw)
+    values = np.where(here, dy[..., None], dy.dtype.type(0))
+    values = values.swapaxes(3, 4).reshape(*dy.shape[:3], kh, kw, dy.shape[3])
+    return _add_windows(values, x_shape, strides, pads)
+
+
+def _counts(x_shape: Shape, window: Pair, strides: Pair, pads: Pads) -> NDArray:
+    """How many real pixels each window holds: (1, out_h, out_w, 1)."""
+    ones = np.ones((1, x_shape[1], x_shape[2], 1))
+    return _windows(_pad(ones, pads), window, strides).sum(axis=(-2, -1))
+
+
+def average_pool(x: Array, window: Pair, strides: Pair, pads: Pads) -> Array:
+    """The mean over each window's real pixels, padding not counted: (n, out_h, out_w, c)."""
+    total = _windows(_pad(x, pads), window, strides).sum(axis=(-2, -1))
+    return total / _counts(x.shape, window, strides, pads).astype(x.dtype)
+
+
+def average_pool_backward(
+    dy: Array, x_shape: Shape, window: Pair, strides: Pair, pads: Pads
+) -> Array:
+    """Each window's gradient is shared equally among the pixels that it averaged."""
+    share = dy / _counts(x_shape, window, strides, pads).astype(dy.dtype)
+    kh, kw = window
+    values = np.broadcast_to(share[:, :, :, None, None], (*dy.shape[:3], kh, kw, dy.shape[3]))
+    return _add_windows(values, x_shape, strides, pads)
+
+
+def relu(x: Array) -> Array:
+    """max(x, 0) of any shape; NaN stays NaN."""
+    return np.maximum(x, x.dtype.type(0))
+
+
+def relu_backward(dy: Array, y: Array) -> Array:
+    """dy where the unit was alive (y > 0), zero elsewhere."""
+    return np.where(y > 0, dy, dy.dtype.type(0))
+
+
+def sum_rows(a: Array) -> Array:
+    """(m, k) -> (k,): the sum over the rows, as a bias's gradient needs it."""
+    return a.sum(axis=0)
+
+
+def sgd_step(
+    params: Array, grads: Array, velocity: Array, lr: float, momentum: float, nesterov: bool
+) -> None:
+    """One step of gradient descent with momentum, in place; all arrays flat, (size,).
+
+    velocity <- momentum * velocity - lr * grads, and params += velocity; with Nesterov's look-ahead
+    params += momentum * velocity - lr * grads. Source: Sutskever et al. 2013, eqs. 1 to 4.
+    """
+    velocity *= momentum
+    velocity -= lr * grads
+    params += momentum * velocity - lr * grads if nesterov else velocity
+
+
+def adam_step(
+    params: Array,
+    grads: Array,
+    m: Array,
+    v: Array,
+    lr: float,
+    beta_1: float,
+    beta_2: float,
+    epsilon: float,
+    t: int,
+    weight_decay: float,
+) -> None:
+    """Step number t (from 1) of Adam, in place; all arrays flat, (size,).
+
+    weight_decay > 0 shrinks the parameters by lr * weight_decay first (AdamW).
+    Source: Kingma and Ba 2015, algorithm 1; Loshchilov and Hutter 2019, algorithm 2.
+    """
+    params *= 1 - lr * weight_decay
+    m *= beta_1
+    m += (1 - beta_1) * grads
+    v *= beta_2
+    v += (1 - beta_2) * grads**2
+    m_hat = m / (1 - beta_1**t)
+    v_hat = v / (1 - beta_2**t)
+    params -= lr * m_hat / (np.sqrt(v_hat) + epsilon)

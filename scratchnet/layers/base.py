@@ -1,0 +1,131 @@
+"""What every layer is: some parameters, a forward pass, and the backward pass that belongs to it.
+
+A layer is a function y = f(x; parameters). During training somebody asks for its gradients: given
+dy = dL/dy, the gradient of the loss L with respect to the layer's output, `backward` returns
+dx = dL/dx, which is the dy of the layer before, and leaves dL/dW for every parameter W in `grads`.
+That is the chain rule, and all there is to backpropagation.
+"""
+
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from ..errors import InputError
+
+Array = NDArray[np.floating]
+Shape = tuple[int, ...]
+
+
+class Layer:
+    """The protocol: `build` once, then `forward` and `backward` in turn.
+
+    params, grads   parameter name -> array; the same keys, shapes and dtypes in both
+    buffers         arrays that are saved with the model but not learnt (running statistics)
+    cache           what the last forward kept for backward; None before the first
+    input_shape, output_shape   known after build, without the batch axis
+    """
+
+    def __init__(self) -> None:
+        self.name: str | None = None
+        self.params: dict[str, Array] = {}
+        self.grads: dict[str, Array] = {}
+        self.buffers: dict[str, Array] = {}
+        self.cache: Any = None
+        self.input_shape: Shape | None = None
+        self.output_shape: Shape | None = None
+
+    # ---- what a new kind of layer writes -----------------------------------------------------
+
+    def shape_after(self, input_shape: Shape) -> Shape:
+        """The output's shape for an input's, both without the batch axis. Raises if impossible."""
+        return input_shape
+
+    def parameter_shapes(self, input_shape: Shape) -> dict[str, Shape]:
+        """The shapes of `params`, before any memory is taken for them."""
+        return {}
+
+    def buffer_shapes(self, input_shape: Shape) -> dict[str, Shape]:
+        """The shapes of `buffers`."""
+        return {}
+
+    def initialize(self, rng: np.random.Generator) -> None:
+        """Fill params and buffers, which are zero when this is called."""
+
+    def forward(self, x: Array, training: bool = False) -> Array:
+        """x (n, *input_shape) -> y (n, *output_shape); keeps in `cache` what backward needs."""
+        raise NotImplementedError(f"{type(self).__name__} has no forward")
+
+    def backward(self, dy: Array) -> Array:
+        """dy (n, *output_shape) -> dx (n, *input_shape); overwrites grads, leaves dy as it is."""
+        raise NotImplementedError(f"{type(self).__name__} has no backward")
+
+    def config(self) -> dict[str, Any]:
+        """The constructor's arguments, in values that JSON knows: enough to make the layer anew."""
+        return {}
+
+    def multiply_adds(self) -> int:
+        """Multiply-add operations of one image's forward pass; products with weights alone."""
+        return 0
+
+    # ---- what all layers share ---------------------------------------------------------------
+
+    def build(
+        self, input_shape: Shape, rng: np.random.Generator, dtype: DTypeLike = np.float32
+    ) -> Shape:
+        """Take memory for the parameters and fill it; returns the output's shape."""
+        self.input_shape = tuple(input_shape)
+        self.output_shape = self.shape_after(self.input_shape)
+        for store, shapes in (
+            (self.params, self.parameter_shapes(self.input_shape)),
+            (self.grads, self.parameter_shapes(self.input_shape)),
+            (self.buffers, self.buffer_shapes(self.input_shape)),
+        ):
+            store.clear()
+            store.update({key: np.zeros(shape, dtype) for key, shape in shapes.items()})
+        self.cache = None
+        self.initialize(rng)
+        return self.output_shape
+
+    def __call__(self, x: Array, training: bool = False) -> Array:
+        return self.forward(x, training)
+
+    def check_input(self, x: Array) -> None:
+        """Raise unless x is a batch of what the layer was built for."""
+        if self.input_shape is None:
+            raise RuntimeError(f"{self}: call build(input_shape, rng) before forward")
+        if x.shape[1:] != self.input_shape:
+            raise InputError(
+                f"{self}: expected input (n, {_csv(self.input_shape)}), found {x.shape}"
+            )
+
+    def kept(self, dy: Array) -> Any:
+        """What forward put in the cache; raises if there was none, or dy has another shape."""
+        if self.cache is None:
+            raise RuntimeError(f"{self}: backward needs a forward before it")
+        if dy.shape[1:] != self.output_shape:
+            raise InputError(
+                f"{self}: expected dy (n, {_csv(self.output_shape)}), found {dy.shape}"
+            )
+        return self.cache
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        return cls(**config)
+
+    def __repr__(self) -> str:
+        arguments = ", ".join(f"{key}={value!r}" for key, value in self.config().items())
+        return f"{type(self).__name__}({arguments})"
+
+
+def _csv(shape: Shape | None) -> str:
+    return ", ".join(map(str, shape or ()))
+
+
+def image_shape(layer: Layer, input_shape: Shape) -> tuple[int, int, int]:
+    """The input's shape as (h, w, c), or a clear error where it is not an image."""
+    if len(input_shape) != 3:
+        raise InputError(
+            f"{layer}: expected images (h, w, c), found shape {input_shape}; channels come last"
+        )
+    return input_shape[0], input_shape[1], input_shape[2]

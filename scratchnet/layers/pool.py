@@ -1,0 +1,126 @@
+"""Pooling: each window of an image becomes one value, channel by channel.
+
+MaxPool2D keeps the largest, AveragePool2D the mean, GlobalAveragePool2D the mean over the whole
+image. None has parameters; what is worth studying is where each sends the gradient.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from .. import kernels
+from ..errors import InputError
+from .base import Array, Layer, Shape, image_shape
+from .window import fitted, pair
+
+
+class _Pool2D(Layer):
+    """Window, strides and padding: what both kinds of pooling share."""
+
+    def __init__(
+        self,
+        pool_size: int | tuple[int, int] = 2,
+        strides: int | tuple[int, int] | None = None,
+        padding: Any = "valid",
+    ) -> None:
+        super().__init__()
+        kind = type(self).__name__
+        self.pool_size = pair(pool_size, f"{kind} pool_size")
+        self.strides = self.pool_size if strides is None else pair(strides, f"{kind} strides")
+        self.padding = padding
+
+    def shape_after(self, input_shape: Shape) -> Shape:
+        h, w, c = image_shape(self, input_shape)
+        self.pads, size = fitted(self, (h, w), self.pool_size, self.strides, self.padding)
+        if max(self.pads[:2]) >= self.pool_size[0] or max(self.pads[2:]) >= self.pool_size[1]:
+            raise InputError(
+                f"{self}: expected padding smaller than the window, found {self.pads}: "
+                "a window of nothing but padding has no value"
+            )
+        return (*size, c)
+
+    def config(self) -> dict[str, Any]:
+        return {"pool_size": self.pool_size, "strides": self.strides, "padding": self.padding}
+
+
+class MaxPool2D(_Pool2D):
+    """Max pooling: the largest value of each window.
+
+    Shapes    x (n, h, w, c) -> y (n, out_h, out_w, c); pool_size (kh, kw); strides default to it
+    Forward   y[n,i,j,c] = max_{u,v} x[n, i*sh + u - top, j*sw + v - left, c]
+    Backward  y is a copy of one pixel of its window, the winner. Moving that pixel by a little
+              moves y by as much; moving any other pixel a little moves y not at all. So
+
+                  dx[winner of (i,j)] += dy[i,j],   and every other pixel gets nothing.
+
+              `+=`, because windows overlap where the stride is smaller than the window, and one
+              pixel may win several times.
+    Cache     which pixel won, as its number u*kw + v in the window: one byte a value. x itself is
+              not needed.
+    Edges     a tie has no derivative; the first of the equals in row-major order takes all, as in
+              PyTorch. Padding never wins. A NaN wins over every number, so it is seen.
+    Source    Goodfellow, Bengio and Courville 2016, section 9.3.
+    """
+
+    def forward(self, x: Array, training: bool = False) -> Array:
+        self.check_input(x)
+        y, winner = kernels.max_pool(x, self.pool_size, self.strides, self.pads)
+        self.cache = winner  # (n, out_h, out_w, c)
+        return y
+
+    def backward(self, dy: Array) -> Array:
+        winner = self.kept(dy)
+        x_shape = (len(dy), *self.input_shape)
+        return kernels.max_pool_backward(
+            dy, winner, x_shape, self.pool_size, self.strides, self.pads
+        )
+
+
+class AveragePool2D(_Pool2D):
+    """Average pooling: the mean of each window.
+
+    Shapes    x (n, h, w, c) -> y (n, out_h, out_w, c); pool_size (kh, kw); strides default to it
+    Forward   y[n,i,j,c] = 1/m sum_{u,v} x[n, i*sh + u - top, j*sw + v - left, c], where m is the
+              number of pixels of the image in that window: kh*kw away from the padding
+    Backward  dy[i,j]/dx = 1/m for each pixel of the window, so each gets dy[i,j] / m; a pixel in
+              several windows gets the sum.
+    Cache     nothing; the shape says it all.
+    Edges     padding is not counted in the mean, as in Keras and ONNX. (PyTorch counts it unless
+              count_include_pad=False.)
+    Source    LeCun et al. 1998, section II.B, "sub-sampling".
+    """
+
+    def forward(self, x: Array, training: bool = False) -> Array:
+        self.check_input(x)
+        self.cache = ()
+        return kernels.average_pool(x, self.pool_size, self.strides, self.pads)
+
+    def backward(self, dy: Array) -> Array:
+        self.kept(dy)
+        x_shape = (len(dy), *self.input_shape)
+        return kernels.average_pool_backward(dy, x_shape, self.pool_size, self.strides, self.pads)
+
+
+class GlobalAveragePool2D(Layer):
+    """The mean of each channel over the whole image.
+
+    Shapes    x (n, h, w, c) -> y (n, c)
+    Forward   y[n,c] = 1/(h*w) sum_{i,j} x[n,i,j,c]
+    Backward  dx[n,i,j,c] = dy[n,c] / (h*w), the same at every position
+    Cache     nothing.
+    Source    Lin, Chen and Yan 2014, "Network in Network", section 3.2.
+    """
+
+    def shape_after(self, input_shape: Shape) -> Shape:
+        return (image_shape(self, input_shape)[2],)
+
+    def forward(self, x: Array, training: bool = False) -> Array:
+        self.check_input(x)
+        self.cache = ()
+        return x.mean(axis=(1, 2))  # (n, h, w, c) -> (n, c)
+
+    def backward(self, dy: Array) -> Array:
+        self.kept(dy)
+        h, w, c = self.input_shape
+        share = dy / (h * w)  # (n, c)
+        return np.broadcast_to(share[:, None, None, :], (len(dy), h, w, c)).copy()

@@ -1,0 +1,65 @@
+"""Reading `kernel_size`, `strides` and `padding` as a user writes them."""
+
+from typing import Any
+
+from ..errors import InputError
+from ..kernels.geometry import Pads, Pair, output_size
+
+
+def is_whole(value: object, least: int | None = None) -> bool:
+    """Whether `value` is an integer (Python's or NumPy's, not a bool), and at least `least`."""
+    whole = hasattr(value, "__index__") and not isinstance(value, bool)
+    return whole and (least is None or value >= least)  # type: ignore[operator]
+
+
+def pair(value: Any, name: str) -> Pair:
+    """3 -> (3, 3); (3, 5) -> (3, 5). Anything but one or two positive whole numbers raises."""
+    values = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
+    if len(values) != 2 or not all(is_whole(v, 1) for v in values):
+        raise InputError(
+            f"{name}: expected a positive whole number or a pair of them, found {value!r}"
+        )
+    return int(values[0]), int(values[1])
+
+
+def pads_for(padding: Any, size: Pair, window: Pair, strides: Pair) -> Pads:
+    """(top, bottom, left, right) zeros around an image of `size`.
+
+    padding "valid": none. "same": out = ceil(size / stride), the odd zero at the bottom and right,
+    as TensorFlow does. A whole number p: p on every side. A pair (ph, pw), or a pair of pairs
+    ((top, bottom), (left, right)): as written.
+    """
+    if padding == "valid":
+        return (0, 0, 0, 0)
+    if padding == "same":
+        pads = []
+        for extent, k, s in zip(size, window, strides, strict=True):
+            total = max((-(-extent // s) - 1) * s + k - extent, 0)
+            pads += [total // 2, total - total // 2]
+        return pads[0], pads[1], pads[2], pads[3]
+    sides: list[int] = []
+    try:
+        for p in (padding, padding) if is_whole(padding) else padding:
+            sides += [p, p] if is_whole(p) else list(p)
+    except TypeError:
+        sides = []
+    if isinstance(padding, str) or len(sides) != 4 or not all(is_whole(p, 0) for p in sides):
+        raise InputError(
+            'padding: expected "valid", "same", a whole number, (ph, pw) or '
+            f"((top, bottom), (left, right)), none below 0, found {padding!r}"
+        )
+    return sides[0], sides[1], sides[2], sides[3]
+
+
+def fitted(
+    layer: object, size: Pair, window: Pair, strides: Pair, padding: Any
+) -> tuple[Pads, Pair]:
+    """The padding in numbers and the output's height and width; raises where no window fits."""
+    pads = pads_for(padding, size, window, strides)
+    out_h, out_w = output_size(size, window, strides, pads)
+    if out_h < 1 or out_w < 1:
+        raise InputError(
+            f"{layer}: a window of {window[0]}x{window[1]} does not fit into an image of "
+            f"{size[0]}x{size[1]}"
+        )
+    return pads, (out_h, out_w)

@@ -1,0 +1,25 @@
+"""Figures that people read, beside the loss that the network learns from."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .losses import check_labels
+
+
+def correct(y_pred: NDArray, y_true: NDArray) -> int:
+    """How many rows of y_pred (n, k) have their largest value at the true class.
+
+    y_true: labels (n,) or (n, 1), or one-hot rows (n, k).
+    """
+    y_true = np.asarray(y_true)
+    one_hot = y_true.ndim == 2 and y_true.shape == y_pred.shape and y_pred.shape[1] > 1
+    labels = y_true.argmax(axis=1) if one_hot else check_labels(y_true, y_pred)
+    return int((y_pred.argmax(axis=1) == labels).sum())
+
+
+def confusion_matrix(y_pred: NDArray, y_true: NDArray) -> NDArray[np.int64]:
+    """Counts (k, k) from predictions (n, k) and labels (n,): row true class, column predicted."""
+    labels = check_labels(y_true, y_pred)
+    k = y_pred.shape[1]
+    cells = labels.astype(np.int64) * k + y_pred.argmax(axis=1)
+    return np.bincount(cells, minlength=k * k).reshape(k, k)

@@ -1,0 +1,481 @@
+"""Sequential: a row of layers, trained end to end.
+
+Forward is the layers one after the other; backward is the same row in reverse, each layer handing
+its dx to the one before as its dy. `forward` and `backward` below are those two loops. The rest
+gives them the surface that Keras users know.
+"""
+
+import html
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from os import PathLike
+from typing import Any, TextIO
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from . import checkpoint, kernels, losses, optimizers, training
+from .errors import InputError
+from .layers import LAYERS, Layer, Softmax, softmax
+from .losses import Loss
+from .optimizers import Optimizer
+from .training import Callback, History
+
+Array = NDArray[np.floating]
+Shape = tuple[int, ...]
+
+#: the version of the description inside a saved model
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of `summary()`."""
+
+    name: str
+    kind: str
+    output_shape: Shape
+    parameters: int
+    multiply_adds: int
+
+
+class Sequential:
+    """A model whose layers follow one another.
+
+    layers        in order; each instance belongs to one model
+    input_shape   of one example, without the batch axis, such as (28, 28, 1). Without it the model
+                  is built when it first sees data.
+    seed          of the initial weights, the dropout and the shuffling; or a Generator
+    dtype         float32 to train, float64 to check gradients
+
+    flat_params, flat_grads   all parameters, and their gradients, as one array each; every layer's
+                  `params` and `grads` are views into them
+
+    Images may come as (n, h, w, c), and as (n, h, w) or (h, w) where the model wants one channel.
+    uint8 images are scaled from 0..255 to 0..1; other numbers are taken as they are.
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[Layer] = (),
+        input_shape: Shape | None = None,
+        seed: int | np.random.Generator | None = 0,
+        dtype: DTypeLike = np.float32,
+    ) -> None:
+        self.layers: list[Layer] = []
+        self.dtype = np.dtype(dtype)
+        if self.dtype not in (np.float32, np.float64):
+            raise InputError(f"dtype: expected float32 or float64, found {self.dtype}")
+        # two streams, so that the order of the batches does not depend on the architecture
+        self.init_rng, self.shuffle_rng = np.random.default_rng(seed).spawn(2)
+        self.input_shape: Shape | None = None
+        self.flat_params = np.zeros(0, self.dtype)
+        self.flat_grads = np.zeros(0, self.dtype)
+        self.loss: Loss | None = None
+        self.optimizer: Optimizer | None = None
+        self.metrics: list[str] = []
+        self.stop_training = False
+        for layer in layers:
+            self.add(layer)
+        if input_shape is not None:
+            self.build(input_shape)
+
+    # ---- building ----------------------------------------------------------------------------
+
+    def add(self, layer: Layer) -> None:
+        """Append a layer; not after the model has been built."""
+        if not isinstance(layer, Layer):
+            raise InputError(f"Sequential: expected a layer, found {layer!r}")
+        if self.built:
+            raise RuntimeError("Sequential: add layers before the model is built")
+        if any(layer is other for other in self.layers):
+            raise InputError(f"Sequential: expected different layers, found {layer} twice")
+        if layer.name is None:
+            kind = type(layer).__name__.lower()
+            number = sum(type(other) is type(layer) for other in self.layers)
+            layer.name = f"{kind}_{number}" if number else kind
+        if any(layer.name == other.name for other in self.layers):
+            raise InputError(f"Sequential: expected different names, found {layer.name!r} twice")
+        self.layers.append(layer)
+
+    @property
+    def built(self) -> bool:
+        return self.input_shape is not None
+
+    @property
+    def output_shape(self) -> Shape | None:
+        return self.layers[-1].output_shape if self.built else None
+
+    def build(self, input_shape: Shape) -> None:
+        """Take memory for the parameters and initialize them."""
+        if self.built:
+            raise RuntimeError(f"Sequential: already built for input {self.input_shape}")
+        if not self.layers:
+            raise InputError("Sequential: expected at least one layer, found none")
+        if not input_shape or any(not hasattr(d, "__index__") or d < 1 for d in input_shape):
+            raise InputError(f"input_shape: expected positive whole numbers, found {input_shape!r}")
+        shape = tuple(int(d) for d in input_shape)
+        for layer in self.layers:
+            shape = layer.build(shape, self.init_rng, self.dtype)
+        self.flat_params, self.flat_grads = self._flatten("params"), self._flatten("grads")
+        self.input_shape = tuple(int(d) for d in input_shape)
+
+    def _flatten(self, store: str) -> Array:
+        """Move all arrays of every layer's params (or grads) into one; they become views of it."""
+        places = [
+            (arrays, key) for arrays in (getattr(at, store) for at in self.layers) for key in arrays
+        ]
+        flat = np.empty(sum(arrays[key].size for arrays, key in places), self.dtype)
+        start = 0
+        for arrays, key in places:
+            old = arrays[key]
+            arrays[key] = flat[start : start + old.size].reshape(old.shape)
+            arrays[key][:] = old
+            start += old.size
+        return flat
+
+    def _input(self, x: Any) -> Array:
+        """x as the first layer wants it: batch axis, channel axis, dtype, 0..1."""
+        x = np.asarray(x)
+        if x.dtype.kind not in "uifb":
+            raise InputError(f"x: expected an array of numbers, found dtype {x.dtype}")
+        if not self.built:
+            self.build(x.shape[1:] if x.ndim != 3 else (*x.shape[1:], 1))
+        want = self.input_shape
+        if len(want) == 3 and want[2] == 1 and x.shape[-2:] == want[:2] and x.ndim in (2, 3):
+            x = x.reshape(-1, *want)  # (n, h, w) or (h, w) -> (n, h, w, 1)
+        if x.shape[1:] != want:
+            sizes = ", ".join(map(str, want))
+            raise InputError(f"x: expected shape (n, {sizes}), found {x.shape}")
+        if x.dtype == np.uint8:
+            return np.divide(x, 255, dtype=self.dtype)
+        return x.astype(self.dtype, copy=False)
+
+    # ---- the two loops -----------------------------------------------------------------------
+
+    def forward(self, x: Any, training: bool = False) -> Array:
+        """x (n, *input_shape) -> the last layer's output."""
+        y = self._input(x)
+        for layer in self.layers:
+            y = layer.forward(y, training)
+        return y
+
+    def backward(self, dy: Array) -> Array:
+        """dL/d(output) -> dL/dx; leaves every parameter's gradient in `flat_grads`."""
+        for layer in reversed(self.layers):
+            dy = layer.backward(dy)
+        return dy
+
+    def __call__(self, x: Any, training: bool = False) -> Array:
+        return self.forward(x, training)
+
+    def loss_and_gradients(self, x: Any, y: NDArray, training: bool = True) -> float:
+        """One forward and one backward pass; the gradients are then in the layers (and flat)."""
+        return self._loss_and_gradients(x, y, training)[0]
+
+    def _loss_and_gradients(self, x: Any, y: NDArray, training: bool) -> tuple[float, Array]:
+        loss, layers = self._compiled_loss(), self.layers
+        out = self._input(x)
+        if self._softmax_is_folded():
+            # softmax and cross-entropy in one: see losses.py for why, and for the derivation
+            layers, loss = layers[:-1], type(loss)(from_logits=True)
+        for layer in layers:
+            out = layer.forward(out, training)
+        value = loss.forward(out, y)
+        dy = loss.backward()
+        for layer in reversed(layers):
+            dy = layer.backward(dy)
+        return value, out
+
+    def _softmax_is_folded(self) -> bool:
+        """Whether the last layer and the loss are Softmax and a cross-entropy on probabilities."""
+        return (
+            isinstance(self.layers[-1], Softmax) and getattr(self.loss, "from_logits", 1) is False
+        )
+
+    # ---- Keras's surface ---------------------------------------------------------------------
+
+    def compile(
+        self,
+        optimizer: str | Optimizer = "adam",
+        loss: str | Loss | None = None,
+        metrics: Sequence[str] = (),
+    ) -> None:
+        """Choose what to learn by. metrics: "accuracy", or nothing."""
+        self.optimizer = optimizers.get(optimizer)
+        self.loss = None if loss is None else losses.get(loss)
+        unknown = [name for name in metrics or () if name != "accuracy"]
+        if unknown:
+            raise InputError(f'metrics: expected "accuracy", found {unknown[0]!r}')
+        self.metrics = list(metrics or ())
+
+    def _compiled_loss(self) -> Loss:
+        if self.loss is None:
+            raise RuntimeError("Sequential: call compile(optimizer, loss) first")
+        return self.loss
+
+    def train_on_batch(self, x: Any, y: NDArray) -> tuple[float, Array]:
+        """Gradients and one optimizer step; returns the loss and the outputs before the step.
+
+        Where softmax is folded into the loss, the outputs are the logits.
+        """
+        if self.optimizer is None:
+            raise RuntimeError("Sequential: call compile(optimizer, loss) first")
+        with kernels.one_blas_thread():
+            found = self._loss_and_gradients(x, y, training=True)
+            self.optimizer.step(self)
+        return found
+
+    def fit(
+        self,
+        x: NDArray,
+        y: NDArray,
+        batch_size: int = 32,
+        epochs: int = 1,
+        verbose: str | int = "auto",
+        callbacks: Sequence[Callback] = (),
+        validation_split: float = 0.0,
+        validation_data: tuple[NDArray, NDArray] | None = None,
+        shuffle: bool = True,
+        initial_epoch: int = 0,
+        progress_file: TextIO | None = None,
+    ) -> History:
+        """Train on x (n, ...) and y (n,) or (n, k); returns the history.
+
+        verbose            "auto" or 1: a bar on a terminal, lines elsewhere; 2: lines; 0: silent
+        validation_split   this fraction, the last part, is held out and evaluated every epoch
+        validation_data    (x, y) to evaluate every epoch instead
+        initial_epoch      where to start counting, to go on with an earlier training
+        progress_file      where the progress goes; standard output by default
+        """
+        self._compiled_loss()
+        return training.fit(
+            self,
+            x,
+            y,
+            batch_size=batch_size,
+            epochs=epochs,
+            verbose=verbose,
+            callbacks=callbacks or (),
+            validation_split=validation_split,
+            validation_data=validation_data,
+            shuffle=shuffle,
+            initial_epoch=initial_epoch,
+            progress_file=progress_file,
+        )
+
+    def evaluate(
+        self,
+        x: NDArray,
+        y: NDArray,
+        batch_size: int = 32,
+        verbose: str | int = "auto",
+        return_dict: bool = False,
+    ) -> float | list[float] | dict[str, float]:
+        """The loss, or [loss, accuracy] where accuracy is a metric, over all of x and y."""
+        loss = self._compiled_loss()
+        x, y = training.paired(x, y)
+        training.check_count("batch_size", batch_size, 1)
+        means = training.Means(self.metrics)
+        for x_batch, y_batch in training.batches(x, y, batch_size):
+            logits_or_out = self._outputs(x_batch)
+            if self._softmax_is_folded():
+                value = type(loss)(from_logits=True).forward(logits_or_out, y_batch)
+            else:
+                value = loss.forward(logits_or_out, y_batch)
+            means.add(value, logits_or_out, y_batch)
+        logs = means.logs()
+        if verbose:
+            print(training.figures(logs))
+        if return_dict:
+            return logs
+        return list(logs.values()) if self.metrics else logs["loss"]
+
+    def _outputs(self, x: NDArray) -> Array:
+        """Evaluation-mode outputs of one batch; logits where softmax is folded into the loss."""
+        y = self._input(x)
+        layers = self.layers[:-1] if self._softmax_is_folded() else self.layers
+        with kernels.one_blas_thread():
+            for layer in layers:
+                y = layer.forward(y)
+        return y
+
+    def predict(self, x: NDArray, batch_size: int = 32, verbose: str | int = 0) -> Array:
+        """The outputs for x (n, ...), batch by batch: (n, *output_shape)."""
+        x = np.asarray(x)
+        training.check_count("batch_size", batch_size, 1)
+        if self.built and len(self.input_shape) == 3 and x.shape == self.input_shape[:2]:
+            x = x[None]  # one image, (h, w)
+        folded = self._softmax_is_folded()
+        parts = [self._outputs(x[i : i + batch_size]) for i in range(0, len(x), batch_size)]
+        y = np.concatenate(parts) if parts else self._outputs(x)
+        return softmax(y) if folded else y
+
+    # ---- looking at it -----------------------------------------------------------------------
+
+    def rows(self) -> Iterator[Row]:
+        """What `summary` prints, as data: one Row a layer."""
+        self._check_built("summary")
+        for layer in self.layers:
+            size = sum(p.size for p in layer.params.values())
+            kind = type(layer).__name__
+            yield Row(layer.name, kind, layer.output_shape, size, layer.multiply_adds())
+
+    def count_params(self) -> int:
+        """The number of learnt values."""
+        return self.flat_params.size
+
+    def summary(self, print_fn: Callable[[str], Any] | None = None) -> None:
+        """Print a table: layer, output shape, parameters, multiply-adds an image."""
+        from rich.console import Console
+        from rich.table import Table
+
+        rows = list(self.rows())
+        table = Table(show_footer=True, title=f"input {_shape_text(self.input_shape)}")
+        adds = sum(row.multiply_adds for row in rows)
+        table.add_column("layer", "total")
+        table.add_column("output shape")
+        table.add_column("parameters", f"{self.count_params():,}", justify="right")
+        table.add_column("multiply-adds", f"{adds:,}", justify="right")
+        for layer, row in zip(self.layers, rows, strict=True):
+            numbers = (f"{row.parameters:,}", f"{row.multiply_adds:,}")
+            table.add_row(_short(layer), _shape_text(row.output_shape), *numbers)
+        console = Console(width=None if print_fn is None else 100)
+        if print_fn is None:
+            console.print(table)
+        else:
+            with console.capture() as captured:
+                console.print(table)
+            print_fn(captured.get())
+
+    def _repr_html_(self) -> str:
+        if not self.built:
+            return f"<code>{html.escape(repr(self))}</code>"
+        head = "<tr><th>layer<th>output shape<th>parameters<th>multiply-adds</tr>"
+        body = "".join(
+            f"<tr><td>{html.escape(_short(layer))}<td>{_shape_text(row.output_shape)}"
+            f"<td>{row.parameters:,}<td>{row.multiply_adds:,}</tr>"
+            for layer, row in zip(self.layers, self.rows(), strict=True)
+        )
+        caption = f"input {_shape_text(self.input_shape)}, {self.count_params():,} parameters"
+        return f"<table><caption>{caption}</caption>{head}{body}</table>"
+
+    def __repr__(self) -> str:
+        inside = ", ".join(_short(layer) for layer in self.layers)
+        return f"Sequential([{inside}], input_shape={self.input_shape})"
+
+    def _check_built(self, what: str) -> None:
+        if not self.built:
+            raise RuntimeError(f"{what}: the model has no input shape yet; build it first")
+
+    # ---- files -------------------------------------------------------------------------------
+
+    def save(self, path: str | PathLike) -> None:
+        """Architecture, weights, and what compile chose, to one safetensors file, atomically."""
+        self._check_built("save")
+        description: dict[str, Any] = {
+            "version": FORMAT_VERSION,
+            "input_shape": self.input_shape,
+            "dtype": self.dtype.name,
+            "layers": [
+                {"kind": type(layer).__name__, "name": layer.name, "config": layer.config()}
+                for layer in self.layers
+            ],
+        }
+        if self.loss is not None and self.optimizer is not None:
+            description["compile"] = {
+                "optimizer": _name_in(optimizers.OPTIMIZERS, self.optimizer),
+                "optimizer_config": self.optimizer.config(),
+                "loss": _name_in(losses.LOSSES, self.loss),
+                "loss_config": self.loss.config(),
+                "metrics": self.metrics,
+            }
+        checkpoint.save(path, description, self.arrays())
+
+    def arrays(self) -> dict[str, Array]:
+        """All parameters and buffers by name, such as "conv2d.W"; the model's own memory."""
+        return {
+            f"{layer.name}.{key}": array
+            for layer in self.layers
+            for key, array in (layer.params | layer.buffers).items()
+        }
+
+    @classmethod
+    def load(cls, path: str | PathLike) -> "Sequential":
+        """The model that `save` wrote. Nothing is executed, and sizes are checked first."""
+        description, arrays = checkpoint.load(path)
+        try:
+            return _from_description(description, arrays)
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from None
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            raise InputError(
+                f"{path}: expected a model description of version {FORMAT_VERSION}, found one "
+                f"that cannot be read ({type(error).__name__}: {error})"
+            ) from None
+
+
+def _from_description(description: dict[str, Any], arrays: dict[str, NDArray]) -> Sequential:
+    if description.get("version") != FORMAT_VERSION:
+        raise InputError(
+            f"expected format version {FORMAT_VERSION}, found {description.get('version')!r}"
+        )
+    layers = []
+    for entry in description["layers"]:
+        if entry["kind"] not in LAYERS:
+            raise InputError(f"expected one of {', '.join(LAYERS)}, found layer {entry['kind']!r}")
+        layers.append(LAYERS[entry["kind"]].from_config(entry["config"]))
+        layers[-1].name = str(entry["name"])
+
+    # what the architecture needs against what the file holds, before memory is taken for it
+    shape: Shape = tuple(description["input_shape"])
+    expected: dict[str, Shape] = {}
+    for layer in layers:
+        inner = layer.parameter_shapes(shape) | layer.buffer_shapes(shape)
+        expected |= {f"{layer.name}.{key}": size for key, size in inner.items()}
+        shape = layer.shape_after(shape)
+        if math.prod(shape) > 2**31:
+            raise InputError(f"expected outputs of a sane size, found {shape} after {layer}")
+    for name in sorted(expected.keys() | arrays.keys()):
+        found = arrays[name].shape if name in arrays else "nothing"
+        if found != expected.get(name, "nothing"):
+            raise InputError(f"expected {name} {expected.get(name, 'nothing')}, found {found}")
+
+    model = Sequential(layers, tuple(description["input_shape"]), dtype=description["dtype"])
+    for name, array in model.arrays().items():
+        array[:] = arrays[name]
+    if "compile" in description:
+        chosen = description["compile"]
+        optimizer = optimizers.from_config(chosen["optimizer"], chosen["optimizer_config"])
+        loss = losses.LOSSES[chosen["loss"]](**chosen["loss_config"])
+        model.compile(optimizer, loss, chosen["metrics"])
+    return model
+
+
+def load_model(path: str | PathLike) -> Sequential:
+    """The model that `Sequential.save` wrote to path."""
+    return Sequential.load(path)
+
+
+def _name_in(known: dict[str, type], thing: object) -> str:
+    for name, kind in known.items():
+        if type(thing) is kind:
+            return name
+    raise InputError(f"save: expected one of {', '.join(known)}, found {type(thing).__name__}")
+
+
+def _shape_text(shape: Shape | None) -> str:
+    return " x ".join(map(str, shape or ()))
+
+
+def _short(layer: Layer) -> str:
+    """The layer with the arguments that say most: Conv2D 32 3x3, MaxPool2D 2x2, Dense 10."""
+    parts = [type(layer).__name__]
+    for key in ("filters", "units", "rate"):
+        if hasattr(layer, key):
+            parts.append(str(getattr(layer, key)))
+    for key in ("kernel_size", "pool_size"):
+        if hasattr(layer, key):
+            parts.append("x".join(map(str, getattr(layer, key))))
+    return " ".join(parts)

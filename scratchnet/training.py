@@ -1,0 +1,261 @@
+"""The training loop, what it remembers (History), and who is told about it (Callback).
+
+The loop is the one that a reader would write by hand:
+
+    for epoch in range(epochs):
+        for x, y in batches(...):
+            loss = model.loss_and_gradients(x, y)
+            optimizer.step(model)
+
+What is added here is bookkeeping: means over the epoch, validation, progress, stopping.
+"""
+
+import math
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from types import TracebackType
+from typing import Any, Self, TextIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import metrics
+from .errors import InputError
+
+
+class History:
+    """What `fit` returns: `history["loss"][i]` belongs to epoch number `epoch[i]` (from 0).
+
+    Keys as in Keras: loss, accuracy, and with validation val_loss, val_accuracy. An epoch that was
+    broken off is not in it.
+    """
+
+    def __init__(self) -> None:
+        self.epoch: list[int] = []
+        self.history: dict[str, list[float]] = {}
+
+    def append(self, epoch: int, logs: dict[str, float]) -> None:
+        self.epoch.append(epoch)
+        for key, value in logs.items():
+            self.history.setdefault(key, []).append(value)
+
+    def __repr__(self) -> str:
+        last = ", ".join(f"{key} {values[-1]:.4f}" for key, values in self.history.items())
+        return f"History({len(self.epoch)} epochs; last: {last})" if last else "History(0 epochs)"
+
+
+class Callback:
+    """Told what happens during fit. Override any of the three; `self.model` is the model.
+
+    Setting `self.model.stop_training = True` ends the training after the batch.
+    """
+
+    model: Any = None
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float]) -> None:
+        """epoch counts from 0; logs is empty."""
+
+    def on_batch_end(self, batch: int, logs: dict[str, float]) -> None:
+        """batch counts from 0; logs holds the means over the epoch so far."""
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+        """logs holds the epoch's means and, with validation, val_loss and val_accuracy."""
+
+
+class Means:
+    """Running means of loss and accuracy over the images seen, as Keras reports them."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.names = names
+        self.images = 0
+        self.loss = 0.0
+        self.correct = 0
+
+    def add(self, loss: float, y_pred: NDArray, y_true: NDArray) -> None:
+        self.images += len(y_pred)
+        self.loss += loss * len(y_pred)
+        if "accuracy" in self.names:
+            self.correct += metrics.correct(y_pred, y_true)
+
+    def logs(self) -> dict[str, float]:
+        images = max(self.images, 1)
+        logs = {"loss": self.loss / images}
+        if "accuracy" in self.names:
+            logs["accuracy"] = self.correct / images
+        return logs
+
+
+def batches(
+    x: NDArray, y: NDArray, batch_size: int, rng: np.random.Generator | None = None
+) -> Iterator[tuple[NDArray, NDArray]]:
+    """One epoch of (x, y) batches, in an order drawn from rng, or as they stand without one.
+
+    The last batch holds what is left and may be smaller.
+    """
+    order = np.arange(len(x)) if rng is None else rng.permutation(len(x))
+    for start in range(0, len(x), batch_size):
+        chosen = order[start : start + batch_size]
+        yield x[chosen], y[chosen]
+
+
+def fit(
+    model: Any,
+    x: NDArray,
+    y: NDArray,
+    *,
+    batch_size: int = 32,
+    epochs: int = 1,
+    verbose: str | int = "auto",
+    callbacks: Sequence[Callback] = (),
+    validation_split: float = 0.0,
+    validation_data: tuple[NDArray, NDArray] | None = None,
+    shuffle: bool = True,
+    initial_epoch: int = 0,
+    progress_file: TextIO | None = None,
+) -> History:
+    """The loop behind `Sequential.fit`; see there for the arguments."""
+    x, y = paired(x, y)
+    check_count("batch_size", batch_size, 1)
+    check_count("epochs", epochs, 0)
+    if validation_data is not None:
+        validation_data = paired(*validation_data)
+    elif validation_split:
+        if not 0 < validation_split < 1:
+            raise InputError(
+                f"validation_split: expected a fraction from 0 to below 1, found {validation_split}"
+            )
+        at = math.floor(len(x) * (1 - validation_split))  # the last part, as in Keras
+        if not 0 < at < len(x):
+            raise InputError(
+                f"validation_split {validation_split} of {len(x)} examples leaves none on one side"
+            )
+        validation_data = x[at:], y[at:]
+        x, y = x[:at], y[:at]
+
+    history = History()
+    model.stop_training = False
+    for callback in callbacks:
+        callback.model = model
+    rng = model.shuffle_rng if shuffle else None
+    with Progress(len(x), batch_size, epochs, verbose, progress_file) as progress:
+        for epoch in range(initial_epoch, epochs):
+            means = Means(model.metrics)
+            for callback in (progress, *callbacks):
+                callback.on_epoch_begin(epoch, {})
+            for number, (x_batch, y_batch) in enumerate(batches(x, y, batch_size, rng)):
+                means.add(*model.train_on_batch(x_batch, y_batch), y_batch)
+                logs = means.logs()
+                for callback in (progress, *callbacks):
+                    callback.on_batch_end(number, logs)
+                if model.stop_training:
+                    break
+            if means.images < len(x):
+                break  # stopped in the middle of an epoch
+            logs = means.logs()
+            if validation_data is not None:
+                found = model.evaluate(
+                    *validation_data, batch_size=batch_size, verbose=0, return_dict=True
+                )
+                logs |= {f"val_{key}": value for key, value in found.items()}
+            history.append(epoch, logs)
+            for callback in (progress, *callbacks):
+                callback.on_epoch_end(epoch, logs)
+            if model.stop_training:
+                break
+    return history
+
+
+class Progress(Callback):
+    """A bar on a terminal, a line an epoch elsewhere; nothing with verbose 0.
+
+    verbose: "auto" or 1 choose by the file, 2 asks for lines.
+    """
+
+    def __init__(
+        self, images: int, batch_size: int, epochs: int, verbose: str | int, file: TextIO | None
+    ) -> None:
+        if verbose not in ("auto", 0, 1, 2):
+            raise InputError(f'verbose: expected "auto", 0, 1 or 2, found {verbose!r}')
+        self.images, self.batch_size, self.epochs = images, batch_size, epochs
+        self.file = file or sys.stdout
+        self.lines = verbose != 0
+        self.bar: Any = None
+        if verbose in ("auto", 1) and self.file.isatty():
+            self.bar = _bar(self.file)
+
+    def __enter__(self) -> Self:
+        if self.bar:
+            self.bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        if self.bar:
+            self.bar.stop()
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float]) -> None:
+        self.started = time.perf_counter()
+        self.title = f"epoch {epoch + 1:>{len(str(self.epochs))}}/{self.epochs}"
+        if self.bar:
+            self.task = self.bar.add_task(self.title, total=self.images, figures="", speed="")
+
+    def on_batch_end(self, batch: int, logs: dict[str, float]) -> None:
+        if self.bar:
+            done = min((batch + 1) * self.batch_size, self.images)
+            seconds = time.perf_counter() - self.started
+            speed = f"{done / seconds:,.0f} images/s"
+            self.bar.update(self.task, completed=done, figures=figures(logs), speed=speed)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+        seconds = time.perf_counter() - self.started
+        line = f"{self.title}  {figures(logs)}  {seconds:.1f} s"
+        if self.bar:
+            self.bar.remove_task(self.task)
+            self.bar.console.print(line, highlight=False)
+        elif self.lines:
+            print(line, file=self.file, flush=True)
+
+
+def figures(logs: dict[str, float]) -> str:
+    """{"loss": 0.1, "accuracy": 0.98} -> "loss 0.1000  accuracy 98.00 %"."""
+    return "  ".join(
+        f"{key} {100 * value:.2f} %" if key.endswith("accuracy") else f"{key} {value:.4f}"
+        for key, value in logs.items()
+    )
+
+
+def _bar(file: TextIO) -> Any:
+    from rich.console import Console
+    from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    return Bar(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=None),
+        TextColumn("{task.fields[figures]}"),
+        TextColumn("{task.fields[speed]}"),
+        TimeRemainingColumn(compact=True),
+        TextColumn("left"),
+        console=Console(file=file),
+        expand=True,
+        refresh_per_second=8,
+    )
+
+
+def paired(x: Any, y: Any) -> tuple[NDArray, NDArray]:
+    """x and y as arrays of the same length, or an error that names both lengths."""
+    x, y = np.asarray(x), np.asarray(y)
+    if x.ndim == 0 or y.ndim == 0 or len(x) != len(y):
+        raise InputError(f"x and y: expected one label an example, found {x.shape} and {y.shape}")
+    return x, y
+
+
+def check_count(name: str, value: Any, least: int) -> None:
+    """Raise unless value is a whole number, at least `least`."""
+    if isinstance(value, bool) or not hasattr(value, "__index__") or value < least:
+        raise InputError(f"{name}: expected a whole number, at least {least}, found {value!r}")
