@@ -5,13 +5,14 @@ belongs to one model.
 """
 
 from collections.abc import Callable
+from importlib.resources import files
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from .errors import InputError
 from .layers import Conv2D, Dense, Dropout, Flatten, Layer, MaxPool2D, ReLU, Softmax
-from .model import Sequential, Shape
+from .model import Sequential, Shape, load_model
 
 
 def cnn(classes: int) -> list[Layer]:
@@ -107,3 +108,8 @@ def build(
             f"architecture: expected one of {', '.join(ARCHITECTURES)}, found {name!r}"
         )
     return Sequential(ARCHITECTURES[name](classes), input_shape, seed, dtype)
+
+
+def pretrained() -> Sequential:
+    """The `cnn` trained on MNIST whose weights ship with the package."""
+    return load_model(str(files(__package__) / "weights" / "mnist-cnn.safetensors"))

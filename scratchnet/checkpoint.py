@@ -84,7 +84,7 @@ def load(path: str | os.PathLike) -> tuple[dict[str, Any], dict[str, NDArray]]:
             text = (file.metadata() or {}).get(DESCRIPTION)
             if text is None:
                 raise InputError(
-                    f"{path}: expected a scratchnet model, found safetensors without its description"
+                    f"{path}: expected a scratchnet model, found safetensors of something else"
                 )
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:

@@ -15,7 +15,6 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -267,7 +266,7 @@ def summary(
 
 def _load(path: Path | None) -> Sequential:
     """The model in that file, or the one that ships with the package."""
-    return load_model(path or str(files(__package__) / "weights" / "mnist-cnn.safetensors"))
+    return load_model(path) if path else architectures.pretrained()
 
 
 def _load_data(data: str) -> tuple[datasets.idx.Split, datasets.idx.Split]:

@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from . import checkpoint, kernels, losses, optimizers, training
+from . import plan as planning
 from .errors import InputError
-from .layers import LAYERS, Layer, Softmax, softmax
+from .layers import LAYERS, Layer, Softmax
 from .losses import Loss
 from .optimizers import Optimizer
 from .training import Callback, History
@@ -48,6 +49,7 @@ class Sequential:
                   is built when it first sees data.
     seed          of the initial weights, the dropout and the shuffling; or a Generator
     dtype         float32 to train, float64 to check gradients
+    fuse          let fused kernels run several layers at once (see plan.py); False: layer by layer
 
     flat_params, flat_grads   all parameters, and their gradients, as one array each; every layer's
                   `params` and `grads` are views into them
@@ -62,8 +64,10 @@ class Sequential:
         input_shape: Shape | None = None,
         seed: int | np.random.Generator | None = 0,
         dtype: DTypeLike = np.float32,
+        fuse: bool = True,
     ) -> None:
         self.layers: list[Layer] = []
+        self.fuse = fuse
         self.dtype = np.dtype(dtype)
         if self.dtype not in (np.float32, np.float64):
             raise InputError(f"dtype: expected float32 or float64, found {self.dtype}")
@@ -76,6 +80,8 @@ class Sequential:
         self.optimizer: Optimizer | None = None
         self.metrics: list[str] = []
         self.stop_training = False
+        self._groups: list[planning.Single | planning.Group] = []
+        self._ran: list[planning.Single | planning.Group] = []
         for layer in layers:
             self.add(layer)
         if input_shape is not None:
@@ -154,17 +160,43 @@ class Sequential:
 
     # ---- the two loops -----------------------------------------------------------------------
 
+    def groups(self) -> list[planning.Single | planning.Group]:
+        """The layers, grouped by the kernels that run them now."""
+        if not (self.fuse and kernels.backend() == "numba"):
+            return planning.make(self.layers, fuse=False)
+        if not self._groups:
+            self._groups = planning.make(self.layers)
+        return self._groups
+
+    def plan(self) -> None:
+        """Print which kernels run which layers."""
+        self._check_built("plan")
+        for group in self.groups():
+            print(group)
+
     def forward(self, x: Any, training: bool = False) -> Array:
         """x (n, *input_shape) -> the last layer's output."""
-        y = self._input(x)
-        for layer in self.layers:
-            y = layer.forward(y, training)
-        return y
+        return self._forward(self._input(x), self.groups(), training).copy()
 
     def backward(self, dy: Array) -> Array:
         """dL/d(output) -> dL/dx; leaves every parameter's gradient in `flat_grads`."""
-        for layer in reversed(self.layers):
-            dy = layer.backward(dy)
+        return self._backward(dy, need_dx=True).copy()
+
+    def _forward(self, y: Array, groups: list[Any], training: bool) -> Array:
+        with kernels.one_blas_thread():
+            for group in groups:
+                y = group.forward(y, training)
+        self._ran = groups
+        return y
+
+    def _backward(self, dy: Array, need_dx: bool) -> Array | None:
+        if not self._ran:
+            raise RuntimeError("Sequential: backward needs a forward before it")
+        learns = [any(layer.params for layer in group.layers) for group in self._ran]
+        first = 0 if need_dx else learns.index(True) if True in learns else len(learns)
+        with kernels.one_blas_thread():
+            for number in range(len(self._ran) - 1, first - 1, -1):
+                dy = self._ran[number].backward(dy, need_dx or number > first)
         return dy
 
     def __call__(self, x: Any, training: bool = False) -> Array:
@@ -175,24 +207,26 @@ class Sequential:
         return self._loss_and_gradients(x, y, training)[0]
 
     def _loss_and_gradients(self, x: Any, y: NDArray, training: bool) -> tuple[float, Array]:
-        loss, layers = self._compiled_loss(), self.layers
-        out = self._input(x)
-        if self._softmax_is_folded():
-            # softmax and cross-entropy in one: see losses.py for why, and for the derivation
-            layers, loss = layers[:-1], type(loss)(from_logits=True)
-        for layer in layers:
-            out = layer.forward(out, training)
+        loss, groups = self._loss_on(self.groups())
+        out = self._forward(self._input(x), groups, training)
         value = loss.forward(out, y)
-        dy = loss.backward()
-        for layer in reversed(layers):
-            dy = layer.backward(dy)
+        self._backward(loss.backward(), need_dx=False)
         return value, out
+
+    def _loss_on(self, groups: list[Any]) -> tuple[Loss, list[Any]]:
+        """The loss, and the groups whose output it takes.
+
+        Softmax and a cross-entropy on probabilities become one: see losses.py for the derivation.
+        """
+        loss = self._compiled_loss()
+        if self._softmax_is_folded():
+            return type(loss)(from_logits=True), groups[:-1]
+        return loss, groups
 
     def _softmax_is_folded(self) -> bool:
         """Whether the last layer and the loss are Softmax and a cross-entropy on probabilities."""
-        return (
-            isinstance(self.layers[-1], Softmax) and getattr(self.loss, "from_logits", 1) is False
-        )
+        on_probabilities = getattr(self.loss, "from_logits", None) is False
+        return on_probabilities and isinstance(self.layers[-1], Softmax)
 
     # ---- Keras's surface ---------------------------------------------------------------------
 
@@ -222,9 +256,8 @@ class Sequential:
         """
         if self.optimizer is None:
             raise RuntimeError("Sequential: call compile(optimizer, loss) first")
-        with kernels.one_blas_thread():
-            found = self._loss_and_gradients(x, y, training=True)
-            self.optimizer.step(self)
+        found = self._loss_and_gradients(x, y, training=True)
+        self.optimizer.step(self)
         return found
 
     def fit(
@@ -274,17 +307,13 @@ class Sequential:
         return_dict: bool = False,
     ) -> float | list[float] | dict[str, float]:
         """The loss, or [loss, accuracy] where accuracy is a metric, over all of x and y."""
-        loss = self._compiled_loss()
         x, y = training.paired(x, y)
         training.check_count("batch_size", batch_size, 1)
+        loss, groups = self._loss_on(self.groups())
         means = training.Means(self.metrics)
         for x_batch, y_batch in training.batches(x, y, batch_size):
-            logits_or_out = self._outputs(x_batch)
-            if self._softmax_is_folded():
-                value = type(loss)(from_logits=True).forward(logits_or_out, y_batch)
-            else:
-                value = loss.forward(logits_or_out, y_batch)
-            means.add(value, logits_or_out, y_batch)
+            out = self._forward(self._input(x_batch), groups, training=False)
+            means.add(loss.forward(out, y_batch), out, y_batch)
         logs = means.logs()
         if verbose:
             print(training.figures(logs))
@@ -292,25 +321,14 @@ class Sequential:
             return logs
         return list(logs.values()) if self.metrics else logs["loss"]
 
-    def _outputs(self, x: NDArray) -> Array:
-        """Evaluation-mode outputs of one batch; logits where softmax is folded into the loss."""
-        y = self._input(x)
-        layers = self.layers[:-1] if self._softmax_is_folded() else self.layers
-        with kernels.one_blas_thread():
-            for layer in layers:
-                y = layer.forward(y)
-        return y
-
     def predict(self, x: NDArray, batch_size: int = 32, verbose: str | int = 0) -> Array:
         """The outputs for x (n, ...), batch by batch: (n, *output_shape)."""
         x = np.asarray(x)
         training.check_count("batch_size", batch_size, 1)
         if self.built and len(self.input_shape) == 3 and x.shape == self.input_shape[:2]:
             x = x[None]  # one image, (h, w)
-        folded = self._softmax_is_folded()
-        parts = [self._outputs(x[i : i + batch_size]) for i in range(0, len(x), batch_size)]
-        y = np.concatenate(parts) if parts else self._outputs(x)
-        return softmax(y) if folded else y
+        starts = range(0, max(len(x), 1), batch_size)
+        return np.concatenate([self.forward(x[i : i + batch_size]) for i in starts])
 
     # ---- looking at it -----------------------------------------------------------------------
 

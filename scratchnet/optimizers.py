@@ -102,8 +102,8 @@ class Adam(Optimizer):
     m and v start at zero and are too small at first; dividing by 1 - beta^t, t the step's number
     from 1, makes up for that exactly.
     Edges     epsilon stands where the paper's algorithm 1 and PyTorch have it, beside the corrected
-              root. Keras and ONNX add it to the uncorrected one, which is the paper's "epsilon hat":
-              the same after many steps.
+              root. Keras and ONNX add it to the uncorrected one, the paper's "epsilon hat": the
+              same after many steps.
     Source    Kingma and Ba 2015, algorithm 1.
     """
 

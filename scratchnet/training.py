@@ -20,7 +20,7 @@ from typing import Any, Self, TextIO
 import numpy as np
 from numpy.typing import NDArray
 
-from . import metrics
+from . import kernels, metrics
 from .errors import InputError
 
 
@@ -138,7 +138,8 @@ def fit(
     for callback in callbacks:
         callback.model = model
     rng = model.shuffle_rng if shuffle else None
-    with Progress(len(x), batch_size, epochs, verbose, progress_file) as progress:
+    bar = Progress(len(x), batch_size, epochs, verbose, progress_file)
+    with kernels.one_blas_thread(), bar as progress:
         for epoch in range(initial_epoch, epochs):
             means = Means(model.metrics)
             for callback in (progress, *callbacks):

@@ -71,20 +71,28 @@ def __getattr__(name: str) -> Any:
     return getattr(_modules[_active], name)
 
 
+_controller: Any = None
+_blas_is_held = False
+
+
 @contextmanager
 def one_blas_thread() -> Iterator[None]:
     """Hold NumPy's BLAS to one thread inside the block, and give the caller's setting back.
 
     BLAS and Numba each keep a pool of threads, and an idle BLAS thread spins for a while before it
-    sleeps: with two such pools on the same cores a training step takes several times as long.
+    sleeps: with two such pools on the same cores a training step takes many times as long.
     """
-    global _controller
+    global _controller, _blas_is_held
+    if _blas_is_held:
+        yield
+        return
     if _controller is None:
         from threadpoolctl import ThreadpoolController
 
         _controller = ThreadpoolController()
     with _controller.limit(limits=1, user_api="blas"):
-        yield
-
-
-_controller: Any = None
+        _blas_is_held = True
+        try:
+            yield
+        finally:
+            _blas_is_held = False

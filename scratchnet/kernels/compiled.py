@@ -25,6 +25,9 @@ from .geometry import Pads, Pair, Shape, output_size, winner_dtype
 
 Array = NDArray[np.floating]
 
+if numba.config.THREADING_LAYER == "default":
+    numba.config.THREADING_LAYER = "workqueue"
+
 #: sums over many rows are split into this many parts, whatever the number of threads
 SHARDS = 16
 

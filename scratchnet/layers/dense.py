@@ -23,7 +23,7 @@ class Dense(Layer):
 
               or   dW = x.T @ dy,   db = sum over n of dy,   dx = dy @ W.T.
 
-              The shapes alone nearly force these: (d, units) can only come from (d, n) @ (n, units).
+              The shapes nearly force these: (d, units) can only come from (d, n) @ (n, units).
     Cache     x.
     Edges     an input of more than one axis is an error: put a Flatten before it.
     Source    Nielsen 2015, "Neural Networks and Deep Learning", chapter 2, eq. BP1 to BP4.

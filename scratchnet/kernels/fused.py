@@ -1,0 +1,313 @@
+"""Kernels that run several layers at once, and keep their sums in registers.
+
+Convolution, ReLU and 2x2 max pooling are one kernel forward and one backward. Forward, the four
+convolution outputs of a pooling window are computed side by side; only the largest and a code for
+which it was are written, and the convolution's own output never exists. Backward, at most one
+position in four of each channel carries a gradient, and none where the unit is dead: the kernel
+lists the live ones and touches nothing else.
+
+Everything is flat arrays here. A vector is VECTOR_BYTES long (see simd.py); whole vectors are
+read and written, so channels are padded with zeros to a multiple of `lanes`, and an array that is
+read in rows has SLACK elements behind its end. Work is split into SHARDS parts whatever the number
+of threads, each part writes memory of its own, and parts are added in order: the same bits always.
+"""
+
+from typing import Any
+
+import numpy as np
+from numba import prange
+from numpy.typing import NDArray
+
+from .compiled import _jit
+from .simd import (
+    add_rows,
+    fma,
+    fma_rows,
+    lanes,
+    load,
+    store,
+    store_largest,
+    store_relu,
+    zeros,
+)
+
+Array = NDArray[np.floating]
+
+#: the batch is split into this many parts, whatever the number of threads
+SHARDS = 8
+#: elements behind the end of an array that is read in whole vectors
+SLACK = 1024
+#: how many vectors a tile may have and still leave registers for the rest: 32 registers in all
+MOST_VECTORS = 24
+#: what the code says of a window whose largest value was not positive
+DEAD = 4
+
+
+def padded(size: int, dtype: Any) -> int:
+    """size, rounded up to whole vectors."""
+    return -(-size // lanes(dtype)) * lanes(dtype)
+
+
+def with_slack(shape: tuple[int, ...], dtype: Any) -> Array:
+    """An array with SLACK zeros behind its end; `flat_with_slack` gives the two together."""
+    size = int(np.prod(shape))
+    return np.zeros(size + SLACK, dtype)[:size].reshape(shape)
+
+
+def flat_with_slack(x: Array) -> Array | None:
+    """The flat memory of an array made by `with_slack`, with what is behind; else None."""
+    root = x.base
+    if (
+        isinstance(root, np.ndarray)
+        and root.ndim == 1
+        and root.dtype == x.dtype
+        and root.size >= x.size + SLACK
+        and x.flags.c_contiguous
+        and x.ctypes.data == root.ctypes.data
+    ):
+        return root
+    return None
+
+
+def tile_for(filters: int, dtype: Any) -> tuple[int, ...]:
+    """The widest of 4, 3, 2 or 1 vectors that divides the padded filters; as a tuple."""
+    vectors = padded(filters, dtype) // lanes(dtype)
+    return (0,) * next(width for width in (4, 3, 2, 1) if vectors % width == 0)
+
+
+# ---- convolution, ReLU, 2x2 max pooling: forward -----------------------------------------------
+
+
+def _conv_relu_pool_image(
+    tile, step, x, at, row, c, kh, run, w, fp, bias, out_h, out_w, y, code, to
+):  # fmt: skip
+    for i in range(out_h):
+        for j in range(out_w):
+            above = at + 2 * i * row + 2 * j * c
+            for f in range(0, fp, step):
+                # the window's four convolution outputs, row by row
+                a0 = load(tile, bias, f)
+                a1, a2, a3 = a0, a0, a0
+                tap = f
+                for u in range(kh):
+                    p = above + u * row
+                    q = p + row
+                    for k in range(run):
+                        weights = load(tile, w, tap)
+                        a0 = fma(a0, x[p + k], weights)
+                        a1 = fma(a1, x[p + k + c], weights)
+                        a2 = fma(a2, x[q + k], weights)
+                        a3 = fma(a3, x[q + k + c], weights)
+                        tap += fp
+                store_largest(a0, a1, a2, a3, y, code, to + (i * out_w + j) * fp + f)
+
+
+_conv_relu_pool_image = _jit(_conv_relu_pool_image, parallel=False)
+
+
+def conv_relu_pool(tile, step, x, n, size, row, c, kh, run, w, fp, bias, out_h, out_w, y, code):
+    """y, code (n, out_h, out_w, fp) <- x (n images of `size` elements, `row` a row, c a pixel).
+
+    w (kh * run, fp), bias (fp,); run = kw * c is what one row of the window covers; step is the
+    tile's width in elements. out_h and out_w count pooling windows.
+    """
+    for shard in prange(SHARDS):
+        for image in range(shard * n // SHARDS, (shard + 1) * n // SHARDS):
+            to = image * out_h * out_w * fp
+            _conv_relu_pool_image(
+                tile, step, x, image * size, row, c, kh, run, w, fp, bias, out_h, out_w, y, code, to
+            )
+
+
+conv_relu_pool = _jit(conv_relu_pool)
+
+
+# ---- and backward ------------------------------------------------------------------------------
+
+
+def _list_by_filter(dy, code, at, out_h, out_w, fp, row, c, start, places, values, counts, db):
+    """For each filter the live positions of an image: where their patches start in x, and dy."""
+    windows = out_h * out_w
+    counts[:] = 0
+    for i in range(out_h):
+        for j in range(out_w):
+            window = at + (i * out_w + j) * fp
+            corner = start + 2 * i * row + 2 * j * c
+            grad, which = dy[window : window + fp], code[window : window + fp]
+            for f in range(fp):
+                q = np.int64(which[f])
+                # written always, counted only if alive: no branch to mispredict
+                slot = f * windows + counts[f]
+                places[slot] = corner + (q >> 1) * row + (q & 1) * c
+                values[slot] = grad[f]
+                counts[f] += q < DEAD
+    for f in range(fp):
+        for slot in range(f * windows, f * windows + counts[f]):
+            db[f] += values[slot]
+
+
+_list_by_filter = _jit(_list_by_filter, parallel=False)
+
+
+def _add_patches(tile, rows, x, row, fp, kh, runp, width, windows, places, values, counts, dw):
+    """dw[f] += sum over the list of f: value * patch; a patch is kh rows of runp elements."""
+    for f in range(fp):
+        first, last = f * windows, f * windows + counts[f]
+        for u in range(0, kh, len(rows)):
+            for v in range(0, runp, width):
+                to = (f * kh + u) * runp + v
+                acc = load(tile, dw, to)
+                for slot in range(first, last):
+                    at = np.int64(places[slot]) + u * row + v
+                    acc = fma_rows(acc, rows, values[slot], x, at, row)
+                store(dw, to, acc)
+
+
+_add_patches = _jit(_add_patches, parallel=False)
+
+
+def _spread(
+    tile, rows, dy, code, at, out_h, out_w, fp, row, c, kh, runp, width, wt,
+    filters, values, counts, dx,
+):  # fmt: skip
+    """dx += each live gradient times its filter, laid over the patch that it came from."""
+    for i in range(out_h):
+        for j in range(out_w):
+            window = at + (i * out_w + j) * fp
+            grad, which = dy[window : window + fp], code[window : window + fp]
+            counts[:] = 0
+            for f in range(fp):
+                q = np.int64(which[f])
+                slot = q * fp + counts[q]
+                filters[slot] = f
+                values[slot] = grad[f]
+                counts[q] += 1
+            for q in range(DEAD):
+                corner = 2 * i * row + 2 * j * c + (q >> 1) * row + (q & 1) * c
+                for u in range(0, kh, len(rows)):
+                    for v in range(0, runp, width):
+                        acc = zeros(tile, dx)
+                        for slot in range(q * fp, q * fp + counts[q]):
+                            tap = (np.int64(filters[slot]) * kh + u) * runp + v
+                            acc = fma_rows(acc, rows, values[slot], wt, tap, runp)
+                        add_rows(acc, rows, dx, corner + u * row + v, row)
+
+
+_spread = _jit(_spread, parallel=False)
+
+
+def conv_relu_pool_backward(
+    tile, rows, width, dy, code, n, out_h, out_w, fp, x, size, row, c, kh, runp, wt, with_dx,
+    places, values, counts, dw, db, image_dx, dx,
+):  # fmt: skip
+    """dw (SHARDS, fp, kh, runp), db (SHARDS, fp) and, if wanted, dx (n, size) <- dy, code, x.
+
+    wt (fp, kh, runp) holds the weights filter by filter. A patch's row is read as runp elements,
+    whole vectors; what is read beyond the run ends up in columns of dw that nobody looks at, and is
+    multiplied with zeros of wt in dx.
+    Scratch, each with SHARDS rows: places, values (fp * windows), counts, image_dx (size + SLACK).
+    """
+    windows = out_h * out_w
+    for shard in prange(SHARDS):
+        mine, sums = dw[shard], db[shard]
+        mine[:] = 0
+        sums[:] = 0
+        for image in range(shard * n // SHARDS, (shard + 1) * n // SHARDS):
+            at = image * windows * fp
+            _list_by_filter(
+                dy, code, at, out_h, out_w, fp, row, c, image * size,
+                places[shard], values[shard], counts[shard], sums,
+            )  # fmt: skip
+            _add_patches(
+                tile, rows, x, row, fp, kh, runp, width, windows,
+                places[shard], values[shard], counts[shard], mine,
+            )  # fmt: skip
+            if with_dx:
+                buffer = image_dx[shard]
+                buffer[:] = 0
+                _spread(
+                    tile, rows, dy, code, at, out_h, out_w, fp, row, c, kh, runp, width, wt,
+                    places[shard], values[shard], counts[shard], buffer,
+                )  # fmt: skip
+                dx[image * size : (image + 1) * size] = buffer[:size]
+
+
+conv_relu_pool_backward = _jit(conv_relu_pool_backward)
+
+
+# ---- matrix products ---------------------------------------------------------------------------
+
+
+def _product_rows(tile, a, row, col, b, ldb, c, ldc, first, last, j, k, bias, relu):
+    """Rows first..last of c = a @ b + bias, in the tile's columns from j on; six rows at a time."""
+    i = first
+    while i + 6 <= last:
+        p = i * row
+        a0 = load(tile, bias, j)
+        a1, a2, a3, a4, a5 = a0, a0, a0, a0, a0
+        q = j
+        for _ in range(k):
+            values = load(tile, b, q)
+            a0 = fma(a0, a[p], values)
+            a1 = fma(a1, a[p + row], values)
+            a2 = fma(a2, a[p + 2 * row], values)
+            a3 = fma(a3, a[p + 3 * row], values)
+            a4 = fma(a4, a[p + 4 * row], values)
+            a5 = fma(a5, a[p + 5 * row], values)
+            p += col
+            q += ldb
+        to = i * ldc + j
+        if relu:
+            store_relu(c, to, a0)
+            store_relu(c, to + ldc, a1)
+            store_relu(c, to + 2 * ldc, a2)
+            store_relu(c, to + 3 * ldc, a3)
+            store_relu(c, to + 4 * ldc, a4)
+            store_relu(c, to + 5 * ldc, a5)
+        else:
+            store(c, to, a0)
+            store(c, to + ldc, a1)
+            store(c, to + 2 * ldc, a2)
+            store(c, to + 3 * ldc, a3)
+            store(c, to + 4 * ldc, a4)
+            store(c, to + 5 * ldc, a5)
+        i += 6
+    while i < last:
+        p = i * row
+        a0 = load(tile, bias, j)
+        q = j
+        for _ in range(k):
+            a0 = fma(a0, a[p], load(tile, b, q))
+            p += col
+            q += ldb
+        if relu:
+            store_relu(c, i * ldc + j, a0)
+        else:
+            store(c, i * ldc + j, a0)
+        i += 1
+
+
+_product_rows = _jit(_product_rows, parallel=False)
+
+
+def product(wide, narrow, lane, a, row, col, b, ldb, c, ldc, m, nv, k, bias, relu):
+    """c (m, nv) = a (m, k) @ b (k, nv) + bias (nv,), and ReLU if asked for.
+
+    Element (i, p) of a is a[i * row + p * col], so a transpose is a matter of strides. b and c have
+    rows of ldb and ldc elements; nv is a multiple of `lane`. wide and narrow: tiles of 4 and 1.
+    """
+    blocks = (m + 5) // 6
+    for shard in prange(SHARDS):
+        first = min(shard * blocks // SHARDS * 6, m)
+        last = min((shard + 1) * blocks // SHARDS * 6, m)
+        if first < last:
+            j = 0
+            while j + 4 * lane <= nv:
+                _product_rows(wide, a, row, col, b, ldb, c, ldc, first, last, j, k, bias, relu)
+                j += 4 * lane
+            while j < nv:
+                _product_rows(narrow, a, row, col, b, ldb, c, ldc, first, last, j, k, bias, relu)
+                j += lane
+
+
+product = _jit(product)

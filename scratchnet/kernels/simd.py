@@ -1,0 +1,266 @@
+"""Vectors as Numba values: what keeps a fused kernel's sums in registers.
+
+Numba leaves it to LLVM to find vectors in a loop, and LLVM keeps a loop's accumulator in memory: a
+load and a store for every few multiply-adds, half of what the core can do. Here a kernel says what
+stays in registers. A **tile** is a row of `count` vectors of 512 bits, held as one value:
+
+    acc = zeros(V, a)                    count vectors of a's dtype; V is a tuple of that length
+    acc = load(V, a, i)                  a[i : i + count * lanes]
+    acc = fma(acc, s, t)                 acc + s * t, s a scalar, t a tile
+    acc = fma_rows(acc, R, s, a, i, d)   the same with t read from a: R is a tuple of r entries, the
+                                         tile is r rows of count / r vectors, and row u of t starts
+                                         at a[i + u * d]
+    add_rows(acc, R, a, i, d)            a += acc, with the same rows
+    store(a, i, acc)                     a[i : i + count * lanes] = acc
+
+All arrays are flat and contiguous. Nothing is checked: a kernel owns its arrays, and reads and
+writes whole vectors, so its arrays are padded up to them. LLVM splits the 512 bits where the
+processor has less, so that every machine computes the same; only the speed differs.
+
+With NUMBA_DISABLE_JIT=1 the same names are plain NumPy functions, which also say what each means.
+"""
+
+import numpy as np
+from llvmlite import ir
+from numba.core import cgutils, config, types
+from numba.core.datamodel import models
+from numba.extending import intrinsic, register_model
+from numba.np.arrayobj import make_array
+
+#: vector length in bytes: AVX-512's; LLVM splits it in two or four elsewhere
+VECTOR_BYTES = 64
+
+
+def lanes(dtype: np.dtype) -> int:
+    """How many values of that dtype one vector holds: 16 of float32, 8 of float64."""
+    return VECTOR_BYTES // np.dtype(dtype).itemsize
+
+
+class Tile(types.Type):
+    """The Numba type of `count` vectors of `dtype`."""
+
+    def __init__(self, dtype: types.Type, count: int) -> None:
+        self.dtype = dtype
+        self.count = count
+        self.lanes = VECTOR_BYTES * 8 // dtype.bitwidth
+        super().__init__(name=f"Tile({dtype}, {count})")
+
+
+@register_model(Tile)
+class _TileModel(models.PrimitiveModel):
+    def __init__(self, manager, tile):
+        scalar = ir.FloatType() if tile.dtype == types.float32 else ir.DoubleType()
+        super().__init__(manager, tile, ir.ArrayType(ir.VectorType(scalar, tile.lanes), tile.count))
+
+
+_ALIGN = 4
+
+
+def _pointer(context, builder, array_type, array, index, vector):
+    """The address of array[index], as a pointer to a vector."""
+    data = make_array(array_type)(context, builder, array).data
+    return builder.bitcast(builder.gep(data, [index]), vector.as_pointer())
+
+
+def _vector_at(builder, pointer, number):
+    at = builder.gep(pointer, [ir.Constant(ir.IntType(64), number)])
+    return builder.load(at, align=_ALIGN)
+
+
+def _fma(builder, vector):
+    name = f"llvm.fma.v{vector.count}f{32 if isinstance(vector.element, ir.FloatType) else 64}"
+    kind = ir.FunctionType(vector, [vector] * 3)
+    return cgutils.get_or_insert_function(builder.module, kind, name)
+
+
+def _splat(builder, scalar, vector):
+    undefined = ir.Constant(vector, ir.Undefined)
+    first = builder.insert_element(undefined, scalar, ir.Constant(ir.IntType(32), 0))
+    mask = ir.Constant(ir.VectorType(ir.IntType(32), vector.count), [0] * vector.count)
+    return builder.shuffle_vector(first, undefined, mask)
+
+
+@intrinsic
+def zeros(typingctx, like, a):
+    tile = Tile(a.dtype, like.count)
+
+    def generate(context, builder, signature, args):
+        return ir.Constant(context.get_value_type(tile), None)
+
+    return tile(like, a), generate
+
+
+@intrinsic
+def load(typingctx, like, a, i):
+    tile = Tile(a.dtype, like.count)
+
+    def generate(context, builder, signature, args):
+        kind = context.get_value_type(tile)
+        at = _pointer(context, builder, signature.args[1], args[1], args[2], kind.element)
+        out = ir.Constant(kind, ir.Undefined)
+        for number in range(tile.count):
+            out = builder.insert_value(out, _vector_at(builder, at, number), number)
+        return out
+
+    return tile(like, a, types.intp), generate
+
+
+@intrinsic
+def store(typingctx, a, i, tile):
+    def generate(context, builder, signature, args):
+        kind = context.get_value_type(tile)
+        at = _pointer(context, builder, signature.args[0], args[0], args[1], kind.element)
+        for number in range(tile.count):
+            to = builder.gep(at, [ir.Constant(ir.IntType(64), number)])
+            builder.store(builder.extract_value(args[2], number), to, align=_ALIGN)
+        return context.get_dummy_value()
+
+    return types.void(a, types.intp, tile), generate
+
+
+@intrinsic
+def fma(typingctx, acc, s, t):
+    def generate(context, builder, signature, args):
+        out, scalar, other = args
+        vector = context.get_value_type(acc).element
+        splat, multiply_add = _splat(builder, scalar, vector), _fma(builder, vector)
+        for k in range(acc.count):
+            values = (splat, builder.extract_value(other, k), builder.extract_value(out, k))
+            out = builder.insert_value(out, builder.call(multiply_add, values), k)
+        return out
+
+    return acc(acc, acc.dtype, t), generate
+
+
+@intrinsic
+def fma_rows(typingctx, acc, rows, s, a, i, distance):
+    def generate(context, builder, signature, args):
+        out, _, scalar, array, index, step = args
+        vector = context.get_value_type(acc).element
+        splat, multiply_add = _splat(builder, scalar, vector), _fma(builder, vector)
+        for k in range(acc.count):
+            v = k % (acc.count // rows.count)
+            if v == 0:
+                at = _pointer(context, builder, signature.args[3], array, index, vector)
+                index = builder.add(index, step)
+            values = (splat, _vector_at(builder, at, v), builder.extract_value(out, k))
+            out = builder.insert_value(out, builder.call(multiply_add, values), k)
+        return out
+
+    return acc(acc, rows, acc.dtype, a, types.intp, types.intp), generate
+
+
+@intrinsic
+def add_rows(typingctx, acc, rows, a, i, distance):
+    def generate(context, builder, signature, args):
+        tile, _, array, index, step = args
+        vector = context.get_value_type(acc).element
+        for k in range(acc.count):
+            v = k % (acc.count // rows.count)
+            if v == 0:
+                at = _pointer(context, builder, signature.args[2], array, index, vector)
+                index = builder.add(index, step)
+            total = builder.fadd(_vector_at(builder, at, v), builder.extract_value(tile, k))
+            to = builder.gep(at, [ir.Constant(ir.IntType(64), v)])
+            builder.store(total, to, align=_ALIGN)
+        return context.get_dummy_value()
+
+    return types.void(acc, rows, a, types.intp, types.intp), generate
+
+
+@intrinsic
+def store_relu(typingctx, a, i, tile):
+    """store(a, i, max(tile, 0)); NaN stays NaN."""
+
+    def generate(context, builder, signature, args):
+        kind = context.get_value_type(tile)
+        at = _pointer(context, builder, signature.args[0], args[0], args[1], kind.element)
+        zero = ir.Constant(kind.element, None)
+        for number in range(tile.count):
+            value = builder.extract_value(args[2], number)
+            dead = builder.fcmp_ordered("<=", value, zero)
+            to = builder.gep(at, [ir.Constant(ir.IntType(64), number)])
+            builder.store(builder.select(dead, zero, value), to, align=_ALIGN)
+        return context.get_dummy_value()
+
+    return types.void(a, types.intp, tile), generate
+
+
+@intrinsic
+def store_largest(typingctx, a0, a1, a2, a3, y, code, i):
+    """y[i:] = relu(max of the four), code[i:] = which of them it was, or 4 where it is not > 0."""
+    tile = a0
+
+    def generate(context, builder, signature, args):
+        kind = context.get_value_type(tile)
+        n = tile.lanes
+        bytes_ = ir.VectorType(ir.IntType(8), n)
+
+        def constant(number):
+            return ir.Constant(bytes_, [number] * n)
+
+        out = _pointer(context, builder, signature.args[4], args[4], args[6], kind.element)
+        which = _pointer(context, builder, signature.args[5], args[5], args[6], bytes_)
+        zero = ir.Constant(kind.element, None)
+        for k in range(tile.count):
+            best, best_code = builder.extract_value(args[0], k), constant(0)
+            for number in (1, 2, 3):
+                other = builder.extract_value(args[number], k)
+                # larger, or the first NaN
+                take = builder.or_(
+                    builder.fcmp_ordered(">", other, best),
+                    builder.and_(
+                        builder.fcmp_unordered("uno", other, other),
+                        builder.fcmp_ordered("ord", best, best),
+                    ),
+                )
+                best = builder.select(take, other, best)
+                best_code = builder.select(take, constant(number), best_code)
+            place = ir.Constant(ir.IntType(64), k)
+            dead = builder.fcmp_ordered("<=", best, zero)
+            alive = builder.fcmp_ordered(">", best, zero)
+            to = builder.gep(out, [place])
+            builder.store(builder.select(dead, zero, best), to, align=_ALIGN)
+            to = builder.gep(which, [place])
+            builder.store(builder.select(alive, best_code, constant(4)), to, align=1)
+        return context.get_dummy_value()
+
+    return types.void(tile, tile, tile, tile, y, code, types.intp), generate
+
+
+if config.DISABLE_JIT:  # the same in NumPy; a tile is an array (count, lanes)
+
+    def zeros(like, a):
+        return np.zeros((len(like), lanes(a.dtype)), a.dtype)
+
+    def load(like, a, i):
+        return a[i : i + len(like) * lanes(a.dtype)].reshape(len(like), -1).copy()
+
+    def store(a, i, tile):
+        a[i : i + tile.size] = tile.reshape(-1)
+
+    def store_relu(a, i, tile):
+        store(a, i, np.maximum(tile, 0))
+
+    def fma(acc, s, t):
+        return acc + s * t
+
+    def _rows(acc, rows, a, i, distance):
+        width = acc.size // len(rows)
+        return [slice(at, at + width) for at in range(i, i + len(rows) * distance, distance)]
+
+    def fma_rows(acc, rows, s, a, i, distance):
+        values = [a[row] for row in _rows(acc, rows, a, i, distance)]
+        return acc + s * np.concatenate(values).reshape(acc.shape)
+
+    def add_rows(acc, rows, a, i, distance):
+        for row, values in zip(
+            _rows(acc, rows, a, i, distance), np.split(acc.reshape(-1), len(rows)), strict=True
+        ):
+            a[row] += values
+
+    def store_largest(a0, a1, a2, a3, y, code, i):
+        four = np.stack([tile.reshape(-1) for tile in (a0, a1, a2, a3)])
+        largest, which = four.max(axis=0), four.argmax(axis=0)
+        y[i : i + largest.size] = np.maximum(largest, 0)
+        code[i : i + largest.size] = np.where(largest > 0, which, 4)

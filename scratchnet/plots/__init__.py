@@ -1,0 +1,25 @@
+"""Pictures of a training run, its mistakes, a model, and an image's way into it.
+
+Every function returns a `matplotlib.figure.Figure` and shows nothing: the caller saves it (`save`)
+or a notebook displays it. Neither pyplot nor the global rcParams are touched.
+"""
+
+from importlib import import_module
+from typing import Any
+
+_FILES = {
+    "architecture": "network",
+    "confusion_matrix": "charts",
+    "image_steps": "images",
+    "prediction_grid": "images",
+    "save": "style",
+    "training_curves": "charts",
+}
+__all__ = list(_FILES)
+
+
+def __getattr__(name: str) -> Any:
+    """Load a function's file, and with it matplotlib, when it is first asked for."""
+    if name not in _FILES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_FILES[name]}", __name__), name)

@@ -1,0 +1,178 @@
+"""The classic picture of a network: stacks of feature maps, bars for vectors, arrows between."""
+
+import math
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyArrowPatch, Rectangle
+from matplotlib.path import Path
+
+from ..errors import InputError
+from ..model import Sequential
+from . import style
+from .style import SMALL, text_width
+
+# Points, all of them.
+_SIDE = 50.0  # the edge of the largest feature map
+_SHEET = 2.6  # from one sheet of a stack to the next
+_LINE = 10.0  # from one line of an operation's name to the next
+_MARGIN = 10.0  # left and right, where the line from row to row runs
+_BETWEEN = 16.0  # from one row's labels to the next row
+
+
+class _Block:
+    """An array on its way through the model, and the lines that name the layers before it."""
+
+    def __init__(self, shape: tuple[int, ...], largest: int, operation: list[str]) -> None:
+        self.shape, self.label = shape, "×".join(map(str, shape))
+        self.operation = operation  # empty for the input
+        self.extras: list[str] = []  # the elementwise layers after it
+        self.face = 9.0, 14.0 + 5.2 * math.log2(shape[0])  # width and height of a vector's bar
+        if len(shape) > 1:  # less than linear, or 5 beside 28 would be a dot
+            height, width = (max(6.0, _SIDE * (edge / largest) ** 0.75) for edge in shape[:2])
+            self.face = width, height
+        self.sheets = 1 + min(9, round(math.log2(math.prod(shape[2:]))))
+        self.width, self.height = (edge + _SHEET * (self.sheets - 1) for edge in self.face)
+        self.slot = max(self.width, text_width(self.label, SMALL))
+
+    @property
+    def lines(self) -> list[str]:
+        return self.operation + self.extras
+
+    @property
+    def arrow(self) -> float:
+        """The length of the arrow that leads to it, under its lines."""
+        return max((8 + text_width(line, SMALL) for line in self.lines), default=0.0)
+
+
+_Row = list[_Block]
+
+
+@style.styled
+def architecture(model: Sequential, ax: Axes | None = None) -> Figure:
+    """The model as a row of arrays, with its layers over the arrows between them.
+
+    model   a built `Sequential`
+    ax      draw into these axes, shrunk to fit, and return their figure
+
+    A stack's face grows with h and w, its sheets with the logarithm of c; a bar with the logarithm
+    of its length. An elementwise layer makes no block: it is named with the operation it follows.
+    Long models wrap into rows.
+    """
+    if model.input_shape is None:
+        raise InputError("architecture: expected a built model, found one without input shape")
+    title = f"{len(model.layers)} layers, {model.count_params():,} parameters"
+    room = (style.WIDTH - 8, math.inf) if ax is None else style.axes_size(ax)
+    blocks = _blocks(model)
+
+    def scale(rows: list[_Row]) -> float:
+        width, height = _size(rows)
+        return min(1.0, room[0] / width, room[1] / height)
+
+    # of several that are not shrunk, the first: that of the fewest rows
+    rows = max((_rows(blocks, count) for count in range(1, len(blocks) + 1)), key=scale)
+    width, height = _size(rows)
+    if ax is None:
+        width = max(width, text_width(title, style.TITLE, "bold") + 8)
+        outer = width + 8, height + 26  # the title, and a margin of 4
+        place = (4 / outer[0], 4 / outer[1], width / outer[0], height / outer[1])
+        ax = style.new_figure(*outer, layout="none").add_axes(place)
+    ax.set(xlim=(0, width), ylim=(height, 0), aspect="equal", anchor="NW")  # a unit is a point
+    ax.set_axis_off()
+    ax.set_title(title)
+    _draw(ax, rows, width, scale(rows))
+    return ax.get_figure(root=True)
+
+
+def _blocks(model: Sequential) -> list[_Block]:
+    """The input and one block for every layer that is not elementwise."""
+    shapes = [model.input_shape, *(layer.output_shape for layer in model.layers)]
+    largest = max((max(shape[:2]) for shape in shapes if len(shape) > 1), default=1)
+    blocks = [_Block(shapes[0], largest, [])]
+    for layer, shape in zip(model.layers, shapes[1:], strict=True):
+        elementwise = type(layer).__name__ in ("ReLU", "BatchNorm", "Dropout", "Softmax")
+        if elementwise and blocks[-1].operation:
+            blocks[-1].extras += _name(layer)
+        else:
+            blocks.append(_Block(shape, largest, _name(layer)))
+    return blocks
+
+
+def _name(layer: Any) -> list[str]:
+    """The lines that name a layer over its arrow: ["Conv2D", "3×3", "stride 2×2"]."""
+    kind = type(layer).__name__
+    if kind == "Dropout":
+        return [f"Dropout {layer.rate:g}"]
+    if not hasattr(layer, "strides"):
+        return [kind]
+    window = layer.kernel_size if kind == "Conv2D" else layer.pool_size
+    lines = [kind.replace("Pool2D", "Pool"), "×".join(map(str, window))]
+    if layer.strides != ((1, 1) if kind == "Conv2D" else window):
+        lines.append("stride " + "×".join(map(str, layer.strides)))
+    return lines
+
+
+def _rows(blocks: list[_Block], count: int) -> list[_Row]:
+    """The blocks in at most `count` rows of about one length."""
+    widths = np.array([block.arrow + block.slot for block in blocks])
+    row_of = (np.cumsum(widths) - widths / 2) * count // widths.sum()
+    return [[blocks[i] for i in np.flatnonzero(row_of == row)] for row in np.unique(row_of)]
+
+
+def _extent(row: _Row) -> tuple[float, float]:
+    """Above and below the arrows' line, all text included."""
+    half = max(block.height for block in row) / 2
+    return max(half + 2, max(len(block.lines) for block in row) * _LINE + 6), half + 16
+
+
+def _size(rows: list[_Row]) -> tuple[float, float]:
+    width = max(sum(block.arrow + block.slot for block in row) for row in rows)
+    return 2 * _MARGIN + width, sum(sum(_extent(row)) + _BETWEEN for row in rows) - _BETWEEN
+
+
+def _draw(ax: Axes, rows: list[_Row], width: float, scale: float) -> None:
+    path: list[tuple[float, float]] = []  # of the next arrow, as far as it is known
+    top = 0.0
+    for row in rows:
+        above, below = _extent(row)
+        x, middle = _MARGIN, top + above
+        if path:  # from the end of the last row, around its labels
+            turn = top - _BETWEEN / 2
+            path += [(width - 4, path[0][1]), (width - 4, turn), (4, turn), (4, middle)]
+        for block in row:
+            x += block.arrow
+            left = x + (block.slot - block.width) / 2
+            if path:
+                _draw_arrow(ax, block, [*path, (left - 3, middle)], scale)
+            _draw_block(ax, block, left, middle)
+            place = x + block.slot / 2, middle + below
+            ax.text(*place, block.label, fontsize=SMALL * scale, ha="center", va="bottom")
+            x += block.slot
+            path = [(left + block.width + 3, middle)]
+        top += above + below + _BETWEEN
+
+
+def _draw_arrow(ax: Axes, block: _Block, path: list[tuple[float, float]], scale: float) -> None:
+    head = "-|>,head_length=4,head_width=2"
+    look = {"color": style.GREY, "joinstyle": "miter", "mutation_scale": scale, "shrinkB": 0}
+    ax.add_patch(FancyArrowPatch(path=Path(path), arrowstyle=head, **look))
+    (start, _), (end, middle) = path[-2:]
+    for number, line in enumerate(reversed(block.lines)):
+        color = style.GREY if number < len(block.extras) else style.INK
+        place = (start + end) / 2, middle - 4 - number * _LINE
+        ax.text(*place, line, fontsize=SMALL * scale, ha="center", color=color)
+
+
+def _draw_block(ax: Axes, block: _Block, left: float, middle: float) -> None:
+    fill, edge = ("#D3E5F2", style.BLUE) if len(block.shape) > 1 else ("#F9DDC8", style.MISTAKE)
+    if not block.operation:
+        fill, edge = style.FAINT, style.GREY
+    top = middle - block.height / 2
+    for sheet in reversed(range(block.sheets)):  # the front one, drawn last, hides the others
+        corner = left + sheet * _SHEET, top + (block.sheets - 1 - sheet) * _SHEET
+        ax.add_patch(Rectangle(corner, *block.face, facecolor=fill, edgecolor=edge, linewidth=0.9))
+    if len(block.shape) == 1 and block.shape[0] <= 16:  # few enough to show each number
+        lines = np.linspace(top, top + block.height, block.shape[0] + 1)[1:-1]
+        ax.hlines(lines, left, left + block.width, color=edge, linewidth=0.6)

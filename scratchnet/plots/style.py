@@ -1,0 +1,118 @@
+"""What all pictures share: colours, sizes of text, figures without pyplot, and saving.
+
+Lengths are in points, 72 to the inch. A figure is at most 8 inches wide, a README's column, and
+its text has 8 points or more wherever there is room.
+"""
+
+import functools
+import io
+import os
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import TextToPath
+from numpy.typing import NDArray
+
+from ..checkpoint import write_atomically
+from ..errors import InputError
+
+# Okabe and Ito's palette, which people with any colour vision tell apart. MISTAKE is its
+# vermillion, darkened until small text in it reads well on white.
+BLUE, VERMILLION, GREEN, MISTAKE = "#0072B2", "#D55E00", "#007A5A", "#B84700"
+INK, GREY, LINE, FAINT = "#222222", "#5F5F5F", "#BBBBBB", "#E6E6E6"
+WIDTH = 576.0
+TITLE, TEXT, SMALL = 10.5, 9.0, 8.0
+
+FONT = "DejaVu Sans"  # ships with matplotlib: the same picture on every machine
+
+#: decorates the functions that draw; the caller's rcParams come back unchanged
+styled = rc_context(
+    {
+        "font.family": [FONT],
+        "font.size": TEXT,
+        "text.color": INK,
+        "text.parse_math": False,  # a class may well be called "$"
+        "axes.edgecolor": GREY,
+        "axes.labelcolor": INK,
+        "axes.titlesize": TITLE,
+        "axes.titleweight": "bold",
+        "axes.titlelocation": "left",
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.axisbelow": True,
+    }
+)
+
+
+def new_figure(width: float, height: float, layout: str = "constrained") -> Figure:
+    """A figure that belongs to no pyplot window; layout "none" where axes are placed by hand."""
+    return Figure(figsize=(width / 72, height / 72), layout=layout)
+
+
+def axes_size(ax: Axes) -> tuple[float, float]:
+    """Width and height of axes."""
+    box, scale = ax.get_window_extent(), 72 / ax.figure.dpi
+    return box.width * scale, box.height * scale
+
+
+def style_ticks(ax: Axes, size: float = SMALL, length: float = 3) -> None:
+    """The style of ticks, which matplotlib makes when it draws: rcParams would come too late."""
+    ax.tick_params(labelsize=size, labelcolor=INK, color=GREY, length=length)
+
+
+@functools.lru_cache(maxsize=4096)
+def text_width(text: str, size: float, weight: str = "normal") -> float:
+    """The width of one line of text, measured in the font itself, without a figure."""
+    font = FontProperties(family=FONT, size=size, weight=weight)
+    return TextToPath().get_text_width_height_descent(text, font, ismath=False)[0]
+
+
+def wrap(text: str, room: float, size: float, weight: str = "normal") -> str:
+    """The text in lines no wider than `room`, broken within a word only where it must be."""
+    lines = [text]
+    for letters in range(len(text), 0, -1):
+        lines = textwrap.wrap(text, letters)
+        if all(text_width(line, size, weight) <= room for line in lines):
+            break
+    return "\n".join(lines)
+
+
+def percent(fraction: float) -> str:
+    """ "98.97 %". What is not quite all is never rounded up to 100."""
+    return f"{100 * fraction if fraction >= 1 else min(100 * fraction, 99.99):.2f} %"
+
+
+def names_of(class_names: Sequence[str] | None, k: int) -> list[str]:
+    """The k class names as text; 0, 1, ... without any."""
+    names = [str(name) for name in (range(k) if class_names is None else class_names)]
+    if len(names) != k:
+        raise InputError(f"class names: expected {k}, one for each class, found {len(names)}")
+    return names
+
+
+def seen(array: NDArray) -> str:
+    """What an error says of an array it did not expect."""
+    span = f", {array.min():g} to {array.max():g}" if array.size and array.dtype != object else ""
+    return f"found shape {array.shape} of {array.dtype}{span}"
+
+
+def save(figure: Figure, path: str | os.PathLike[str], dpi: float = 150) -> None:
+    """Write a figure as PNG, SVG or PDF, by the path's suffix, whole or not at all.
+
+    dpi   pixels per inch of a PNG: at 150 a figure 8 inches wide has 1200 pixels
+
+    The same figure gives the same bytes: no date in them, no random ids.
+    """
+    metadata = {".png": {}, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
+    suffix = Path(path).suffix.lower()
+    if suffix not in metadata:
+        raise InputError(f"{path}: expected .png, .svg or .pdf, found {suffix or 'no suffix'}")
+    picture = io.BytesIO()
+    with rc_context({"svg.hashsalt": "scratchnet"}):
+        figure.savefig(picture, format=suffix[1:], dpi=dpi, metadata=metadata[suffix])
+    write_atomically(path, picture.getvalue())

@@ -1,0 +1,35 @@
+"""What all tests share: Hypothesis's settings, both kernel backends, a seeded generator."""
+
+import os
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
+
+import scratchnet as sn
+
+# before Numba is loaded: two threads also where there is one core, or the thread tests say nothing
+os.environ.setdefault("NUMBA_NUM_THREADS", "2")
+
+settings.register_profile(
+    "scratchnet",
+    max_examples=25,
+    deadline=None,  # the first call of a kernel compiles it
+    derandomize=bool(os.environ.get("CI")),
+    print_blob=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],  # `backend` holds no state
+)
+settings.register_profile("thorough", settings.get_profile("scratchnet"), max_examples=1000)
+settings.load_profile("scratchnet")  # `pytest --hypothesis-profile=thorough` for the other
+
+
+@pytest.fixture(params=["reference", "numba"])
+def backend(request):
+    with sn.use_backend(request.param):
+        yield request.param
+
+
+@pytest.fixture
+def rng():
+    """For tests without Hypothesis; with it, draw a seed, or a failure can't be replayed."""
+    return np.random.default_rng(20240229)

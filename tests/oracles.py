@@ -1,0 +1,184 @@
+"""Every operation once more, as loops over single numbers, straight from the definitions.
+
+Slow, and independent: nothing of the package is imported here (test_imports.py holds that).
+A layer's oracle takes its input and dy, and returns y, dx and the gradients of its parameters.
+Images (n, h, w, c), weights (kh, kw, c, f), pads (top, bottom, left, right), as in the package.
+"""
+
+import math
+
+import numpy as np
+
+
+def pads_of(padding, size, window, strides):
+    """What the user writes, in four numbers; "same" as TensorFlow documents it."""
+    if padding == "valid":
+        return (0, 0, 0, 0)
+    if padding == "same":
+        sides = []
+        for extent, k, s in zip(size, window, strides, strict=True):
+            needed = max((math.ceil(extent / s) - 1) * s + k - extent, 0)
+            sides += [needed // 2, math.ceil(needed / 2)]
+        return tuple(sides)
+    pair = (padding, padding) if isinstance(padding, int) else padding
+    (top, bottom), (left, right) = [p if isinstance(p, tuple) else (p, p) for p in pair]
+    return top, bottom, left, right
+
+
+def positions(size, window, strides, pads):
+    """(i, j, taps) for each place of the window; taps (u, v, row, column) inside the image."""
+    (h, w), (kh, kw), (sh, sw) = size, window, strides
+    top, bottom, left, right = pads
+    for i, y0 in enumerate(range(-top, h + bottom - kh + 1, sh)):
+        for j, x0 in enumerate(range(-left, w + right - kw + 1, sw)):
+            taps = [(u, v, y0 + u, x0 + v) for u in range(kh) for v in range(kw)]
+            yield i, j, [tap for tap in taps if 0 <= tap[2] < h and 0 <= tap[3] < w]
+
+
+def output_size(*where):
+    *_, (i, j, _) = positions(*where)
+    return i + 1, j + 1
+
+
+def conv(x, W, b, dy, strides, pads):
+    (n, h, w, c), (kh, kw, _, filters) = x.shape, W.shape
+    where = (h, w), (kh, kw), strides, pads
+    y = np.zeros((n, *output_size(*where), filters))
+    dx, dW, db = np.zeros(x.shape), np.zeros(W.shape), np.zeros(filters)
+    for i, j, taps in positions(*where):
+        for image, f in np.ndindex(n, filters):
+            g = dy[image, i, j, f]
+            y[image, i, j, f] += b[f]
+            db[f] += g
+            for u, v, r, s in taps:
+                for k in range(c):
+                    y[image, i, j, f] += x[image, r, s, k] * W[u, v, k, f]
+                    dx[image, r, s, k] += g * W[u, v, k, f]
+                    dW[u, v, k, f] += g * x[image, r, s, k]
+    return y, dx, dW, db
+
+
+def first_of_the_largest(values):
+    """Where the maximum is: the first of equals, and the first NaN before every number."""
+    best = 0
+    for at, value in enumerate(values):
+        if not math.isnan(values[best]) and (value > values[best] or math.isnan(value)):
+            best = at
+    return best
+
+
+def max_pool(x, dy, *window_strides_pads):
+    """y, dx, winner: the winner's number in its window, row by row."""
+    (n, _, _, c), where = x.shape, (x.shape[1:3], *window_strides_pads)
+    y, dx = np.zeros((n, *output_size(*where), c)), np.zeros(x.shape)
+    winner = np.zeros(y.shape, int)
+    for i, j, taps in positions(*where):
+        for m, k in np.ndindex(n, c):
+            u, v, r, s = taps[first_of_the_largest([x[m, r, s, k] for *_, r, s in taps])]
+            y[m, i, j, k] = x[m, r, s, k]
+            dx[m, r, s, k] += dy[m, i, j, k]
+            winner[m, i, j, k] = u * where[1][1] + v
+    return y, dx, winner
+
+
+def average_pool(x, dy, *window_strides_pads):
+    """The mean of the pixels inside the image."""
+    (n, _, _, c), where = x.shape, (x.shape[1:3], *window_strides_pads)
+    y, dx = np.zeros((n, *output_size(*where), c)), np.zeros(x.shape)
+    for i, j, taps in positions(*where):
+        for m, k in np.ndindex(n, c):
+            for *_, r, s in taps:
+                y[m, i, j, k] += x[m, r, s, k] / len(taps)
+                dx[m, r, s, k] += dy[m, i, j, k] / len(taps)
+    return y, dx
+
+
+def relu(x, dy):
+    y, dx = np.zeros(x.shape), np.zeros(x.shape)
+    for at in np.ndindex(x.shape):
+        if x[at] > 0:
+            y[at], dx[at] = x[at], dy[at]
+    return y, dx
+
+
+def softmax(x, dy):
+    """Backward with the whole Jacobian: dy[i]/dx[j] = y[i] (1[i = j] - y[j])."""
+    y, dx = np.zeros(x.shape), np.zeros(x.shape)
+    for row in np.ndindex(x.shape[:-1]):
+        e = [math.exp(value) for value in x[row]]
+        y[row] = [value / math.fsum(e) for value in e]
+        for i, j in np.ndindex(len(e), len(e)):
+            dx[row][j] += dy[row][i] * y[row][i] * ((i == j) - y[row][j])
+    return y, dx
+
+
+def moments(x):
+    """Mean and (biased) variance of each channel."""
+    columns = [[float(v) for v in x[..., k].ravel()] for k in range(x.shape[-1])]
+    mean = [math.fsum(column) / len(column) for column in columns]
+    pairs = zip(columns, mean, strict=True)
+    var = [math.fsum((v - mu) ** 2 for v in column) / len(column) for column, mu in pairs]
+    return np.array(mean), np.array(var)
+
+
+def batch_norm(x, dy, gamma, beta, mean, var, epsilon, from_batch):
+    """Backward by the paths x -> y, x -> mean -> y and x -> var -> y, one after the other."""
+    y, dx = np.zeros(x.shape), np.zeros(x.shape)
+    dgamma, dbeta, dmean, dvar = np.zeros((4, len(gamma)))
+    m, s = x.size / len(gamma), [1 / math.sqrt(v + epsilon) for v in var]
+    for at in np.ndindex(x.shape):
+        k, centred = at[-1], x[at] - mean[at[-1]]
+        y[at] = gamma[k] * centred * s[k] + beta[k]
+        dgamma[k] += dy[at] * centred * s[k]
+        dbeta[k] += dy[at]
+        dmean[k] -= dy[at] * gamma[k] * s[k]
+        dvar[k] -= dy[at] * gamma[k] * centred * s[k] ** 3 / 2
+    for at in np.ndindex(x.shape):
+        k = at[-1]
+        dx[at] = dy[at] * gamma[k] * s[k]
+        if from_batch:
+            dx[at] += dmean[k] / m + dvar[k] * 2 * (x[at] - mean[k]) / m
+    return y, dx, dgamma, dbeta
+
+
+def cross_entropy(probs, targets):
+    """L and dL/dprobs for targets (n, k) that are distributions."""
+    n, loss, grad = len(probs), 0.0, np.zeros(probs.shape)
+    for at in np.ndindex(probs.shape):
+        loss -= targets[at] * math.log(probs[at]) / n
+        grad[at] = -targets[at] / probs[at] / n
+    return loss, grad
+
+
+def mean_squared_error(y_pred, y_true):
+    loss, grad = 0.0, np.zeros(y_pred.shape)
+    for at in np.ndindex(y_pred.shape):
+        loss += (y_pred[at] - y_true[at]) ** 2 / y_pred.size
+        grad[at] = 2 * (y_pred[at] - y_true[at]) / y_pred.size
+    return loss, grad
+
+
+def sgd(params, gradients, rates, momentum=0.0, nesterov=False):
+    """The parameters after each step, for one gradient and one learning rate a step."""
+    p = [float(value) for value in params]
+    velocity, path = [0.0] * len(p), []
+    for grads, lr in zip(gradients, rates, strict=True):
+        for k, g in enumerate(map(float, grads)):
+            velocity[k] = momentum * velocity[k] - lr * g
+            p[k] += momentum * velocity[k] - lr * g if nesterov else velocity[k]
+        path.append(list(p))
+    return np.array(path)
+
+
+def adam(params, gradients, rates, beta_1=0.9, beta_2=0.999, epsilon=1e-7, weight_decay=0.0):
+    """Kingma and Ba, algorithm 1; with weight_decay Loshchilov and Hutter, algorithm 2."""
+    p = [float(value) for value in params]
+    m, v, path = [0.0] * len(p), [0.0] * len(p), []
+    for t, (grads, lr) in enumerate(zip(gradients, rates, strict=True), start=1):
+        for k, g in enumerate(map(float, grads)):
+            m[k] = beta_1 * m[k] + (1 - beta_1) * g
+            v[k] = beta_2 * v[k] + (1 - beta_2) * g**2
+            m_hat, v_hat = m[k] / (1 - beta_1**t), v[k] / (1 - beta_2**t)
+            p[k] -= lr * (m_hat / (math.sqrt(v_hat) + epsilon) + weight_decay * p[k])
+        path.append(list(p))
+    return np.array(path)

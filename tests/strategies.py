@@ -1,0 +1,121 @@
+"""What Hypothesis draws: shapes, windows and settings. The values come from a drawn seed.
+
+So a failure shrinks to the smallest shape, and stays one that somebody can look at.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import oracles
+from hypothesis import strategies as st
+
+import scratchnet as sn
+
+BATCHES, EXAMPLES = st.integers(0, 3), st.integers(1, 3)  # an empty batch is a batch
+GENERATORS = st.integers(0, 2**32 - 1).map(np.random.default_rng)
+
+
+class Geometry(NamedTuple):
+    shape: tuple  # (n, h, w, c)
+    out_shape: tuple  # of a pooling
+    padding: Any  # as a user writes it
+    where: tuple  # window, strides, pads
+
+
+def _pairs(least, most):
+    return st.tuples(st.integers(least, most), st.integers(least, most))
+
+
+@st.composite
+def geometries(draw, sizes=BATCHES, pooling=False):
+    """Images with a window that fits at least once; n from `sizes`. pooling: pads < window."""
+    n, c = draw(sizes), draw(st.integers(1, 3))
+    window, strides = draw(_pairs(1, 4)), draw(_pairs(1, 3))
+    most = [min(2, k - 1) if pooling else 2 for k in window]
+    ph, pw = (st.integers(0, m) for m in most)
+    pairs = st.tuples(ph, pw) | st.tuples(st.tuples(ph, ph), st.tuples(pw, pw))
+    padding = draw(st.sampled_from(["valid", "same"]) | st.integers(0, min(most)) | pairs)
+    top, bottom, left, right = oracles.pads_of(
+        "valid" if padding == "same" else padding, None, window, strides
+    )
+    least = (1, 1) if padding == "same" else (window[0] - top - bottom, window[1] - left - right)
+    h, w = (draw(st.integers(max(1, fit), max(1, fit) + 4)) for fit in least)
+    where = window, strides, oracles.pads_of(padding, (h, w), window, strides)
+    return Geometry((n, h, w, c), (n, *oracles.output_size((h, w), *where), c), padding, where)
+
+
+def away_from_zero(rng, shape, dtype=np.float64):
+    """0.05 <= |x| <= 2: no ReLU's kink within a numeric derivative's step."""
+    return (rng.uniform(0.05, 2, shape) * rng.choice([-1, 1], shape)).astype(dtype)
+
+
+def distinct(rng, shape, dtype=np.float64):
+    """All values apart from one another, by 0.05 or more: no ties for a maximum."""
+    size = int(np.prod(shape))
+    return ((rng.permutation(size) - size / 2) * 0.05).reshape(shape).astype(dtype)
+
+
+IN_PLACE = {"sgd_step": (0, 2), "adam_step": (0, 2, 3)}  # the arguments that a kernel changes
+
+
+@st.composite
+def kernel_arguments(draw, name, dtype=np.float64, sizes=BATCHES):
+    """The arguments of one call of the kernel `name`; `sizes` draws the length of the batch."""
+    rng = draw(GENERATORS)
+
+    def normal(*shape):
+        return rng.standard_normal(shape).astype(dtype)
+
+    if name in ("im2col", "col2im") or "pool" in name:
+        shape, out_shape, _, where = draw(geometries(sizes, pooling="pool" in name))
+        dy = normal(*out_shape)
+        if name == "col2im":
+            return [normal(np.prod(out_shape[:3]), np.prod(where[0]) * shape[3]), shape, *where]
+        if name == "max_pool_backward":
+            winner = oracles.max_pool(rng.integers(-2, 3, shape), dy, *where)[2]
+            return [dy, winner.astype(np.uint8), shape, *where]
+        if name == "average_pool_backward":
+            return [dy, shape, *where]
+        # small whole numbers for the maximum, so that there are ties
+        x = rng.integers(-2, 3, shape).astype(dtype) if name == "max_pool" else normal(*shape)
+        return [x, *where]
+    n = draw(sizes)
+    shape = (n, *draw(st.lists(st.integers(1, 30), min_size=1, max_size=3)))
+    if name in ("relu", "relu_backward"):
+        return [normal(*shape), np.maximum(normal(*shape), 0)][: 2 if "backward" in name else 1]
+    if name == "sum_rows":
+        return [normal(n * 20, shape[1])]
+    params, grads, first, second = normal(4, np.prod(shape))
+    lr, beta = draw(st.floats(0, 1)), draw(st.floats(0, 0.99))
+    if name == "sgd_step":
+        return [params, grads, first, lr, beta, draw(st.booleans())]
+    t, decay = draw(st.integers(1, 10**6)), draw(st.floats(0, 0.1))
+    return [params, grads, first, second**2, lr, beta, 0.999, 1e-7, t, decay]
+
+
+@st.composite
+def built_layers(draw, kind, dtype=np.float64):
+    """(layer, x): built for x, every parameter and buffer random, x away from kinks and ties."""
+    rng, n, make = draw(GENERATORS), draw(EXAMPLES), getattr(sn, kind)
+    vector = (draw(st.integers(1, 6)),)
+    image = (*draw(_pairs(1, 5)), draw(st.integers(1, 3)))
+    shape = vector if draw(st.booleans()) else image
+    if kind in ("Conv2D", "MaxPool2D", "AveragePool2D"):
+        (n, *shape), _, padding, (window, strides, _) = draw(geometries(EXAMPLES, kind != "Conv2D"))
+        layer = make(window, strides, padding) if kind != "Conv2D" else make(
+            draw(st.integers(1, 3)), window, strides, padding, draw(st.booleans())
+        )  # fmt: skip
+    elif kind == "Dense":
+        layer, shape = make(draw(st.integers(1, 5)), draw(st.booleans())), vector
+    elif kind == "BatchNorm":
+        # a batch of few values has a variance near 0, and there the numeric derivative is useless
+        n, layer = n + 3, make(draw(st.floats(0, 1)), draw(st.floats(1e-3, 0.1)))
+    elif kind == "Dropout":
+        layer = make(draw(st.floats(0, 0.9)))
+    else:
+        layer, shape = make(), image if kind in ("GlobalAveragePool2D", "Flatten") else shape
+    layer.build(tuple(shape), rng, dtype)
+    for key, array in (layer.params | layer.buffers).items():
+        array[:] = rng.uniform(0.3, 2, array.shape)
+        array *= 1 if key == "running_var" else rng.choice([-1, 1], array.shape)
+    return layer, (away_from_zero if kind == "ReLU" else distinct)(rng, (n, *shape), dtype)

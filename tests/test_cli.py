@@ -1,0 +1,383 @@
+"""The command, as a process: what it prints where, what it leaves behind, how it ends."""
+
+import json
+import os
+import pty
+import re
+import signal
+import struct
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import scratchnet as sn
+from scratchnet.datasets.idx import FILES
+
+COMMAND = [sys.executable, "-m", "scratchnet"]
+RUN = {"model.safetensors", "history.json", "training.png", "confusion.png", "predictions.png"}
+RUN |= {"architecture.png"}
+
+# ------------------------------------------------------------------------------------------- tools
+
+
+def run(*args, cwd):
+    return subprocess.run([*COMMAND, *map(str, args)], cwd=cwd, capture_output=True, text=True)
+
+
+def good(*args, cwd):
+    done = run(*args, cwd=cwd)
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def last_json(done):
+    def refuse(constant):
+        raise AssertionError(f"{constant} is not JSON")
+
+    return json.loads(done.stdout.splitlines()[-1], parse_constant=refuse)
+
+
+def write_idx(folder, splits):
+    folder.mkdir()
+    for name, array in zip(FILES, [a for split in splits for a in split], strict=True):
+        head = bytes([0, 0, 8, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape)
+        (folder / name).write_bytes(head + array.tobytes())
+
+
+def names_in(folder):
+    return {str(path.relative_to(folder)) for path in folder.rglob("*")}
+
+
+def check_png(path):
+    with Image.open(path) as image:
+        image.load()
+        assert image.format == "PNG"
+        assert image.width > 200
+
+
+@pytest.fixture(scope="module")
+def mnist():
+    return sn.datasets.mnist.load_data()
+
+
+@pytest.fixture(scope="module")
+def here(mnist, tmp_path_factory):
+    """A folder with small IDX data, a trained run of two epochs, pictures, and files gone wrong."""
+    here = tmp_path_factory.mktemp("cli")
+    (x, y), (x_test, y_test) = mnist
+    small = (x[:600], y[:600]), (x_test[:100], y_test[:100])
+    write_idx(here / "data", small)
+    write_idx(here / "unlike", ((x[:60], y[:60]), (x_test[:20, :20], y_test[:20])))
+    write_idx(here / "unknown", ((x[y < 9][:60], y[y < 9][:60]), small[1]))
+    for name, content in {"cut": x[:9].tobytes(), "html": b"<html>404 Not Found</html>"}.items():
+        write_idx(here / name, small)
+        (here / name / FILES[0]).write_bytes(content)
+    with open(here / "cut" / FILES[0], "wb") as file:
+        file.write((here / "data" / FILES[0]).read_bytes()[:-100])
+
+    here.joinpath("result").write_text(
+        json.dumps(
+            vars(good("train", "--model", "lenet5", "--epochs", "2", "--batch-size", "32", "--data",
+                      "data", "--out", "run", "--json", cwd=here))
+        )
+    )  # fmt: skip
+    model = (here / "run/model.safetensors").read_bytes()
+    (here / "half.safetensors").write_bytes(model[: len(model) // 2])
+    sn.Sequential([sn.Dense(10)], input_shape=(5,)).save(here / "vectors.safetensors")
+    (here / "note.txt").write_text("not an image\n")
+    Image.new("L", (100, 100), 255).save(here / "blank.png")
+    for i in range(20):
+        Image.fromarray(x_test[i]).save(here / f"{i}.png")
+    return here
+
+
+@pytest.fixture(scope="module")
+def trained(here):
+    """The finished process that wrote here/run."""
+    return subprocess.CompletedProcess(**json.loads((here / "result").read_text()))
+
+
+# -------------------------------------------------------------------------------------------- train
+
+
+def test_train_leaves_a_whole_run(here, trained):
+    assert names_in(here / "run") == RUN
+    for name in RUN:
+        if name.endswith(".png"):
+            check_png(here / "run" / name)
+    history = json.loads((here / "run/history.json").read_text())
+    assert set(history["history"]) == {"loss", "accuracy", "val_loss", "val_accuracy"}
+    assert all(len(values) == 2 for values in history["history"].values())
+    assert history["settings"]["model"] == "lenet5"
+    loaded = sn.load_model(here / "run/model.safetensors")
+    assert loaded.count_params() == 61_706
+
+
+def test_train_json_is_the_last_line_and_progress_goes_to_stderr(here, trained, mnist):
+    found = last_json(trained)
+    assert set(found) == {"test_accuracy", "test_loss", "epochs", "train_seconds", "model"}
+    assert found["epochs"] == 2
+    assert "epoch" not in "".join(trained.stdout.splitlines()[:-1])
+    assert "epoch 1/2  loss" in trained.stderr
+    assert "epoch 2/2  loss" in trained.stderr
+    assert trained.stdout.isascii()
+    x, y = mnist[1][0][:100], mnist[1][1][:100]
+    loss, accuracy = sn.load_model(here / found["model"]).evaluate(x, y, verbose=0)
+    assert found["test_accuracy"] == pytest.approx(accuracy)
+    assert found["test_loss"] == pytest.approx(loss, rel=1e-4)
+    assert accuracy > 0.3
+
+
+def test_a_training_that_diverges_ends_with_one_clear_line(here, tmp_path):
+    done = run("train", "--model", "lenet5", "--epochs", 1, "--lr", "1e8", "--data", here / "data",
+               "--out", "out", "--json", cwd=tmp_path)  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("scratchnet: ")
+    assert "--lr" in done.stderr.splitlines()[-1]
+    assert "Warning" not in done.stderr
+    assert not re.search(r"\bNaN\b", (tmp_path / "out/history.json").read_text())  # no such JSON
+
+
+@pytest.mark.parametrize("data", ["unlike", "unknown"])
+def test_test_data_that_do_not_fit_are_refused_before_the_training(here, tmp_path, data):
+    """`unlike` has test images of another size, `unknown` a class that no training image has."""
+    done = run("train", "--model", "lenet5", "--data", here / data, "--out", "out", cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("scratchnet: ")
+    assert "epoch 1/" not in done.stderr
+
+
+def wait_until(condition, what):
+    until = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < until, f"no {what} in a minute"
+        time.sleep(0.02)
+
+
+@contextmanager
+def started(*args, **settings):
+    """The command, running; whatever happens inside, it does not outlive the block."""
+    with subprocess.Popen([*COMMAND, *map(str, args)], **settings) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def check_stopped(folder, epochs):
+    assert names_in(folder) == {"model.safetensors", "history.json"}
+    history = json.loads((folder / "history.json").read_text())
+    assert history["epoch"] == list(range(len(history["epoch"])))
+    assert len(history["epoch"]) >= epochs
+    assert sn.load_model(folder / "model.safetensors").predict(np.zeros((28, 28))).shape == (1, 10)
+
+
+def test_ctrl_c_in_the_first_epoch_saves_what_there_is(tmp_path):
+    ours, theirs = pty.openpty()  # a terminal, for its bar moves within an epoch
+    shown = bytearray()
+
+    def has_started():
+        shown.extend(os.read(ours, 4096))
+        return b"images/s" in shown
+
+    env = {**os.environ, "TERM": "xterm", "COLUMNS": "100"}
+    args = ["train", "--out", "out"]
+    with started(*args, cwd=tmp_path, stdout=subprocess.PIPE, stderr=theirs, env=env) as process:
+        os.close(theirs)
+        wait_until(has_started, "bar")
+        process.send_signal(signal.SIGINT)
+        try:
+            while piece := os.read(ours, 4096):
+                shown.extend(piece)
+        except OSError:
+            pass  # the other end is closed: the process has ended
+        assert process.communicate(timeout=60)[0] == b""
+    os.close(ours)
+    assert process.returncode == 130
+    assert b"Traceback" not in shown
+    assert b"stopped after 0 of 5 epochs" in shown
+    check_stopped(tmp_path / "out", epochs=0)
+
+
+def test_sigterm_later_on_saves_what_there_is_in_a_folder_of_its_own(here, tmp_path):
+    args = ["train", "--data", here / "data", "--model", "lenet5", "--epochs", 10**6]
+    log = tmp_path / "log"
+    with open(log, "w") as err, started(*args, cwd=tmp_path, stderr=err) as process:
+        wait_until(lambda: re.search(r"epoch +2/", log.read_text()), "second epoch")
+        process.terminate()
+        assert process.wait(60) == 143
+    lines = log.read_text().splitlines()
+    assert lines[-1].startswith("scratchnet: stopped after")
+    assert "Traceback" not in "".join(lines)
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert folder.name.startswith("lenet5-")
+    check_stopped(folder, epochs=2)
+
+
+# ---------------------------------------------------------------------------------- evaluate, predict
+
+
+@pytest.mark.parametrize(("model", "least"), [(["run/model.safetensors"], 0.3), ([], 0.95)])
+def test_evaluate_tells_accuracy_loss_and_confusion(here, model, least):
+    found = last_json(good("evaluate", *model, "--data", "data", "--json", cwd=here))
+    matrix = np.array(found["confusion_matrix"])
+    assert matrix.shape == (10, 10)
+    assert matrix.sum() == found["images"] == 100
+    assert matrix.trace() == pytest.approx(100 * found["accuracy"])
+    assert found["accuracy"] >= least
+    assert 0 < found["loss"] < 3
+    plain = good("evaluate", *model, "--data", "data", cwd=here)
+    assert f"{100 * found['accuracy']:.2f} %" in plain.stdout
+    assert plain.stderr == ""
+
+
+def test_the_shipped_weights_read_mnist(here, mnist):
+    done = good("predict", *(f"{i}.png" for i in range(20)), "--json", cwd=here)
+    found = last_json(done)
+    assert [set(entry) for entry in found] == [{"path", "digit", "confidence", "probabilities"}] * 20
+    assert [entry["path"] for entry in found] == [f"{i}.png" for i in range(20)]
+    assert sum(f["digit"] == y for f, y in zip(found, mnist[1][1][:20], strict=True)) >= 18
+    for entry in found:
+        assert sum(entry["probabilities"]) == pytest.approx(1, abs=1e-5)
+        assert entry["probabilities"][entry["digit"]] == entry["confidence"]
+        assert entry["confidence"] == max(entry["probabilities"])
+    assert done.stderr == ""
+    assert len(done.stdout.splitlines()) == 1
+
+
+@pytest.mark.parametrize("json_", [True, False])
+def test_a_bad_image_does_not_keep_the_others_from_an_answer(here, json_):
+    images = ["0.png", "note.txt", "1.png", "blank.png"]
+    model = ["--model", "run/model.safetensors"]
+    done = run("predict", *images, *model, *["--json"] * json_, cwd=here)
+    assert done.returncode == 1
+    assert [line.split(":")[:2] for line in done.stderr.splitlines()] == [
+        ["scratchnet", " note.txt"],
+        ["scratchnet", " blank.png"],
+    ]
+    lines = done.stdout.splitlines()
+    answered = [e["path"] for e in last_json(done)] if json_ else [at.split(":")[0] for at in lines]
+    assert answered == ["0.png", "1.png"]
+
+
+def test_predict_draws_the_steps_to_an_answer(here, tmp_path):
+    model = ["--model", here / "run/model.safetensors"]
+    done = good("predict", here / "0.png", *model, "--show-steps", "steps.png", cwd=tmp_path)
+    assert re.search(r"0\.png: \d  \d+\.\d %", done.stdout)
+    check_png(tmp_path / "steps.png")
+    assert names_in(tmp_path) == {"steps.png"}
+
+
+# -------------------------------------------------------------------------------------- small things
+
+
+@pytest.mark.parametrize("what", [[], ["cnn"], ["mlp"], ["run/model.safetensors"]])
+def test_summary_of_a_name_a_file_or_the_default(here, what):
+    totals = {"mlp": "623,290", "run/model.safetensors": "61,706"}
+    assert totals.get(what[0] if what else "", "121,930") in good("summary", *what, cwd=here).stdout
+
+
+def test_summary_as_json(here):
+    found = last_json(good("summary", "--json", cwd=here))
+    assert found["input_shape"] == [28, 28, 1]
+    assert found["layers"][0]["multiply_adds"] == 194_688
+    assert sum(layer["parameters"] for layer in found["layers"]) == 121_930
+
+
+def test_version_and_help(tmp_path):
+    assert good("--version", cwd=tmp_path).stdout == f"scratchnet {sn.__version__}\n"
+    options = {"train": "--epochs", "evaluate": "--data", "predict": "--show-steps", "summary": "cnn"}
+    for command, word in options.items():
+        assert word in good(command, "--help", cwd=tmp_path).stdout
+    assert all(command in good("--help", cwd=tmp_path).stdout for command in options)
+    assert names_in(tmp_path) == set()
+
+
+def test_without_a_command_the_help_is_shown_as_wrong_usage(tmp_path):
+    done = run(cwd=tmp_path)
+    assert done.returncode == 2
+    assert "train" in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(tmp_path):
+    command = f"{sys.executable} -m scratchnet summary | head -n 1 >/dev/null; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("0\n", "")
+
+
+# ----------------------------------------------------------------------------------------- bad input
+
+TRAIN = "train --model lenet5 --epochs 1 --data {here}/data"
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "words"),
+    [
+        ("train --model resnet", 2, ["--model", "cnn-small", "resnet"]),
+        ("train --epochs 0", 2, ["--epochs", "1"]),
+        ("train --epochs -1", 2, ["--epochs", "1"]),
+        ("train --epochs x", 2, ["--epochs", "integer"]),
+        ("train --lr nan", 2, ["--lr", "above 0", "nan"]),
+        ("train --lr 0", 2, ["--lr", "above 0", "found 0"]),
+        ("train --lr -1", 2, ["--lr", "above 0", "-1"]),
+        ("train --lr inf", 2, ["--lr", "inf"]),
+        ("train --batch-size 0", 2, ["--batch-size", "1"]),
+        ("train --seed -1", 2, ["--seed", "0"]),
+        ("train --validation-split 1", 2, ["--validation-split", "below 1", "found 1"]),
+        ("train --data missing --out out", 1, ["missing", "folder"]),
+        ("train --data missing", 1, ["missing", "folder"]),
+        ("train --data {here}/cut", 1, [FILES[0], "expected 470,416", "found 470,316"]),
+        ("train --data {here}/html", 1, [FILES[0], "expected an IDX file", "html"]),
+        (f"{TRAIN} --validation-split 0.999", 1, ["validation", "0.999"]),
+        (f"{TRAIN} --out {{here}}/note.txt", 1, ["note.txt", "folder"]),
+        (f"{TRAIN} --out {{here}}/note.txt/sub", 1, ["note.txt/sub", "folder"]),
+        (f"{TRAIN} --out {{here}}/run", 1, ["run", "model.safetensors"]),
+        (f"{TRAIN} --out {'x' * 300}", 1, ["xxx", "folder"]),
+        ("evaluate missing.safetensors", 1, ["missing.safetensors", "no such file"]),
+        ("evaluate {here}/half.safetensors", 1, ["half.safetensors", "damaged"]),
+        ("evaluate {here}/note.txt", 1, ["note.txt", "foreign"]),
+        ("evaluate {here}/run", 1, ["run", "a folder"]),
+        (f"evaluate {'x' * 300}", 1, ["xxx"]),
+        (f"summary {'x' * 300}", 1, ["xxx"]),
+        ("evaluate {here}/vectors.safetensors --data {here}/data", 1, ["(n, 5)", "28"]),
+        ("evaluate {model} --data missing", 1, ["missing", "folder"]),
+        ("evaluate {model} --data {here}/unlike", 1, ["28, 28, 1", "20"]),
+        ("predict {here}/0.png --model {here}/vectors.safetensors", 1, ["28 x 28", "(5,)"]),
+        ("predict {here}/0.png --model {here}/half.safetensors", 1, ["half.safetensors"]),
+        ("predict {here}/note.txt --model {model}", 1, ["note.txt", "image"]),
+        ("predict {here}/nothing.png --model {model}", 1, ["nothing.png", "no such file"]),
+        ("predict {here}/blank.png --model {model}", 1, ["blank.png"]),
+        ("predict {here} --model {model}", 1, ["image", "directory"]),
+        ("predict", 2, ["IMAGE"]),
+        ("predict {here}/0.png {here}/1.png --show-steps s.png", 2, ["--show-steps", "one image"]),
+        ("predict {here}/0.png --model {model} --show-steps no/s.png", 1, ["no/s.png"]),
+        ("predict {here}/0.png --model {model} --show-steps s.doc", 1, ["s.doc", ".png"]),
+        ("summary resnet", 1, ["resnet", "cnn-small"]),
+        ("summary {here}/note.txt", 1, ["note.txt"]),
+        ("train --colour red", 2, ["--colour"]),
+        ("paint", 2, ["paint"]),
+        ("train cnn", 2, ["cnn"]),
+    ],
+    ids=lambda value: value.replace("{here}/", "")[:60] if isinstance(value, str) else None,
+)
+def test_bad_input_is_one_line_and_leaves_nothing(here, trained, tmp_path, line, code, words):
+    args = line.format(here=here, model=here / "run/model.safetensors").split()
+    before = names_in(here)
+    done = run(*args, cwd=tmp_path)
+    lines = done.stderr.splitlines()
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    if "training lenet5" in lines[0]:  # the status line of a training that was about to begin
+        lines = lines[1:]
+    assert len(lines) == 1, done.stderr
+    assert lines[0].startswith("scratchnet: ")
+    assert [word for word in words if word not in lines[0]] == []
+    assert names_in(tmp_path) == set()
+    assert names_in(here) == before

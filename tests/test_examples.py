@@ -1,0 +1,33 @@
+"""Every example runs, at a reduced size, and reaches the target that it sets itself."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+
+REDUCED = {
+    "keras_like": {"images": 3000, "epochs": 2, "target": 0.85},
+    "visible_loop": {"images": 3000, "epochs": 2, "target": 0.85},
+    "by_hand": {"images": 6000, "epochs": 1, "target": 0.8},
+    "mlp": {"images": 6000, "epochs": 2, "target": 0.85},
+    "predict_own_image": {"out": "steps.png"},
+    "train_shipped_weights": {"out": "w.safetensors", "images": 2000, "epochs": 2, "target": 0.8},
+}
+
+
+def test_no_example_is_left_out():
+    assert {path.stem for path in EXAMPLES.glob("*.py")} == set(REDUCED)
+
+
+@pytest.mark.parametrize("name", REDUCED)
+def test_example_reaches_its_target(name, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    module.main(**REDUCED[name])
+    assert capsys.readouterr().out
+    if "out" in REDUCED[name]:
+        assert (tmp_path / REDUCED[name]["out"]).stat().st_size > 10_000

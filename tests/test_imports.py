@@ -1,0 +1,116 @@
+"""Who imports whom: the rooms of the design, and a light `import scratchnet`."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import scratchnet
+
+PACKAGE = Path(scratchnet.__file__).parent
+FILES = {path.relative_to(PACKAGE).as_posix(): path for path in sorted(PACKAGE.rglob("*.py"))}
+
+SMALL = {"losses", "optimizers", "schedules", "metrics", "initializers", "kernels", "errors"}
+MODEL = SMALL | {"layers", "checkpoint", "training", "plan"}
+#: room: the rooms that it may import; the first part of a file's path is its room
+ROOMS = {
+    "errors": set(),
+    "kernels": {"kernels"},
+    "layers": {"kernels", "initializers", "errors", "layers"},
+    **dict.fromkeys(SMALL - {"kernels", "errors"}, SMALL),
+    "checkpoint": {"errors", "metrics"},
+    "training": {"errors", "metrics", "kernels"},
+    "gradcheck": {"errors"},
+    "model": MODEL,
+    "plan": MODEL,
+    "architectures": {"layers", "model", "errors"},
+    "trace": MODEL | {"model"},
+    "explain": MODEL | {"model"},
+    "datasets": {"datasets", "errors"},
+    "plots": {"errors", "plots"},
+    "imaging": {"errors"},
+    "__main__": {"cli"},
+}
+ANYTHING = {"cli", "web", "interop"}  # and nothing else imports them
+FRAMEWORKS = {"torch", "tensorflow", "keras", "jax", "onnx", "onnxruntime"}
+HEAVY = FRAMEWORKS | {"matplotlib", "PIL", "rich", "typer", "safetensors", "numba"}
+COMPILED = [f"kernels/{name}.py" for name in ("compiled", "fused", "simd")]
+AT_THE_TOP = {"cli.py": {"typer"}, **dict.fromkeys(COMPILED, {"numba"})}
+
+
+def room_of(name):
+    return name.split("/")[0].removesuffix(".py")
+
+
+def for_types_only(node):
+    return isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+
+
+def imported(path, inside=PACKAGE, functions=True):
+    """Absolute names of the modules in a file's imports; without those in functions if told so."""
+    found, nodes = set(), [ast.parse(path.read_text())]
+    while nodes:
+        node = nodes.pop()
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            at = path.parents[node.level - 1].relative_to(inside.parent) if node.level else Path()
+            start = ".".join([*at.parts, *([node.module] if node.module else [])])
+            found |= {f"{start}.{alias.name}" for alias in node.names}
+        elif for_types_only(node):
+            continue
+        elif functions or not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
+            nodes += ast.iter_child_nodes(node)
+    return found
+
+
+def rooms(path):
+    """The rooms of the package that a file imports from, by any of its imports."""
+    parts = [name.split(".") for name in imported(path) if name.split(".")[0] == "scratchnet"]
+    return {part[1] for part in parts if len(part) > 1 and part[1] != "__version__"}
+
+
+def libraries(path, **how):
+    return {name.split(".")[0] for name in imported(path, **how)} - sys.stdlib_module_names
+
+
+def test_every_file_has_a_room_in_the_design():
+    assert {room_of(name) for name in FILES} - ROOMS.keys() - ANYTHING == {"__init__"}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_imports_run_one_way(name):
+    room, found = room_of(name), rooms(FILES[name])
+    if room == "__init__":
+        assert not found & ANYTHING
+    elif room not in ANYTHING:
+        assert found <= ROOMS[room]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_numba_and_the_frameworks_stay_in_their_rooms(name):
+    room, found = room_of(name), libraries(FILES[name])
+    if room == "kernels":
+        assert found <= {"scratchnet", "numpy", "numba", "llvmlite", "threadpoolctl"}
+    elif room in SMALL | {"layers"}:
+        assert found <= {"scratchnet", "numpy"}
+    else:
+        assert not found & {"numba", "llvmlite"}
+    assert room == "interop" or not found & FRAMEWORKS
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_heavy_libraries_are_imported_where_they_are_used(name):
+    assert libraries(FILES[name], functions=False) & HEAVY <= AT_THE_TOP.get(name, set())
+
+
+def test_oracles_import_nothing_of_the_package():
+    assert libraries(Path(__file__).with_name("oracles.py")) == {"numpy"}
+
+
+def test_every_public_name_is_there_after_a_plain_import():
+    code = "import scratchnet as sn; print([name for name in sn.__all__ if not hasattr(sn, name)])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.stdout.strip() == "[]", done.stderr

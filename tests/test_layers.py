@@ -1,0 +1,373 @@
+"""Every layer against its definition, and the promises that all layers make."""
+
+import json
+
+import numpy as np
+import oracles
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import GENERATORS, built_layers
+from test_kernels import fortran, read_only, strided
+
+import scratchnet as sn
+from scratchnet.layers import LAYERS
+
+#: a layer of each kind, and an input's shape that it takes
+EXAMPLES = {
+    "Conv2D": (lambda: sn.Conv2D(3, (2, 3), (2, 1), "same"), (5, 4, 2)),
+    "MaxPool2D": (lambda: sn.MaxPool2D(2), (5, 4, 2)),
+    "AveragePool2D": (lambda: sn.AveragePool2D(2, 1, 1), (5, 4, 2)),
+    "GlobalAveragePool2D": (sn.GlobalAveragePool2D, (5, 4, 2)),
+    "Dense": (lambda: sn.Dense(3), (4,)),
+    "Flatten": (sn.Flatten, (5, 4, 2)),
+    "ReLU": (sn.ReLU, (5, 4, 2)),
+    "Softmax": (sn.Softmax, (4,)),
+    "Dropout": (lambda: sn.Dropout(0.5), (5, 4, 2)),
+    "BatchNorm": (sn.BatchNorm, (5, 4, 2)),
+}
+every_layer = pytest.mark.parametrize("kind", LAYERS)
+either_mode = pytest.mark.parametrize("training", [True, False], ids=["training", "evaluation"])
+DTYPES = (np.float32, np.float64)
+
+
+def example(kind, rng, dtype=np.float64, n=3):
+    """The layer, built; an input and a gradient that fit."""
+    layer, shape = EXAMPLES[kind][0](), EXAMPLES[kind][1]
+    shapes = shape, layer.build(shape, rng, dtype)
+    return layer, *(rng.standard_normal((n, *inner)).astype(dtype) for inner in shapes)
+
+
+def fresh(seed=0):
+    return np.random.default_rng(seed)
+
+
+def built(layer, shape, seed=0, dtype=np.float64):
+    layer.build(shape, fresh(seed), dtype)
+    return layer
+
+
+# ---- the definitions -----------------------------------------------------------------------------
+
+
+def conv(layer, x, dy):
+    W, b = layer.params["W"], layer.params.get("b", np.zeros(layer.filters))
+    y, dx, dW, db = oracles.conv(x, W, b, dy, layer.strides, layer.pads)
+    return y, dx, {"W": dW, "b": db}
+
+
+def dense(layer, x, dy):
+    """A convolution of images of one pixel."""
+    W, b = layer.params["W"][None, None], layer.params.get("b", np.zeros(layer.units))
+    x, dy = x[:, None, None], dy[:, None, None]
+    y, dx, dW, db = oracles.conv(x, W, b, dy, (1, 1), (0, 0, 0, 0))
+    return y[:, 0, 0], dx[:, 0, 0], {"W": dW[0, 0], "b": db}
+
+
+def pool(layer, x, dy):
+    oracle = oracles.max_pool if isinstance(layer, sn.MaxPool2D) else oracles.average_pool
+    return *oracle(x, dy, layer.pool_size, layer.strides, layer.pads)[:2], {}
+
+
+def global_average_pool(layer, x, dy):
+    y, dx = oracles.average_pool(x, dy[:, None, None], x.shape[1:3], (1, 1), (0, 0, 0, 0))
+    return y[:, 0, 0], dx, {}
+
+
+def flatten(layer, x, dy):
+    y, dx = np.zeros(dy.shape), np.zeros(x.shape)
+    _, h, w, c = x.shape
+    for n, i, j, k in np.ndindex(x.shape):
+        place = n, (i * w + j) * c + k
+        y[place], dx[n, i, j, k] = x[n, i, j, k], dy[place]
+    return y, dx, {}
+
+
+def batch_norm(layer, x, dy, training=False):
+    statistics = oracles.moments(x) if training else layer.buffers.values()
+    y, dx, dgamma, dbeta = oracles.batch_norm(
+        x, dy, *layer.params.values(), *statistics, layer.epsilon, training
+    )
+    return y, dx, {"gamma": dgamma, "beta": dbeta}
+
+
+ORACLES = {
+    "Conv2D": conv,
+    "MaxPool2D": pool,
+    "AveragePool2D": pool,
+    "GlobalAveragePool2D": global_average_pool,
+    "Dense": dense,
+    "Flatten": flatten,
+    "ReLU": lambda layer, x, dy: (*oracles.relu(x, dy), {}),
+    "Softmax": lambda layer, x, dy: (*oracles.softmax(x, dy), {}),
+    "Dropout": lambda layer, x, dy: (x, dy, {}),
+    "BatchNorm": batch_norm,
+}
+
+
+def test_no_layer_is_left_out():
+    assert ORACLES.keys() == EXAMPLES.keys() == LAYERS.keys()
+
+
+def check_against(oracle, layer, x, rng, training=False):
+    y = layer.forward(x, training)
+    dy = rng.standard_normal(y.shape)
+    expected_y, expected_dx, expected_grads = oracle(layer, x, dy)
+    close = {"rtol": 1e-9, "atol": 1e-9}
+    assert y.shape == (len(x), *layer.output_shape)
+    np.testing.assert_allclose(y, expected_y, **close)
+    np.testing.assert_allclose(layer.backward(dy), expected_dx, **close)
+    for key, grad in layer.grads.items():
+        np.testing.assert_allclose(grad, expected_grads[key], **close)
+
+
+@every_layer
+@given(data=st.data())
+def test_layer_equals_its_definition(backend, kind, data):
+    check_against(ORACLES[kind], *data.draw(built_layers(kind)), data.draw(GENERATORS))
+
+
+@given(drawn=built_layers("BatchNorm"), rng=GENERATORS)
+def test_batch_norm_in_training_equals_its_definition(drawn, rng):
+    check_against(lambda *given: batch_norm(*given, training=True), *drawn, rng, training=True)
+
+
+# ---- the protocol --------------------------------------------------------------------------------
+
+
+@every_layer
+def test_forward_needs_a_build_and_backward_a_forward(kind, rng):
+    layer, x, dy = example(kind, rng)
+    with pytest.raises(RuntimeError, match="backward needs a forward"):
+        layer.backward(dy)
+    with pytest.raises(RuntimeError, match="build"):
+        EXAMPLES[kind][0]().forward(x)
+
+
+@every_layer
+def test_a_wrong_shape_is_named_with_the_right_one(kind, rng):
+    layer, x, dy = example(kind, rng)
+    for wrong in (x[..., :1], x[0]):
+        with pytest.raises(sn.InputError) as error:
+            layer.forward(wrong)
+        expected = ", ".join(map(str, x.shape[1:]))
+        assert f"expected input (n, {expected}), found {wrong.shape}" in str(error.value)
+    layer.forward(x)
+    with pytest.raises(sn.InputError, match="expected dy"):
+        layer.backward(dy[..., :1])
+
+
+@every_layer
+def test_a_gradient_for_another_batch_size_is_refused(kind, rng):
+    layer, x, dy = example(kind, rng)
+    layer.forward(x)
+    with pytest.raises(sn.InputError, match="dy"):
+        layer.backward(dy[:2])
+
+
+@every_layer
+@either_mode
+@pytest.mark.parametrize("layout", [read_only, strided, fortran])
+def test_layout_does_not_matter_and_inputs_are_left_as_they_are(
+    backend, kind, training, layout, rng
+):
+    results = []
+    for lay in (np.copy, layout):
+        layer, x, dy = example(kind, fresh())
+        x, dy = lay(x), lay(dy)
+        kept = x.copy(), dy.copy()
+        results.append([layer.forward(x, training), layer.backward(dy), *layer.grads.values()])
+        np.testing.assert_array_equal(x, kept[0])
+        np.testing.assert_array_equal(dy, kept[1])
+    for plain, other in zip(*results, strict=True):
+        np.testing.assert_allclose(plain, other, rtol=1e-12, atol=1e-12)
+
+
+@every_layer
+@either_mode
+def test_gradients_are_written_over_in_place_not_added_up(backend, kind, training, rng):
+    layer, x, dy = example(kind, rng)
+    arrays = dict(layer.grads)
+    layer.forward(x, training)
+    first = [layer.backward(dy), *(grad.copy() for grad in layer.grads.values())]
+    second = [layer.backward(dy), *layer.grads.values()]
+    for a, b in zip(first, second, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert all(layer.grads[key] is arrays[key] for key in arrays)
+    assert all(np.any(grad) for grad in layer.grads.values())
+
+
+@every_layer
+@either_mode
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_dtype_goes_through_unchanged(backend, kind, training, dtype, rng):
+    layer, x, dy = example(kind, rng, dtype)
+    found = [layer.forward(x, training), layer.backward(dy)]
+    found += [*layer.params.values(), *layer.grads.values(), *layer.buffers.values()]
+    assert {a.dtype for a in found} == {np.dtype(dtype)}
+
+
+@every_layer
+@either_mode
+def test_empty_batch_gives_an_empty_output_and_zero_gradients(backend, kind, training, rng):
+    layer, x, dy = example(kind, rng, n=0)
+    buffers = {key: a.copy() for key, a in layer.buffers.items()}
+    assert layer.forward(x, training).shape == (0, *layer.output_shape)
+    assert layer.backward(dy).shape == x.shape
+    assert not any(np.any(grad) for grad in layer.grads.values())
+    for key, kept in buffers.items():
+        np.testing.assert_array_equal(layer.buffers[key], kept)
+
+
+TWO = np.int64(2)
+
+
+@pytest.mark.parametrize(
+    "make, shape",
+    [
+        *EXAMPLES.values(),
+        (lambda: sn.Conv2D(TWO, TWO, TWO, TWO), (5, 4, 2)),
+        (lambda: sn.MaxPool2D((TWO, TWO), TWO, ((0, TWO - 1), (0, 1))), (5, 4, 2)),
+    ],
+    ids=[*EXAMPLES, "Conv2D of NumPy's numbers", "MaxPool2D of NumPy's numbers"],
+)
+def test_config_survives_json_and_makes_the_same_layer(make, shape, rng):
+    layer, x = built(make(), shape), rng.standard_normal((2, *shape))
+    config = json.loads(json.dumps(layer.config()))
+    again = built(type(layer).from_config(config), shape)
+    np.testing.assert_array_equal(again.forward(x), layer.forward(x))
+
+
+BAD = {
+    "filters": (lambda v: sn.Conv2D(v, 3), (0, -1, True, 2.0, "8", None)),
+    "units": (lambda v: sn.Dense(v), (0, -1, True, 2.0, "8", None)),
+    "kernel_size": (lambda v: sn.Conv2D(2, v), (0, -1, True, 3.0, "33", (3, 0), (1, 2, 3), None)),
+    "strides": (lambda v: sn.Conv2D(2, 3, v), (0, -1, True, 1.0, (1, -1), None)),
+    "pool_size": (lambda v: sn.MaxPool2D(v), (0, -1, True, 2.0, (2, 2, 2))),
+    "pool strides": (lambda v: sn.AveragePool2D(2, v), (0, -1, True, 2.0)),
+    "padding": (
+        lambda v: sn.Conv2D(2, 3, padding=v),
+        ("sme", "abcd", -1, True, 1.0, None, (1, -1), ((0, 1),), (1, 2, 3), (1, 0.5)),
+    ),
+    "pool padding": (
+        lambda v: sn.MaxPool2D((2, 3), padding=v),
+        ("sme", -1, 2, (2, 0), (0, 3), (1, (3, 0))),
+    ),
+    "too large": (lambda v: v, (sn.Conv2D(2, 7), sn.MaxPool2D((1, 6)), sn.AveragePool2D(8))),
+    "initializer": (lambda v: sn.Conv2D(2, 3, kernel_initializer=v), ("glorot", None)),
+    "rate": (lambda v: sn.Dropout(v), (1, 1.5, -0.1, np.nan, True, "half", None)),
+    "momentum": (lambda v: sn.BatchNorm(v), (-0.1, 1.1, np.nan)),
+    "epsilon": (lambda v: sn.BatchNorm(epsilon=v), (0, -1, np.nan, np.inf)),
+}
+
+
+@pytest.mark.parametrize(
+    "make, value",
+    [
+        pytest.param(make, value, id=f"{name} {value}")
+        for name, (make, values) in BAD.items()
+        for value in values
+    ],
+)
+def test_a_bad_argument_is_an_input_error_at_the_latest_when_built(make, value, rng):
+    with pytest.raises(sn.InputError, match="expected|does not fit"):
+        make(value).build((6, 5, 2), rng)
+
+
+@pytest.mark.parametrize("kind", ["Conv2D", "MaxPool2D", "GlobalAveragePool2D", "Dense"])
+def test_an_input_with_the_wrong_number_of_axes_is_refused_when_built(kind, rng):
+    with pytest.raises(sn.InputError, match=r"expected .* found shape \(6, 5\)"):
+        EXAMPLES[kind][0]().build((6, 5), rng)
+
+
+# ---- dropout, batch normalization, softmax -------------------------------------------------------
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.5, 0.8])
+def test_dropout_drops_at_its_rate_and_keeps_the_mean(rate):
+    layer, x = built(sn.Dropout(rate), (1000,)), np.ones((200, 1000))
+    y = layer.forward(x, training=True)
+    assert set(np.unique(y)) == {0, 1 / (1 - rate)}
+    assert (y == 0).mean() == pytest.approx(rate, abs=0.006)  # five standard deviations and more
+    assert y.mean() == pytest.approx(1, rel=0.03)
+    np.testing.assert_array_equal(layer.backward(x), y)  # the mask again
+
+
+def test_dropout_repeats_with_the_seed_and_only_with_it():
+    x = np.ones((10, 20))
+    first, same, other = (built(sn.Dropout(0.5), (20,), seed) for seed in (1, 1, 2))
+    masks = [layer.forward(x, training=True) for layer in (first, same, other)]
+    np.testing.assert_array_equal(masks[0], masks[1])
+    assert np.any(masks[0] != masks[2])
+    assert np.any(masks[0] != first.forward(x, training=True))  # a new mask each time
+
+
+@pytest.mark.parametrize("rate, training", [(0.5, False), (0, True)])
+def test_dropout_is_the_identity_in_evaluation_and_at_rate_0(rate, training, rng):
+    layer, x = built(sn.Dropout(rate), (20,)), rng.standard_normal((10, 20))
+    np.testing.assert_array_equal(layer.forward(x, training), x)
+    np.testing.assert_array_equal(layer.backward(x), x)
+
+
+@pytest.mark.parametrize("shape", [(4,), (5, 6, 4)])
+def test_batch_norm_in_training_gives_mean_0_and_variance_1(shape, rng):
+    layer = built(sn.BatchNorm(epsilon=1e-12), shape)
+    y = layer.forward(7 + 3 * rng.standard_normal((9, *shape)), training=True).reshape(-1, 4)
+    np.testing.assert_allclose(y.mean(axis=0), 0, atol=1e-9)
+    np.testing.assert_allclose(y.var(axis=0), 1, rtol=1e-9)
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9, 1.0])
+def test_batch_norm_running_statistics_follow_their_formula_and_evaluation_uses_them(momentum, rng):
+    layer = built(sn.BatchNorm(momentum), (3, 2))
+    mean, var = np.zeros(2), np.ones(2)
+    for _ in range(3):
+        x = 5 + 2 * rng.standard_normal((4, 3, 2))
+        layer.forward(x, training=True)
+        new_mean, new_var = oracles.moments(x)
+        mean = momentum * mean + (1 - momentum) * new_mean
+        var = momentum * var + (1 - momentum) * new_var
+    y = layer.forward(x)
+    np.testing.assert_allclose(layer.buffers["running_mean"], mean, rtol=1e-12)
+    np.testing.assert_allclose(layer.buffers["running_var"], var, rtol=1e-12)
+    np.testing.assert_allclose(y, (x - mean) / np.sqrt(var + 1e-3), rtol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_softmax_is_right_at_huge_logits_and_does_not_see_a_shift(dtype, rng):
+    layer = built(sn.Softmax(), (3,), dtype=dtype)
+    huge = layer.forward(np.array([[1e4, 0, -1e4], [-1e4, -1e4, -1e4]], dtype))
+    np.testing.assert_allclose(huge, [[1, 0, 0], [1 / 3, 1 / 3, 1 / 3]], rtol=1e-6)
+    x = rng.integers(-5, 5, (4, 3)).astype(dtype)
+    np.testing.assert_array_equal(layer.forward(x + 1000), layer.forward(x))
+    assert np.all(np.isfinite(layer.backward(np.ones_like(x))))
+
+
+# ---- initializers --------------------------------------------------------------------------------
+
+VARIANCES = {"glorot": lambda fan_in, fan_out: 2 / (fan_in + fan_out), "he": lambda i, o: 2 / i}
+
+
+@pytest.mark.parametrize("name", sn.initializers.INITIALIZERS)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_initializer_has_its_variance_and_bounds(name, dtype):
+    make, shape = sn.initializers.get(name), (300, 200)
+    W = make(shape, 300, 200, fresh(), dtype)
+    variance = VARIANCES[name.split("_")[0]](300, 200)
+    assert (W.shape, W.dtype) == (shape, dtype)
+    assert W.mean() == pytest.approx(0, abs=5 * (variance / W.size) ** 0.5)
+    assert W.var() == pytest.approx(variance, rel=0.03)
+    limit = (3 * variance) ** 0.5
+    largest = np.abs(W).max()
+    assert 0.99 * limit < largest <= limit * (1 + 1e-6) if "uniform" in name else largest > limit
+    np.testing.assert_array_equal(W, make(shape, 300, 200, fresh(), dtype))
+
+
+@pytest.mark.parametrize("name", sn.initializers.INITIALIZERS)
+def test_fans_of_layers_count_what_a_unit_sums(name):
+    conv = built(sn.Conv2D(64, (5, 3), kernel_initializer=name), (9, 9, 32))
+    dense = built(sn.Dense(100, kernel_initializer=name), (300,))
+    variance = VARIANCES[name.split("_")[0]]
+    assert conv.params["W"].var() == pytest.approx(variance(15 * 32, 15 * 64), rel=0.05)
+    assert dense.params["W"].var() == pytest.approx(variance(300, 100), rel=0.05)
+    assert not np.any(conv.params["b"]) and not np.any(dense.params["b"])

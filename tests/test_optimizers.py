@@ -1,0 +1,190 @@
+"""Optimizers step by step against their definitions, and learning rates over time."""
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import oracles
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import scratchnet as sn
+from scratchnet import optimizers
+from scratchnet.schedules import SCHEDULES, Constant, Cosine, OneCycle, StepDecay
+
+STEPS = 20
+OPTIMIZERS = {
+    "SGD": (lambda rate: sn.SGD(rate), oracles.sgd, {}),
+    "momentum": (lambda rate: sn.SGD(rate, 0.9), oracles.sgd, {"momentum": 0.9}),
+    "Nesterov": (
+        lambda rate: sn.SGD(rate, 0.9, nesterov=True),
+        oracles.sgd,
+        {"momentum": 0.9, "nesterov": True},
+    ),
+    "Adam": (lambda rate: sn.Adam(rate), oracles.adam, {}),
+    "Adam, own betas": (
+        lambda rate: sn.Adam(rate, 0.5, 0.8, 1e-3),
+        oracles.adam,
+        {"beta_1": 0.5, "beta_2": 0.8, "epsilon": 1e-3},
+    ),
+    "AdamW": (lambda rate: sn.AdamW(rate, 0.1), oracles.adam, {"weight_decay": 0.1}),
+}
+
+
+def path_of(optimizer, params, gradients):
+    """The parameters after each step, as a model would see them."""
+    model = SimpleNamespace(flat_params=params.copy(), flat_grads=np.empty_like(params))
+    path = []
+    for grads in gradients:
+        model.flat_grads[:] = grads
+        optimizer.step(model)
+        np.testing.assert_array_equal(model.flat_grads, grads)
+        path.append(model.flat_params.copy())
+    return np.array(path)
+
+
+@pytest.mark.parametrize("kind", OPTIMIZERS)
+@pytest.mark.parametrize("dtype, tolerance", [(np.float64, 1e-12), (np.float32, 1e-5)])
+@pytest.mark.parametrize("rate", [0.05, OneCycle(0.1, STEPS)], ids=["constant", "schedule"])
+def test_20_steps_equal_the_definition(backend, kind, dtype, tolerance, rate, rng):
+    make, oracle, settings = OPTIMIZERS[kind]
+    params, gradients = rng.standard_normal(37), rng.standard_normal((STEPS, 37))
+    params, gradients = params.astype(dtype), gradients.astype(dtype)
+    rates = [rate(step) if callable(rate) else rate for step in range(STEPS)]
+    optimizer = make(rate)
+    found = path_of(optimizer, params, gradients)
+    expected = oracle(params, gradients, rates, **settings)
+    assert {found.dtype, *(a.dtype for a in optimizer.state.values())} == {np.dtype(dtype)}
+    assert optimizer.iterations == STEPS
+    np.testing.assert_allclose(found, expected, rtol=tolerance, atol=tolerance)
+
+
+def test_first_step_of_adam_is_the_learning_rate_for_any_size_of_gradient(backend):
+    gradients = np.array([[1e-3, -1e-3, 1.0, -50.0, 1e4]])
+    step = path_of(sn.Adam(0.01), np.zeros(5), gradients)[0]
+    np.testing.assert_allclose(step, -0.01 * np.sign(gradients[0]), rtol=2e-4)  # epsilon / 1e-3
+
+
+def test_weight_decay_shrinks_without_a_gradient(backend):
+    path = path_of(sn.AdamW(0.1, weight_decay=0.5), np.array([2.0, -4.0]), np.zeros((3, 2)))
+    np.testing.assert_allclose(path[-1], np.array([2, -4]) * 0.95**3, rtol=1e-12)
+
+
+def test_schedule_is_asked_once_a_step_from_0():
+    asked = []
+
+    class Recorded(Constant):
+        def __call__(self, step):
+            asked.append(step)
+            return step * self.rate
+
+    path = path_of(sn.SGD(Recorded(0.5)), np.zeros(1), np.ones((4, 1)))
+    assert asked == [0, 1, 2, 3]
+    np.testing.assert_allclose(np.diff(path[:, 0]), [-0.5, -1, -1.5])
+
+
+@pytest.mark.parametrize("kind", OPTIMIZERS)
+def test_an_optimizer_belongs_to_models_of_one_size(kind):
+    optimizer = OPTIMIZERS[kind][0](0.1)
+    path_of(optimizer, np.zeros(3), np.ones((1, 3)))
+    with pytest.raises(RuntimeError, match="another size"):
+        path_of(optimizer, np.zeros(4), np.ones((1, 4)))
+    assert optimizer.iterations == 1
+
+
+@pytest.mark.parametrize("kind", OPTIMIZERS)
+def test_config_survives_json_and_makes_the_same_optimizer(kind, rng):
+    optimizer = OPTIMIZERS[kind][0](Cosine(0.1, 5))
+    name = next(n for n, known in optimizers.OPTIMIZERS.items() if type(optimizer) is known)
+    again = optimizers.from_config(name, json.loads(json.dumps(optimizer.config())))
+    params, gradients = rng.standard_normal(3), rng.standard_normal((6, 3))
+    np.testing.assert_array_equal(
+        path_of(again, params, gradients), path_of(optimizer, params, gradients)
+    )
+
+
+def test_optimizers_are_found_by_keras_names_and_an_unknown_one_is_refused():
+    assert type(optimizers.get("adamw")) is sn.AdamW
+    with pytest.raises(sn.InputError, match="sgd, adam, adamw.*'lion'"):
+        optimizers.get("lion")
+
+
+BAD = {
+    sn.SGD: {
+        "learning_rate": (-1, np.nan, np.inf, "fast", None),
+        "momentum": (-0.1, 1, np.nan, "much"),
+        "nesterov": (True,),  # without momentum
+    },
+    sn.Adam: {
+        "learning_rate": (-1, np.nan),
+        "beta_1": (-0.1, 1, np.nan),
+        "beta_2": (-0.1, 1, np.nan),
+        "epsilon": (0, -1, np.nan, np.inf),
+    },
+    sn.AdamW: {"weight_decay": (-1, np.nan, np.inf)},
+    Constant: {"rate": (-1, np.nan, np.inf)},
+    StepDecay: {"rate": (-1, np.nan), "every": (0, -1, np.nan), "factor": (-1, np.nan)},
+    Cosine: {"rate": (-1, np.nan), "steps": (0, -1, np.nan), "floor": (-1, np.nan)},
+    OneCycle: {
+        "peak": (-1, np.nan),
+        "steps": (0, -1, np.nan),
+        "warmup": (-0.1, 1.1, np.nan),
+        "start_divisor": (0, np.nan),
+        "final_divisor": (0, np.nan),
+    },
+}
+GOOD = {"rate": 0.1, "peak": 0.1, "steps": 10, "every": 10}  # what has no default
+
+
+@pytest.mark.parametrize(
+    "kind, name, value",
+    [
+        pytest.param(kind, name, value, id=f"{kind.__name__}-{name}-{value}")
+        for kind, arguments in BAD.items()
+        for name, values in arguments.items()
+        for value in values
+    ],
+)
+def test_a_bad_number_is_refused(kind, name, value):
+    needed = {key: good for key, good in GOOD.items() if key in kind.__init__.__annotations__}
+    with pytest.raises(sn.InputError, match="expected"):
+        kind(**needed | {name: value})
+
+
+# ---- learning rates ------------------------------------------------------------------------------
+
+
+def rates(schedule, steps):
+    return np.array([schedule(step) for step in range(steps)])
+
+
+def test_no_schedule_is_left_out():
+    assert {*SCHEDULES.values()} == {Constant, StepDecay, Cosine, OneCycle}
+
+
+def test_constant_and_step_decay():
+    np.testing.assert_array_equal(rates(Constant(0.3), 3), 0.3)
+    found = rates(StepDecay(0.8, every=3, factor=0.5), 8)
+    np.testing.assert_allclose(found, [0.8, 0.8, 0.8, 0.4, 0.4, 0.4, 0.2, 0.2], rtol=1e-12)
+
+
+@given(rate=st.floats(0.01, 10), steps=st.integers(1, 60), floor=st.floats(0, 0.9))
+def test_cosine_falls_from_rate_to_floor_symmetrically_and_stays(rate, steps, floor):
+    found = rates(Cosine(rate, steps, floor), steps + 5)
+    assert found[0] == pytest.approx(rate)
+    np.testing.assert_allclose(found[steps:], rate * floor, atol=1e-12)
+    assert np.all(np.diff(found[: steps + 1]) < 0)
+    there, back = found[: steps + 1], found[steps::-1]
+    np.testing.assert_allclose(there + back, rate * (1 + floor), rtol=1e-12)
+
+
+@pytest.mark.parametrize("steps, warmup", [(100, 0.3), (40, 0.5), (10, 0.2)])
+def test_one_cycle_rises_to_its_peak_falls_to_almost_nothing_and_stays(steps, warmup):
+    found, top = rates(OneCycle(0.5, steps, warmup), steps + 5), round(steps * warmup) - 1
+    assert found[0] == pytest.approx(0.5 / 25)
+    assert found[top] == found.max() == pytest.approx(0.5)
+    np.testing.assert_allclose(found[steps - 1 :], 0.5 / 25 / 1e4, rtol=1e-9)
+    assert np.all(np.diff(found[: top + 1]) > 0) and np.all(np.diff(found[top:steps]) < 0)
+    half = found[top] + 0.5 / 25  # the warmup is half a cosine: symmetric about its middle
+    np.testing.assert_allclose(found[: top + 1] + found[top::-1], half, rtol=1e-12)

@@ -1,0 +1,200 @@
+"""Fused groups compute what their layers compute: outputs, and every gradient."""
+
+import numba
+import numpy as np
+import pytest
+import strategies as own
+from hypothesis import given
+from hypothesis import strategies as st
+
+import scratchnet as sn
+from scratchnet import plan
+
+
+def run(groups, x, dy):
+    """Outputs, dx and a copy of all gradients after one pass through groups of layers."""
+    y = x
+    for group in groups:
+        y = group.forward(y, True)
+    y = y.copy()
+    dx = dy
+    for group in reversed(groups):
+        dx = group.backward(dx, True)
+    layers = [layer for group in groups for layer in group.layers]
+    grads = [grad.copy() for layer in layers for grad in layer.grads.values()]
+    return [y, dx.copy(), *grads]
+
+
+def built(layers, shape, rng, dtype=np.float64, whole=False):
+    for number, layer in enumerate(layers):
+        layer.name = f"{type(layer).__name__} {number}"
+        shape = layer.build(shape, rng, dtype)
+        for param in layer.params.values():
+            # whole numbers make ties between positions and sums that are exactly zero
+            param[:] = rng.integers(-2, 3, param.shape) if whole else rng.normal(size=param.shape)
+    return layers, shape
+
+
+def assert_same(found, expected, tolerance=1e-12):
+    for a, b in zip(found, expected, strict=True):
+        assert a.shape == b.shape and a.dtype == b.dtype
+        scale = max(1.0, float(np.abs(b).max(initial=0)))
+        np.testing.assert_allclose(a, b, rtol=0, atol=tolerance * scale)
+
+
+# few kernels and channels, because each pair of them is compiled; many sizes and paddings
+@given(
+    rng=own.GENERATORS,
+    n=st.sampled_from([0, 1, 2, 7, 9, 17]),
+    size=st.tuples(st.integers(5, 11), st.integers(5, 11)),
+    kernel=st.sampled_from([(1, 1), (3, 3), (2, 4)]),
+    channels=st.sampled_from([1, 3]),
+    filters=st.sampled_from([1, 5, 8, 16, 24]),
+    padding=st.sampled_from(["valid", "same", 1, ((0, 2), (1, 0))]),
+    use_bias=st.booleans(),
+    whole=st.booleans(),
+)
+def test_conv_relu_pool_equals_its_layers(
+    rng, n, size, kernel, channels, filters, padding, use_bias, whole
+):
+    layers = [sn.Conv2D(filters, kernel, 1, padding, use_bias), sn.ReLU(), sn.MaxPool2D(2)]
+    layers, shape = built(layers, (*size, channels), rng, whole=whole)
+    x = rng.integers(-1, 2, (n, *size, channels)).astype(float)
+    if not whole:
+        x += rng.normal(size=x.shape)
+    dy = rng.standard_normal((n, *shape))
+    groups = plan.make(layers)
+    assert len(groups) == 1
+    expected = run(plan.make(layers, fuse=False), x, dy)
+    assert_same(run(groups, x, dy), expected)
+    assert_same(run(groups, x, dy), expected)  # again, on buffers that are no longer zero
+
+
+@given(
+    rng=own.GENERATORS,
+    n=st.sampled_from([0, 1, 5, 6, 7, 50]),
+    inputs=st.integers(1, 40),
+    units=st.integers(1, 70),
+    relu=st.booleans(),
+    use_bias=st.booleans(),
+)
+def test_dense_equals_its_layers(rng, n, inputs, units, relu, use_bias):
+    layers = [sn.Dense(units, use_bias), sn.ReLU()][: 1 + relu]
+    layers, shape = built(layers, (inputs,), rng)
+    x, dy = rng.standard_normal((n, inputs)), rng.standard_normal((n, *shape))
+    groups = plan.make(layers)
+    assert len(groups) == 1
+    assert_same(run(groups, x, dy), run(plan.make(layers, fuse=False), x, dy))
+
+
+def chain():
+    return [
+        sn.Conv2D(6, 5, padding=2),
+        sn.ReLU(),
+        sn.MaxPool2D(2),
+        sn.Conv2D(40, 3),
+        sn.ReLU(),
+        sn.MaxPool2D(2),
+        sn.Flatten(),
+        sn.Dense(20),
+        sn.ReLU(),
+        sn.Dense(3),
+    ]
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-12), (np.float32, 2e-5)])
+def test_a_chain_of_groups_equals_its_layers(rng, dtype, tolerance):
+    layers, shape = built(chain(), (13, 15, 2), rng, dtype)
+    for layer in layers:
+        if layer.params:
+            layer.params["W"] /= np.sqrt(layer.params["W"][..., 0].size)
+    groups = plan.make(layers)
+    assert [len(group.layers) for group in groups] == [3, 3, 1, 2, 1]
+    for n in (9, 3):  # a smaller batch runs in the larger one's buffers
+        x = rng.standard_normal((n, 13, 15, 2)).astype(dtype)
+        dy = rng.standard_normal((n, *shape)).astype(dtype)
+        assert_same(run(groups, x, dy), run(plan.make(layers, fuse=False), x, dy), tolerance)
+
+
+def test_wide_patches_are_worked_on_in_parts(rng):
+    layers, shape = built([sn.Conv2D(8, 3), sn.ReLU(), sn.MaxPool2D(2)], (6, 6, 70), rng)
+    x, dy = rng.standard_normal((2, 6, 6, 70)), rng.standard_normal((2, *shape))
+    assert_same(run(plan.make(layers), x, dy), run(plan.make(layers, fuse=False), x, dy), 1e-11)
+
+
+def test_same_bits_for_one_and_two_threads(rng):
+    layers, shape = built(chain(), (12, 12, 1), rng, np.float32)
+    x = rng.standard_normal((11, 12, 12, 1)).astype(np.float32)
+    dy = rng.standard_normal((11, *shape)).astype(np.float32)
+    found = []
+    for threads in (1, 2):
+        numba.set_num_threads(threads)
+        found.append([a.tobytes() for a in run(plan.make(layers), x, dy)])
+    assert found[0] == found[1]
+
+
+def test_nan_and_infinity_travel_through_forward(rng):
+    layers, _ = built([sn.Conv2D(8, 3), sn.ReLU(), sn.MaxPool2D(2)], (8, 8, 1), rng)
+    x = rng.standard_normal((2, 8, 8, 1))
+    x[0, 4, 4], x[1, 2, 2] = np.nan, np.inf
+    (fused,), single = plan.make(layers), plan.make(layers, fuse=False)
+    y = x
+    for group in single:
+        y = group.forward(y, True)
+    np.testing.assert_allclose(fused.forward(x, True), y, rtol=1e-12)  # NaN and inf in place
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        [sn.Conv2D(4, 3, strides=2), sn.ReLU(), sn.MaxPool2D(2)],
+        [sn.Conv2D(4, 3), sn.ReLU(), sn.MaxPool2D(3)],
+        [sn.Conv2D(4, 3), sn.ReLU(), sn.MaxPool2D(2, strides=1)],
+        [sn.Conv2D(4, 3), sn.ReLU(), sn.MaxPool2D(2, padding="same")],
+        [sn.Conv2D(4, 3), sn.MaxPool2D(2), sn.ReLU()],
+        [sn.Conv2D(4, 3), sn.ReLU(), sn.AveragePool2D(2)],
+    ],
+)
+def test_what_no_kernel_covers_runs_by_itself(layers):
+    built(layers, (11, 11, 1), np.random.default_rng(0))
+    assert [len(group.layers) for group in plan.make(layers)] == [1, 1, 1]
+
+
+def test_a_users_own_layer_is_never_replaced():
+    class Doubled(sn.Dense):
+        def forward(self, x, training=False):
+            return 2 * super().forward(x, training)
+
+    model = sn.Sequential([Doubled(3)], input_shape=(4,))
+    x = np.ones((1, 4), np.float32)
+    np.testing.assert_allclose(model.forward(x), 2 * x @ model.layers[0].params["W"], rtol=1e-6)
+
+
+def test_model_trains_alike_with_and_without_fusion(rng):
+    x = rng.integers(0, 256, (40, 12, 12), dtype=np.uint8)
+    y = rng.integers(0, 10, 40)
+    weights = []
+    for fuse in (True, False):
+        model = sn.Sequential([*chain()[:-1], sn.Dense(10), sn.Softmax()], (12, 12, 1), fuse=fuse)
+        model.compile("adam", "sparse_categorical_crossentropy")
+        model.fit(x, y, batch_size=16, epochs=2, verbose=0)
+        weights.append(model.flat_params)
+    assert np.abs(weights[0] - weights[1]).max() < 1e-4
+
+
+def test_plan_is_printed_and_can_be_turned_off(capsys):
+    model = sn.architectures.build("cnn")
+    model.plan()
+    assert "conv2d + relu + maxpool2d: fused" in capsys.readouterr().out
+    model.fuse = False
+    model.plan()
+    assert "fused" not in capsys.readouterr().out
+
+
+def test_outputs_belong_to_the_caller(rng):
+    model = sn.Sequential([sn.Dense(4), sn.ReLU()], input_shape=(3,))
+    x = rng.standard_normal((2, 3)).astype(np.float32)
+    first = model.forward(x)
+    kept = first.copy()
+    model.forward(-x)
+    np.testing.assert_array_equal(first, kept)
