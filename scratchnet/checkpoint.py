@@ -7,6 +7,7 @@ it takes memory, and other tools open it. The description is JSON text in the he
 This module knows files, not models; what the description means is `Sequential.load`'s business.
 """
 
+import contextlib
 import json
 import os
 import tempfile
@@ -47,13 +48,13 @@ def write_atomically(path: str | os.PathLike, content: bytes) -> None:
     except BaseException:
         os.unlink(temporary)
         raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    except OSError:
-        pass  # some file systems cannot sync a folder; the file itself is safe
-    finally:
-        os.close(folder)
+    # some file systems cannot sync a folder, and some folders cannot be opened; the file is safe
+    with contextlib.suppress(OSError):
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
 
 
 def _umask() -> int:
@@ -68,7 +69,8 @@ def save(path: str | os.PathLike, description: dict[str, Any], arrays: dict[str,
 
     # safetensors writes the memory as it lies: an array that is not contiguous would be scrambled
     whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    write_atomically(path, to_bytes(whole, metadata={DESCRIPTION: json.dumps(description)}))
+    text = json.dumps(description, default=lambda number: number.item())  # NumPy's numbers
+    write_atomically(path, to_bytes(whole, metadata={DESCRIPTION: text}))
 
 
 def load(path: str | os.PathLike) -> tuple[dict[str, Any], dict[str, NDArray]]:
@@ -76,10 +78,10 @@ def load(path: str | os.PathLike) -> tuple[dict[str, Any], dict[str, NDArray]]:
     from safetensors import SafetensorError, safe_open
 
     path = Path(path)
-    if not path.is_file():
-        kind = "a folder" if path.is_dir() else "no such file"
-        raise InputError(f"{path}: expected a model file, found {kind}")
     try:
+        if not path.is_file():
+            kind = "a folder" if path.is_dir() else "no such file"
+            raise InputError(f"{path}: expected a model file, found {kind}")
         with safe_open(path, framework="numpy") as file:
             text = (file.metadata() or {}).get(DESCRIPTION)
             if text is None:
@@ -87,7 +89,8 @@ def load(path: str | os.PathLike) -> tuple[dict[str, Any], dict[str, NDArray]]:
                     f"{path}: expected a scratchnet model, found safetensors of something else"
                 )
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, TypeError, AttributeError) as error:
+        # the last two: number formats that safetensors knows and NumPy does not
         reason = " ".join(str(error).split())
         raise InputError(
             f"{path}: expected a scratchnet model, found a damaged or foreign file ({reason})"

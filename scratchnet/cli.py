@@ -53,7 +53,7 @@ def main() -> None:
             print(f"scratchnet: {message}", file=sys.stderr)
     except InputError as error:
         code = 1
-        print(f"scratchnet: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"scratchnet: {error}", file=sys.stderr)
     except (KeyboardInterrupt, typer.Abort):
         code = 128 + signal.SIGINT
         print("scratchnet: stopped", file=sys.stderr)
@@ -102,10 +102,16 @@ def train(
     if model not in architectures.ARCHITECTURES:
         known = ", ".join(architectures.ARCHITECTURES)
         raise typer.BadParameter(f"--model: expected one of {known}, found {model!r}")
-    folder = _run_folder(out, model)
     (x_train, y_train), (x_test, y_test) = _load_data(data)
-    net = architectures.build(model, (*x_train.shape[1:], 1), int(y_train.max()) + 1, seed)
+    classes = int(max(y_train.max(), y_test.max())) + 1
+    net = architectures.build(model, (*x_train.shape[1:], 1), classes, seed)
     images = math.floor(len(x_train) * (1 - validation_split))
+    if images == 0:
+        raise InputError(
+            f"--validation-split {validation_split:g}: expected it to leave images to train on, "
+            f"found {len(x_train)} images in all"
+        )
+    folder = _run_folder(out, model)
     steps = epochs * -(-images // batch_size)
     net.compile(
         optimizers.Adam(schedules.OneCycle(lr, steps)),
@@ -127,7 +133,8 @@ def train(
     }
     run: dict[str, Any] = {"settings": settings}
     started = time.perf_counter()
-    with _stopped_by_signals(net) as stopped:
+    # a training that diverges is told below, in one line; NumPy need not warn as well
+    with _stopped_by_signals(net) as stopped, np.errstate(all="ignore"):
         history = net.fit(
             x_train,
             y_train,
@@ -139,6 +146,11 @@ def train(
     run["train_seconds"] = round(time.perf_counter() - started, 3)
     run |= {"epoch": history.epoch, "history": history.history}
 
+    if not np.isfinite(net.flat_params).all():
+        _save_history(folder, run)
+        raise InputError(
+            f"--lr {lr:g}: training diverged, the weights are no longer numbers; try a smaller rate"
+        )
     net.save(folder / MODEL_FILE)
     if stopped:
         _save_history(folder, run)
@@ -249,7 +261,7 @@ def summary(
     """Print a network's layers: output shapes, parameters, multiply-adds."""
     if model in architectures.ARCHITECTURES:
         net = architectures.build(model)
-    elif Path(model).exists():
+    elif os.path.exists(model):
         net = load_model(model)
     else:
         known = ", ".join(architectures.ARCHITECTURES)
@@ -284,7 +296,7 @@ def _check_number(
 def _run_folder(out: Path | None, model: str) -> Path:
     """An existing, writable folder without a run in it. Found out before training, not after."""
     folder = out or Path("runs") / f"{model}-{time.strftime('%Y%m%d-%H%M%S')}"
-    if (folder / MODEL_FILE).exists():
+    if os.path.exists(folder / MODEL_FILE):
         raise InputError(f"{folder}: expected a folder for a new run, found {MODEL_FILE} in it")
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -325,7 +337,13 @@ def _test(net: Sequential, x: NDArray, y: NDArray) -> tuple[NDArray, dict[str, f
 
 
 def _save_history(folder: Path, run: dict[str, Any]) -> None:
-    write_atomically(folder / "history.json", (json.dumps(run, indent=1) + "\n").encode())
+    # JSON has no NaN
+    values = {
+        key: [value if math.isfinite(value) else None for value in series]
+        for key, series in run["history"].items()
+    }
+    text = json.dumps({**run, "history": values}, indent=1)
+    write_atomically(folder / "history.json", f"{text}\n".encode())
 
 
 def _save_pictures(

@@ -167,8 +167,8 @@ def check_labels(y_true: NDArray, y_pred: Array) -> NDArray[np.integer]:
             f"found {labels.shape} beside {y_pred.shape}"
         )
     if not np.issubdtype(labels.dtype, np.integer):
-        if labels.size and not np.all(labels == np.floor(labels)):
-            raise InputError("labels: expected whole numbers, found fractions")
+        if not np.all(np.isfinite(labels) & (labels == np.floor(labels))):
+            raise InputError("labels: expected whole numbers, found fractions or infinities")
         labels = labels.astype(np.int64)
     k = y_pred.shape[1]
     if labels.size and not 0 <= labels.min() <= labels.max() < k:

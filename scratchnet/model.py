@@ -28,6 +28,8 @@ Shape = tuple[int, ...]
 
 #: the version of the description inside a saved model
 FORMAT_VERSION = 1
+#: a file that names more is no model of ours
+MOST_LAYERS = 1000
 
 
 @dataclass(frozen=True)
@@ -117,8 +119,7 @@ class Sequential:
         """Take memory for the parameters and initialize them."""
         if self.built:
             raise RuntimeError(f"Sequential: already built for input {self.input_shape}")
-        if not self.layers:
-            raise InputError("Sequential: expected at least one layer, found none")
+        self._check_not_empty()
         if not input_shape or any(not hasattr(d, "__index__") or d < 1 for d in input_shape):
             raise InputError(f"input_shape: expected positive whole numbers, found {input_shape!r}")
         shape = tuple(int(d) for d in input_shape)
@@ -126,6 +127,10 @@ class Sequential:
             shape = layer.build(shape, self.init_rng, self.dtype)
         self.flat_params, self.flat_grads = self._flatten("params"), self._flatten("grads")
         self.input_shape = tuple(int(d) for d in input_shape)
+
+    def _check_not_empty(self) -> None:
+        if not self.layers:
+            raise InputError("Sequential: expected at least one layer, found none")
 
     def _flatten(self, store: str) -> Array:
         """Move all arrays of every layer's params (or grads) into one; they become views of it."""
@@ -176,7 +181,8 @@ class Sequential:
 
     def forward(self, x: Any, training: bool = False) -> Array:
         """x (n, *input_shape) -> the last layer's output."""
-        return self._forward(self._input(x), self.groups(), training).copy()
+        x = self._input(x)
+        return self._forward(x, self.groups(), training).copy()
 
     def backward(self, dy: Array) -> Array:
         """dL/d(output) -> dL/dx; leaves every parameter's gradient in `flat_grads`."""
@@ -207,8 +213,9 @@ class Sequential:
         return self._loss_and_gradients(x, y, training)[0]
 
     def _loss_and_gradients(self, x: Any, y: NDArray, training: bool) -> tuple[float, Array]:
+        x = self._input(x)
         loss, groups = self._loss_on(self.groups())
-        out = self._forward(self._input(x), groups, training)
+        out = self._forward(x, groups, training)
         value = loss.forward(out, y)
         self._backward(loss.backward(), need_dx=False)
         return value, out
@@ -283,6 +290,7 @@ class Sequential:
         progress_file      where the progress goes; standard output by default
         """
         self._compiled_loss()
+        self._check_not_empty()
         return training.fit(
             self,
             x,
@@ -309,10 +317,11 @@ class Sequential:
         """The loss, or [loss, accuracy] where accuracy is a metric, over all of x and y."""
         x, y = training.paired(x, y)
         training.check_count("batch_size", batch_size, 1)
-        loss, groups = self._loss_on(self.groups())
         means = training.Means(self.metrics)
         for x_batch, y_batch in training.batches(x, y, batch_size):
-            out = self._forward(self._input(x_batch), groups, training=False)
+            x_batch = self._input(x_batch)
+            loss, groups = self._loss_on(self.groups())
+            out = self._forward(x_batch, groups, training=False)
             means.add(loss.forward(out, y_batch), out, y_batch)
         logs = means.logs()
         if verbose:
@@ -323,7 +332,7 @@ class Sequential:
 
     def predict(self, x: NDArray, batch_size: int = 32, verbose: str | int = 0) -> Array:
         """The outputs for x (n, ...), batch by batch: (n, *output_shape)."""
-        x = np.asarray(x)
+        x = np.atleast_1d(x)
         training.check_count("batch_size", batch_size, 1)
         if self.built and len(self.input_shape) == 3 and x.shape == self.input_shape[:2]:
             x = x[None]  # one image, (h, w)
@@ -392,6 +401,8 @@ class Sequential:
     def save(self, path: str | PathLike) -> None:
         """Architecture, weights, and what compile chose, to one safetensors file, atomically."""
         self._check_built("save")
+        for layer in self.layers:
+            _name_in(LAYERS, layer)  # raises for a kind that `load` would not know
         description: dict[str, Any] = {
             "version": FORMAT_VERSION,
             "input_shape": self.input_shape,
@@ -427,7 +438,7 @@ class Sequential:
             return _from_description(description, arrays)
         except InputError as error:
             raise InputError(f"{path}: {error}") from None
-        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise InputError(
                 f"{path}: expected a model description of version {FORMAT_VERSION}, found one "
                 f"that cannot be read ({type(error).__name__}: {error})"
@@ -440,6 +451,8 @@ def _from_description(description: dict[str, Any], arrays: dict[str, NDArray]) -
             f"expected format version {FORMAT_VERSION}, found {description.get('version')!r}"
         )
     layers = []
+    if len(description["layers"]) > MOST_LAYERS:
+        raise InputError(f"expected at most {MOST_LAYERS:,} layers, found more")
     for entry in description["layers"]:
         if entry["kind"] not in LAYERS:
             raise InputError(f"expected one of {', '.join(LAYERS)}, found layer {entry['kind']!r}")
@@ -450,17 +463,20 @@ def _from_description(description: dict[str, Any], arrays: dict[str, NDArray]) -
     shape: Shape = tuple(description["input_shape"])
     expected: dict[str, Shape] = {}
     for layer in layers:
+        after = layer.shape_after(shape)
         inner = layer.parameter_shapes(shape) | layer.buffer_shapes(shape)
         expected |= {f"{layer.name}.{key}": size for key, size in inner.items()}
-        shape = layer.shape_after(shape)
+        shape = after
         if math.prod(shape) > 2**31:
             raise InputError(f"expected outputs of a sane size, found {shape} after {layer}")
+    dtype = description["dtype"]
     for name in sorted(expected.keys() | arrays.keys()):
-        found = arrays[name].shape if name in arrays else "nothing"
-        if found != expected.get(name, "nothing"):
-            raise InputError(f"expected {name} {expected.get(name, 'nothing')}, found {found}")
+        want = f"{dtype} {expected[name]}" if name in expected else "nothing"
+        found = f"{arrays[name].dtype} {arrays[name].shape}" if name in arrays else "nothing"
+        if found != want:
+            raise InputError(f"{name}: expected {want}, found {found}")
 
-    model = Sequential(layers, tuple(description["input_shape"]), dtype=description["dtype"])
+    model = Sequential(layers, tuple(description["input_shape"]), dtype=dtype)
     for name, array in model.arrays().items():
         array[:] = arrays[name]
     if "compile" in description:

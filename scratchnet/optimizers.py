@@ -29,9 +29,7 @@ class Optimizer:
 
     def __init__(self, learning_rate: float | Schedule) -> None:
         if not isinstance(learning_rate, Schedule):
-            if not np.isfinite(learning_rate) or learning_rate < 0:
-                raise InputError(f"learning rate: expected 0 or more, found {learning_rate!r}")
-            learning_rate = Constant(float(learning_rate))
+            learning_rate = Constant(learning_rate)
         self.learning_rate = learning_rate
         self.iterations = 0
         self.state: dict[str, Array] = {}

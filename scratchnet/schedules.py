@@ -7,12 +7,20 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+
 from .errors import InputError
 
 
 @dataclass(frozen=True)
 class Schedule:
     """Called with the number of steps done so far, returns the rate for the next one."""
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            if not isinstance(value, int | float | np.number) or not 0 <= value < math.inf:
+                kind = type(self).__name__
+                raise InputError(f"{kind} {name}: expected a number, 0 or more, found {value!r}")
 
     def __call__(self, step: int) -> float:
         raise NotImplementedError(f"{type(self).__name__} has no rate")
@@ -40,6 +48,7 @@ class StepDecay(Schedule):
     factor: float = 0.1
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         _check_steps(self, self.every)
 
     def __call__(self, step: int) -> float:
@@ -58,6 +67,7 @@ class Cosine(Schedule):
     floor: float = 0.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         _check_steps(self, self.steps)
 
     def __call__(self, step: int) -> float:
@@ -81,6 +91,7 @@ class OneCycle(Schedule):
     final_divisor: float = 1e4
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         _check_steps(self, self.steps)
         if not 0 <= self.warmup <= 1:
             raise InputError(f"OneCycle warmup: expected 0 to 1, found {self.warmup!r}")

@@ -118,6 +118,7 @@ def fit(
     x, y = paired(x, y)
     check_count("batch_size", batch_size, 1)
     check_count("epochs", epochs, 0)
+    check_count("initial_epoch", initial_epoch, 0)
     if validation_data is not None:
         validation_data = paired(*validation_data)
     elif validation_split:
@@ -253,6 +254,8 @@ def paired(x: Any, y: Any) -> tuple[NDArray, NDArray]:
     x, y = np.asarray(x), np.asarray(y)
     if x.ndim == 0 or y.ndim == 0 or len(x) != len(y):
         raise InputError(f"x and y: expected one label an example, found {x.shape} and {y.shape}")
+    if len(x) == 0:
+        raise InputError(f"x: expected at least one example, found {x.shape}")
     return x, y
 
 

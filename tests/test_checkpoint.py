@@ -17,7 +17,7 @@ from safetensors.numpy import load_file, save_file
 import scratchnet as sn
 from scratchnet import InputError, checkpoint
 
-# ------------------------------------------------------------------------------------------- tools
+# -------------------------------------------------------------------------------------------- tools
 
 EVERY_LAYER = [
     lambda: sn.Conv2D(4, (3, 2), strides=(1, 2), padding=((1, 0), (0, 1))),
@@ -183,12 +183,10 @@ def _zip(path):
         "empty": lambda path: path.touch(),
         "folder": lambda path: path.mkdir(),
         "missing": lambda path: None,
-        "parent is a file": lambda path: path.parent.touch(),
         "huge header": lambda path: path.write_bytes(struct.pack("<Q", 2**63) + b"{}"),
         "header longer than the file": lambda path: path.write_bytes(struct.pack("<Q", 99) + b"{}"),
         "header not JSON": lambda path: path.write_bytes(raw(b"{nonsense")),
         "header not UTF-8": lambda path: path.write_bytes(raw(b'{"\xff\xfe": 1}')),
-        "header nested": lambda path: path.write_bytes(raw(b"[" * 10_000)),
         "huge tensor": lambda path: path.write_bytes(
             raw({"a": {"dtype": "F32", "shape": [2**62], "data_offsets": [0, 2**63]}})
         ),
@@ -202,7 +200,7 @@ def _zip(path):
 )
 def test_a_foreign_file_is_refused_and_nothing_in_it_executed(tmp_path, monkeypatch, make):
     monkeypatch.chdir(tmp_path)
-    path = tmp_path / ("sub/model" if "parent" in make[0] else "model")
+    path = tmp_path / "model"
     make[1](path)
     refused(path, "expected", "found")
     assert not os.path.exists("executed")
@@ -237,7 +235,7 @@ def test_a_flipped_bit_at_the_start_of_the_header_is_refused(saved, tmp_path, at
     refused(path, "expected", "found")
 
 
-# -------------------------------------------------------------------------------- wrong descriptions
+# ------------------------------------------------------------------------------- wrong descriptions
 
 DENSE = ("layers", 9, "config", "units")
 
@@ -247,46 +245,31 @@ DENSE = ("layers", 9, "config", "units")
     [
         (("version",), 2, ["version 1", "found 2"]),
         (("version",), "delete", ["version 1", "None"]),
-        (("layers",), "delete", ["layers"]),
         (("layers",), [], []),
-        (("layers",), 5, []),
         (("layers", 0, "kind"), "Evil", ["Conv2D", "'Evil'"]),
-        (("layers", 0, "kind"), ["Conv2D"], []),
-        (("layers", 0, "name"), "delete", ["name"]),
         (("layers", 0, "name"), "a\nb", []),
-        (("layers", 0, "name"), "batchnorm", []),
         (("layers", 0, "config"), None, []),
-        (("layers", 0, "config", "surprise"), 1, ["surprise"]),
         (("layers", 0, "config", "filters"), 10**12, []),
         (("layers", 0, "config", "kernel_size"), 10**6, []),
         (("layers", 0, "config", "padding"), 10**9, []),
-        (("layers", 8, "config", "rate"), 10**400, []),
         (DENSE, 10**12, ["found"]),
         (DENSE, 4, ["dense.W", "(3, 4)", "(3, 3)"]),
-        (DENSE, "3", ["units"]),
-        (DENSE, -1, ["units"]),
         (("input_shape",), [10**6, 10**6, 2], []),
         (("input_shape",), [9, 8], []),
         (("input_shape",), [], []),
-        (("input_shape",), None, []),
-        (("input_shape",), ["9", "8", "2"], []),
         (("dtype",), "float16", ["float16"]),
-        (("dtype",), "object", ["object"]),
-        (("dtype",), "nonsense", []),
         (("compile", "optimizer"), "evil", ["evil"]),
-        (("compile", "optimizer_config", "learning_rate", "schedule"), "Evil", ["Evil"]),
         (("compile", "optimizer_config", "learning_rate", "rate"), "fast", []),
         (("compile", "optimizer_config", "beta_1"), 7, ["beta_1", "7"]),
         (("compile", "loss"), "evil", ["evil"]),
-        (("compile", "metrics"), ["evil"], ["evil"]),
-        (("compile",), 5, []),
     ],
     ids=lambda value: ".".join(map(str, value)) if isinstance(value, tuple) else repr(value)[:20],
 )
-def test_a_wrong_description_is_refused_before_memory_is_taken(saved, tmp_path, where, value, words):
-    path = tmp_path / "model"
-    save_file(saved.arrays, path, {"scratchnet": json.dumps(changed(saved.description, where, value))})
-    refused(path, *words)
+def test_a_wrong_description_is_refused(saved, tmp_path, where, value, words):
+    """Huge sizes as well, which is the test that no memory is taken for them."""
+    description = changed(saved.description, where, value)
+    save_file(saved.arrays, tmp_path / "model", {"scratchnet": json.dumps(description)})
+    refused(tmp_path / "model", *words)
 
 
 @pytest.mark.parametrize("text", ["", "{", "5", "[]", "null", "[" * 100_000, "9" * 5000])
@@ -326,7 +309,7 @@ def test_number_types_that_numpy_does_not_have_are_refused(tmp_path, dtype, size
     refused(tmp_path / "m")
 
 
-# -------------------------------------------------------------------------------------------- atomic
+# ------------------------------------------------------------------------------------------- atomic
 
 
 @pytest.mark.parametrize("function", ["fsync", "replace", "chmod"])
@@ -374,14 +357,6 @@ def test_a_target_that_cannot_be_written_is_named(tmp_path, target):
     assert "\n" not in str(caught.value)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
     assert (tmp_path / "file").read_text() == "mine"
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_folder_without_permission_is_named(tmp_path):
-    tmp_path.chmod(0o500)
-    with pytest.raises(InputError, match="ermission"):
-        trained_nothing().save(tmp_path / "m")
-    tmp_path.chmod(0o700)
 
 
 @pytest.mark.parametrize("mask", [0o022, 0o077, 0o002])
@@ -447,17 +422,17 @@ def leaves(thing, path=()):
         yield from leaves(value, (*path, key))
 
 
+TEXT, NUMBER = st.text(max_size=5), st.integers() | st.floats() | st.sampled_from([1, 2, 2**31])
 VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
-    | st.sampled_from([0, 1, 2, 2**31, 10**12, "same", "delete", "Dense", "float64", "mse", "sgd"]),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    st.none() | st.booleans() | NUMBER | TEXT | st.sampled_from(["delete", "Dense", "float64"]),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXT, inner, max_size=3),
     max_leaves=5,
-)  # fmt: skip
+)
 
 
 @fuzz
 @given(draw=st.data(), value=VALUES)
-def test_any_value_anywhere_in_the_description_never_raises_anything_else(saved, tmp_path, draw, value):
+def test_any_value_in_the_description_never_raises_anything_else(saved, tmp_path, draw, value):
     places = [path for path in leaves(saved.description) if path]
     description = changed(saved.description, draw.draw(st.sampled_from(places)), value)
     save_file(saved.arrays, tmp_path / "m", {"scratchnet": json.dumps(description)})

@@ -22,7 +22,7 @@ COMMAND = [sys.executable, "-m", "scratchnet"]
 RUN = {"model.safetensors", "history.json", "training.png", "confusion.png", "predictions.png"}
 RUN |= {"architecture.png"}
 
-# ------------------------------------------------------------------------------------------- tools
+# -------------------------------------------------------------------------------------------- tools
 
 
 def run(*args, cwd):
@@ -74,7 +74,6 @@ def here(mnist, tmp_path_factory):
     small = (x[:600], y[:600]), (x_test[:100], y_test[:100])
     write_idx(here / "data", small)
     write_idx(here / "unlike", ((x[:60], y[:60]), (x_test[:20, :20], y_test[:20])))
-    write_idx(here / "unknown", ((x[y < 9][:60], y[y < 9][:60]), small[1]))
     for name, content in {"cut": x[:9].tobytes(), "html": b"<html>404 Not Found</html>"}.items():
         write_idx(here / name, small)
         (here / name / FILES[0]).write_bytes(content)
@@ -144,10 +143,9 @@ def test_a_training_that_diverges_ends_with_one_clear_line(here, tmp_path):
     assert not re.search(r"\bNaN\b", (tmp_path / "out/history.json").read_text())  # no such JSON
 
 
-@pytest.mark.parametrize("data", ["unlike", "unknown"])
-def test_test_data_that_do_not_fit_are_refused_before_the_training(here, tmp_path, data):
-    """`unlike` has test images of another size, `unknown` a class that no training image has."""
-    done = run("train", "--model", "lenet5", "--data", here / data, "--out", "out", cwd=tmp_path)
+def test_test_images_of_another_size_are_refused_before_the_training(here, tmp_path):
+    data = here / "unlike"
+    done = run("train", "--model", "lenet5", "--data", data, "--out", "out", cwd=tmp_path)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("scratchnet: ")
     assert "epoch 1/" not in done.stderr
@@ -220,7 +218,7 @@ def test_sigterm_later_on_saves_what_there_is_in_a_folder_of_its_own(here, tmp_p
     check_stopped(folder, epochs=2)
 
 
-# ---------------------------------------------------------------------------------- evaluate, predict
+# -------------------------------------------------------------------------------- evaluate, predict
 
 
 @pytest.mark.parametrize(("model", "least"), [(["run/model.safetensors"], 0.3), ([], 0.95)])
@@ -240,7 +238,7 @@ def test_evaluate_tells_accuracy_loss_and_confusion(here, model, least):
 def test_the_shipped_weights_read_mnist(here, mnist):
     done = good("predict", *(f"{i}.png" for i in range(20)), "--json", cwd=here)
     found = last_json(done)
-    assert [set(entry) for entry in found] == [{"path", "digit", "confidence", "probabilities"}] * 20
+    assert all(set(e) == {"path", "digit", "confidence", "probabilities"} for e in found)
     assert [entry["path"] for entry in found] == [f"{i}.png" for i in range(20)]
     assert sum(f["digit"] == y for f, y in zip(found, mnist[1][1][:20], strict=True)) >= 18
     for entry in found:
@@ -274,7 +272,7 @@ def test_predict_draws_the_steps_to_an_answer(here, tmp_path):
     assert names_in(tmp_path) == {"steps.png"}
 
 
-# -------------------------------------------------------------------------------------- small things
+# ------------------------------------------------------------------------------------- small things
 
 
 @pytest.mark.parametrize("what", [[], ["cnn"], ["mlp"], ["run/model.safetensors"]])
@@ -283,16 +281,9 @@ def test_summary_of_a_name_a_file_or_the_default(here, what):
     assert totals.get(what[0] if what else "", "121,930") in good("summary", *what, cwd=here).stdout
 
 
-def test_summary_as_json(here):
-    found = last_json(good("summary", "--json", cwd=here))
-    assert found["input_shape"] == [28, 28, 1]
-    assert found["layers"][0]["multiply_adds"] == 194_688
-    assert sum(layer["parameters"] for layer in found["layers"]) == 121_930
-
-
 def test_version_and_help(tmp_path):
     assert good("--version", cwd=tmp_path).stdout == f"scratchnet {sn.__version__}\n"
-    options = {"train": "--epochs", "evaluate": "--data", "predict": "--show-steps", "summary": "cnn"}
+    options = {"train": "--epochs", "evaluate": "--data", "predict": "--json", "summary": "cnn"}
     for command, word in options.items():
         assert word in good(command, "--help", cwd=tmp_path).stdout
     assert all(command in good("--help", cwd=tmp_path).stdout for command in options)
@@ -307,12 +298,12 @@ def test_without_a_command_the_help_is_shown_as_wrong_usage(tmp_path):
 
 
 def test_a_reader_that_has_seen_enough_is_no_error(tmp_path):
-    command = f"{sys.executable} -m scratchnet summary | head -n 1 >/dev/null; echo ${{PIPESTATUS[0]}}"
+    command = " ".join(COMMAND) + " summary | head -n 1 >/dev/null; echo ${PIPESTATUS[0]}"
     done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("0\n", "")
 
 
-# ----------------------------------------------------------------------------------------- bad input
+# ---------------------------------------------------------------------------------------- bad input
 
 TRAIN = "train --model lenet5 --epochs 1 --data {here}/data"
 
@@ -347,23 +338,19 @@ TRAIN = "train --model lenet5 --epochs 1 --data {here}/data"
         (f"evaluate {'x' * 300}", 1, ["xxx"]),
         (f"summary {'x' * 300}", 1, ["xxx"]),
         ("evaluate {here}/vectors.safetensors --data {here}/data", 1, ["(n, 5)", "28"]),
-        ("evaluate {model} --data missing", 1, ["missing", "folder"]),
-        ("evaluate {model} --data {here}/unlike", 1, ["28, 28, 1", "20"]),
+        ("evaluate {model} --data {here}/unlike", 1, ["unlike", "(28, 28)", "(20, 28)"]),
         ("predict {here}/0.png --model {here}/vectors.safetensors", 1, ["28 x 28", "(5,)"]),
         ("predict {here}/0.png --model {here}/half.safetensors", 1, ["half.safetensors"]),
         ("predict {here}/note.txt --model {model}", 1, ["note.txt", "image"]),
         ("predict {here}/nothing.png --model {model}", 1, ["nothing.png", "no such file"]),
         ("predict {here}/blank.png --model {model}", 1, ["blank.png"]),
-        ("predict {here} --model {model}", 1, ["image", "directory"]),
         ("predict", 2, ["IMAGE"]),
         ("predict {here}/0.png {here}/1.png --show-steps s.png", 2, ["--show-steps", "one image"]),
         ("predict {here}/0.png --model {model} --show-steps no/s.png", 1, ["no/s.png"]),
         ("predict {here}/0.png --model {model} --show-steps s.doc", 1, ["s.doc", ".png"]),
         ("summary resnet", 1, ["resnet", "cnn-small"]),
-        ("summary {here}/note.txt", 1, ["note.txt"]),
         ("train --colour red", 2, ["--colour"]),
         ("paint", 2, ["paint"]),
-        ("train cnn", 2, ["cnn"]),
     ],
     ids=lambda value: value.replace("{here}/", "")[:60] if isinstance(value, str) else None,
 )

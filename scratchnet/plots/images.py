@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ..errors import InputError
 from ..imaging import Step
 from . import style
-from .style import SMALL
+from .style import SMALL, text_width
 
 
 @style.styled
@@ -31,8 +31,7 @@ def prediction_grid(
     class_names     k names; 0, 1, ... when left out
     columns, rows   at most so many cells
 
-    After the mistakes follow the least confident of the correct predictions. A mistake is framed
-    and says the true class.
+    A mistake is framed and says the true class. The least confident correct predictions follow.
     """
     pictures, probs = _pictures(images, "images"), _probabilities(probabilities)
     n, k = probs.shape
@@ -41,7 +40,10 @@ def prediction_grid(
         raise InputError(f"prediction grid: expected probabilities for each image, found {found}")
     names = style.names_of(class_names, k)
     guesses, confidence = probs.argmax(axis=1), probs.max(axis=1)
-    truth = guesses if labels is None else _labels(labels, n, k)
+    truth = guesses if labels is None else np.asarray(labels)
+    fits = truth.shape == (n,) and truth.dtype.kind in "iu"
+    if not (fits and truth.min() >= 0 and truth.max() < k):
+        raise InputError(f"labels: expected {n} integers below {k}, {style.seen(truth)}")
     wrong = guesses != truth
     # the last key counts most: mistakes by falling confidence, then the rest by rising
     order = np.lexsort((np.where(wrong, -confidence, confidence), ~wrong))[: columns * rows]
@@ -54,7 +56,6 @@ def prediction_grid(
         name = style.wrap(names[guesses[i]], cell - 8, SMALL)
         true = "\n" + style.wrap(f"true {names[truth[i]]}", cell - 8, SMALL) if wrong[i] else ""
         captions.append(f"{name}{between}{100 * confidence[i]:.1f} %{true}")
-
     title, line = f"{n:,} predicted", "the least confident first"
     if labels is not None:
         title = f"{wrong.sum():,} of {n:,} wrong ({style.percent(1 - wrong.mean())} correct)"
@@ -62,19 +63,15 @@ def prediction_grid(
         line = "the most confident mistakes first"
         line += "" if wrong[order].all() else ", then the least confident correct ones"
     line = f"{len(order):,} shown: {line}"
-    width = 16 + max(
-        style.text_width(title, style.TITLE, "bold"), style.text_width(line, style.TEXT)
-    )
-    figure, axes = _panels(pictures[order], columns, cell, width, 40, 0, _height(captions) + 9)
-    x, y = 5 / 72 / figure.get_figwidth(), 4 / 72 / figure.get_figheight()
-    figure.text(x, 1 - y, title, va="top", fontsize=style.TITLE, fontweight="bold")
-    figure.text(x, 1 - 5 * y, line, va="top", color=style.GREY)
-    for ax, i, caption in zip(axes, order, captions, strict=True):
-        _show(ax, pictures[i])
-        ax.set_xlabel(caption, fontsize=SMALL, color=style.MISTAKE if wrong[i] else style.INK)
-        if wrong[i]:
+    width = 16 + max(text_width(title, style.TITLE, "bold"), text_width(line, style.TEXT))
+    axes = _panels(pictures[order], captions, columns, cell, top=40, width=width)
+    axes[0].set_title(title, pad=25)
+    axes[0].annotate(line, (0, 1), (0, 9), "axes fraction", "offset points", color=style.GREY)
+    for ax, mistaken in zip(axes, wrong[order], strict=True):
+        if mistaken:
+            ax.xaxis.label.set_color(style.MISTAKE)
             ax.spines[:].set(color=style.MISTAKE, linewidth=2.4)
-    return figure
+    return axes[0].figure
 
 
 @style.styled
@@ -97,106 +94,84 @@ def image_steps(
     if probabilities is not None:
         probs = _probabilities(np.asarray(probabilities)[None])[0]  # (k,)
         names = style.names_of(class_names, len(probs))
-        pictures.append(np.zeros((1, 1)))  # a square for the bars
         titles.append("prediction")
         captions.append("probability" if len(probs) <= 10 else f"best 10 of {len(probs)}")
-    count = len(titles)
     most = 5 if class_names is None else 4  # beside names, bars want more width
-    columns = math.ceil(count / math.ceil(count / most))
+    columns = math.ceil(len(titles) / math.ceil(len(titles) / most))
     cell = min(style.WIDTH / columns, 190.0)
-    room = cell - 16  # text drawn is a little wider than text measured
-    titles = [style.wrap(title, room, style.TEXT, "bold") for title in titles]
-    captions = [style.wrap(caption, room, SMALL) for caption in captions]
-    above, below = _height(titles) + 10, _height(captions) + 10
-    figure, axes = _panels(pictures, columns, cell, 0, 0, above, below)
-    for ax, picture, title, caption in zip(axes, pictures, titles, captions, strict=True):
+    captions = [style.wrap(caption, cell - 16, SMALL) for caption in captions]
+    axes = _panels(pictures, captions, columns, cell, above=21)
+    for ax, title, caption in zip(axes, titles, captions, strict=True):
         ax.set_title(title, fontsize=style.TEXT)
-        ax.set_xlabel(caption, fontsize=SMALL, color=style.GREY, loc="left")
-        if ax is axes[-1] and probabilities is not None:
-            _draw_bars(ax, probs, names)
-        else:
-            _show(ax, picture)
-    return figure
+        ax.set_xlabel(caption, color=style.GREY, loc="left")
+    if probabilities is not None:
+        _draw_bars(axes[-1], probs, names)
+    return axes[0].figure
 
 
 def _draw_bars(ax: Axes, probs: NDArray, names: list[str]) -> None:
-    """The classes in their order; of more than ten, the ten most probable."""
+    """The classes in their order, of many the ten most probable; of long names the first words."""
     chosen = np.sort(np.argsort(-probs, kind="stable")[:10])
-    places, percents = np.arange(len(chosen)), 100 * probs[chosen]
-    best = int(percents.argmax())
-    bars = ax.barh(places, percents, color="#A9BCC9", height=0.72)
+    percents, best = 100 * probs[chosen], probs[chosen].argmax()
+    bars = ax.barh(range(len(chosen)), percents, color="#A9BCC9", height=0.72)
     bars[best].set_color(style.BLUE)
     texts = [f"{value:.1f} %" if value >= 0.1 else "" for value in percents]
     ax.bar_label(bars, texts, padding=3, fontsize=SMALL)[best].set_fontweight("bold")
     width, _ = style.axes_size(ax)
-    # of a long name the first words
     labels = [style.wrap(names[i], 0.4 * width, SMALL).partition("\n")[0] for i in chosen]
-    ax.set_yticks(places, labels)
-    ax.set_ylim(len(chosen) - 0.5, -0.5)
-    ax.set_xticks([])
+    ax.set_yticks(range(len(chosen)), labels)
     style.style_ticks(ax, length=0)
     ax.spines["bottom"].set_visible(False)
-    # the names stand left of the axes: move its edge, so that they stay in the panel
-    inset = 6 + max(style.text_width(label, SMALL) for label in labels)
-    box = ax.get_position()
-    ax.set_position(box.from_extents(box.x0 + box.width * inset / width, box.y0, box.x1, box.y1))
-    ax.set_xlim(0, 100 * (width - inset) / (width - inset - 44))  # 44: a number beyond a full bar
+    ax.spines["left"].set_position("zero")  # with the names, inside the panel
+    inset = 6 + max(text_width(label, SMALL) for label in labels)
+    point = 100 / (width - inset - 44)  # of the scale: beyond a full bar a number fits
+    ax.set(xlim=(-inset * point, (width - inset) * point), ylim=(len(chosen) - 0.5, -0.5))
 
 
 def _panels(
     pictures: Sequence[NDArray],
+    captions: Sequence[str],
     columns: int,
     cell: float,
-    width: float,
-    top: float,
-    above: float,
-    below: float,
-) -> tuple[Figure, list[Axes]]:
-    """Axes for the pictures in rows, each row as high as its highest; in points:
+    above: float = 0.0,
+    top: float = 0.0,
+    width: float = 0.0,
+) -> list[Axes]:
+    """Pictures over their captions, in rows; where there are more captions, empty squares.
 
-    cell, width    from one image to the next; at least that of the figure
-    top            room over the first row
-    above, below   room over and under the axes of every row
+    cell, above, top   points from one picture to the next, over each row, over all rows
+    width              at least that of the figure
 
     Placed by hand, because every size is known: matplotlib's layout of 50 axes takes seconds.
     """
     side, width = cell - 10, max(width, cell * columns)
-    rows = [pictures[first : first + columns] for first in range(0, len(pictures), columns)]
-    tall = [side * max(min(1.0, p.shape[0] / p.shape[1]) for p in row) for row in rows]
-    height = top + sum(tall) + len(rows) * (above + below)
-    figure, axes = style.new_figure(width, height, layout="none"), []
-    for row, edge in zip(rows, tall, strict=True):
-        top += above + edge
-        for column in range(len(row)):
-            corner = (column * cell + 5) / width, 1 - top / height
-            axes.append(figure.add_axes((*corner, side / width, edge / height)))
-        top += below
-    return figure, axes
-
-
-def _show(ax: Axes, picture: NDArray) -> None:
-    ax.imshow(picture, cmap="gray", vmin=0, vmax=1)
-    ax.set(xticks=[], yticks=[], anchor="NW")
-    ax.spines[:].set(visible=True, color=style.LINE)
-
-
-def _height(texts: Sequence[str]) -> float:
-    """Points that the text of most lines needs."""
-    return 11.0 * (1 + max(text.count("\n") for text in texts))
+    ratios = [min(1.0, picture.shape[0] / picture.shape[1]) for picture in pictures]
+    ratios += [1.0] * (len(captions) - len(pictures))
+    tall = [side * max(ratios[i : i + columns]) for i in range(0, len(ratios), columns)]
+    pitch = above + 21 + 11 * max(caption.count("\n") for caption in captions)
+    height = top + sum(tall) + pitch * len(tall)
+    figure = style.new_figure(width, height, layout="none")
+    for i, caption in enumerate(captions):
+        row, column = divmod(i, columns)
+        bottom = height - top - above - sum(tall[: row + 1]) - row * pitch
+        place = ((column * cell + 5) / width, bottom / height, side / width, tall[row] / height)
+        ax = figure.add_axes(place, xticks=[], yticks=[], anchor="NW")
+        ax.set_xlabel(caption, fontsize=SMALL)
+        if i < len(pictures):
+            ax.imshow(pictures[i], cmap="gray", vmin=0, vmax=1)
+            ax.spines[:].set(visible=True, color=style.LINE)
+    return figure.axes
 
 
 def _pictures(images: NDArray, what: str) -> NDArray:
     """(n, h, w) or (n, h, w, 3) between 0 and 1; floats beyond that are scaled into it."""
     batch = np.asarray(images)
-    if batch.ndim == 4 and batch.shape[3] == 1:
-        batch = batch[..., 0]
-    fits = batch.ndim == 3 or (batch.ndim == 4 and batch.shape[3] == 3)
-    if not fits or batch.size == 0 or batch.dtype.kind not in "buif":
+    batch = batch[..., 0] if batch.shape[3:] == (1,) else batch
+    fits = batch.ndim >= 3 and batch.shape[3:] in ((), (3,)) and batch.dtype.kind in "buif"
+    if not fits or batch.size == 0:
         raise InputError(f"{what}: expected (n, h, w) or (n, h, w, 3), {style.seen(batch)}")
-    if batch.dtype == np.uint8:
-        return batch / np.float32(255)
-    low, high = min(0.0, batch.min()), max(1.0, batch.max())
-    return (batch - low) / (high - low)
+    low, high = (0, 255) if batch.dtype == np.uint8 else (min(0, batch.min()), max(1, batch.max()))
+    return (batch - np.float32(low)) / np.float32(high - low)
 
 
 def _probabilities(probabilities: NDArray) -> NDArray:
@@ -206,12 +181,3 @@ def _probabilities(probabilities: NDArray) -> NDArray:
     if not (fits and probs.min() >= -1e-3 and probs.max() <= 1 + 1e-3):  # NaN fails too
         raise InputError(f"probabilities: expected (n, k) from 0 to 1, {style.seen(probs)}")
     return probs.clip(0, 1)
-
-
-def _labels(labels: NDArray, n: int, k: int) -> NDArray:
-    """(n,) classes from 0 to k - 1."""
-    truth = np.asarray(labels)
-    fits = truth.shape == (n,) and truth.dtype.kind in "iu"
-    if not (fits and truth.min() >= 0 and truth.max() < k):
-        raise InputError(f"labels: expected {n} integers below {k}, {style.seen(truth)}")
-    return truth

@@ -14,7 +14,7 @@ from ..model import Sequential
 from . import style
 from .style import SMALL, text_width
 
-# Points, all of them.
+# Points, which are the units of the axes too.
 _SIDE = 50.0  # the edge of the largest feature map
 _SHEET = 2.6  # from one sheet of a stack to the next
 _LINE = 10.0  # from one line of an operation's name to the next
@@ -23,12 +23,14 @@ _BETWEEN = 16.0  # from one row's labels to the next row
 
 
 class _Block:
-    """An array on its way through the model, and the lines that name the layers before it."""
+    """An array on its way through the model, and the lines that name the layers before it.
 
-    def __init__(self, shape: tuple[int, ...], largest: int, operation: list[str]) -> None:
+    lines   the first `own` name the operation, the rest its elementwise layers; the input has none
+    """
+
+    def __init__(self, shape: tuple[int, ...], largest: int, lines: list[str]) -> None:
         self.shape, self.label = shape, "×".join(map(str, shape))
-        self.operation = operation  # empty for the input
-        self.extras: list[str] = []  # the elementwise layers after it
+        self.lines, self.own = lines, len(lines)
         self.face = 9.0, 14.0 + 5.2 * math.log2(shape[0])  # width and height of a vector's bar
         if len(shape) > 1:  # less than linear, or 5 beside 28 would be a dot
             height, width = (max(6.0, _SIDE * (edge / largest) ** 0.75) for edge in shape[:2])
@@ -36,10 +38,6 @@ class _Block:
         self.sheets = 1 + min(9, round(math.log2(math.prod(shape[2:]))))
         self.width, self.height = (edge + _SHEET * (self.sheets - 1) for edge in self.face)
         self.slot = max(self.width, text_width(self.label, SMALL))
-
-    @property
-    def lines(self) -> list[str]:
-        return self.operation + self.extras
 
     @property
     def arrow(self) -> float:
@@ -79,9 +77,8 @@ def architecture(model: Sequential, ax: Axes | None = None) -> Figure:
         outer = width + 8, height + 26  # the title, and a margin of 4
         place = (4 / outer[0], 4 / outer[1], width / outer[0], height / outer[1])
         ax = style.new_figure(*outer, layout="none").add_axes(place)
-    ax.set(xlim=(0, width), ylim=(height, 0), aspect="equal", anchor="NW")  # a unit is a point
+    ax.set(title=title, xlim=(0, width), ylim=(height, 0), aspect="equal", anchor="NW")
     ax.set_axis_off()
-    ax.set_title(title)
     _draw(ax, rows, width, scale(rows))
     return ax.get_figure(root=True)
 
@@ -93,8 +90,8 @@ def _blocks(model: Sequential) -> list[_Block]:
     blocks = [_Block(shapes[0], largest, [])]
     for layer, shape in zip(model.layers, shapes[1:], strict=True):
         elementwise = type(layer).__name__ in ("ReLU", "BatchNorm", "Dropout", "Softmax")
-        if elementwise and blocks[-1].operation:
-            blocks[-1].extras += _name(layer)
+        if elementwise and blocks[-1].lines:
+            blocks[-1].lines += _name(layer)
         else:
             blocks.append(_Block(shape, largest, _name(layer)))
     return blocks
@@ -159,15 +156,15 @@ def _draw_arrow(ax: Axes, block: _Block, path: list[tuple[float, float]], scale:
     look = {"color": style.GREY, "joinstyle": "miter", "mutation_scale": scale, "shrinkB": 0}
     ax.add_patch(FancyArrowPatch(path=Path(path), arrowstyle=head, **look))
     (start, _), (end, middle) = path[-2:]
-    for number, line in enumerate(reversed(block.lines)):
-        color = style.GREY if number < len(block.extras) else style.INK
-        place = (start + end) / 2, middle - 4 - number * _LINE
+    for number, line in enumerate(block.lines):
+        color = style.INK if number < block.own else style.GREY
+        place = (start + end) / 2, middle - 4 - (len(block.lines) - 1 - number) * _LINE
         ax.text(*place, line, fontsize=SMALL * scale, ha="center", color=color)
 
 
 def _draw_block(ax: Axes, block: _Block, left: float, middle: float) -> None:
     fill, edge = ("#D3E5F2", style.BLUE) if len(block.shape) > 1 else ("#F9DDC8", style.MISTAKE)
-    if not block.operation:
+    if not block.lines:
         fill, edge = style.FAINT, style.GREY
     top = middle - block.height / 2
     for sheet in reversed(range(block.sheets)):  # the front one, drawn last, hides the others

@@ -44,7 +44,6 @@ styled = rc_context(
         "axes.titlelocation": "left",
         "axes.spines.top": False,
         "axes.spines.right": False,
-        "axes.axisbelow": True,
     }
 )
 
@@ -97,7 +96,8 @@ def names_of(class_names: Sequence[str] | None, k: int) -> list[str]:
 
 def seen(array: NDArray) -> str:
     """What an error says of an array it did not expect."""
-    span = f", {array.min():g} to {array.max():g}" if array.size and array.dtype != object else ""
+    numbers = array.size and array.dtype.kind in "uif"
+    span = f", {array.min():g} to {array.max():g}" if numbers else ""
     return f"found shape {array.shape} of {array.dtype}{span}"
 
 
@@ -105,9 +105,8 @@ def save(figure: Figure, path: str | os.PathLike[str], dpi: float = 150) -> None
     """Write a figure as PNG, SVG or PDF, by the path's suffix, whole or not at all.
 
     dpi   pixels per inch of a PNG: at 150 a figure 8 inches wide has 1200 pixels
-
-    The same figure gives the same bytes: no date in them, no random ids.
     """
+    # the same figure gives the same bytes: no date in them, no random ids
     metadata = {".png": {}, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
     suffix = Path(path).suffix.lower()
     if suffix not in metadata:
