@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from . import architectures, datasets, metrics, optimizers, schedules, training
 from .checkpoint import write_atomically
-from .errors import InputError
+from .errors import InputError, check_number
 from .model import Sequential, load_model
 
 app = typer.Typer(
@@ -97,8 +97,11 @@ def train(
     json_: JsonOption = False,
 ) -> None:
     """Train a network; leaves the model, its history and pictures in a folder."""
-    _check_number("--lr", lr, above=0)
-    _check_number("--validation-split", validation_split, least=0, below=1)
+    try:
+        check_number("--lr", lr, above=0)
+        check_number("--validation-split", validation_split, least=0, below=1)
+    except InputError as error:
+        raise typer.BadParameter(str(error)) from None
     if model not in architectures.ARCHITECTURES:
         known = ", ".join(architectures.ARCHITECTURES)
         raise typer.BadParameter(f"--model: expected one of {known}, found {model!r}")
@@ -283,14 +286,6 @@ def _load(path: Path | None) -> Sequential:
 
 def _load_data(data: str) -> tuple[datasets.idx.Split, datasets.idx.Split]:
     return datasets.mnist.load_data() if data == "mnist" else datasets.idx.load_folder(data)
-
-
-def _check_number(
-    name: str, value: float, least: float = -math.inf, above: float = -math.inf, below: float = 1e9
-) -> None:
-    if not (value >= least and value > above and value < below):  # NaN is none of these
-        low = f"at least {least:g}" if least > above else f"above {above:g}"
-        raise typer.BadParameter(f"{name}: expected {low} and below {below:g}, found {value:g}")
 
 
 def _run_folder(out: Path | None, model: str) -> Path:

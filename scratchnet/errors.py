@@ -1,5 +1,8 @@
 """The one exception for a user's mistake, so that a caller can tell it from a defect of ours."""
 
+import math
+from typing import Any
+
 
 class InputError(ValueError):
     """Something handed in is wrong: a file, a shape, a number. Its text is one line.
@@ -11,3 +14,26 @@ class InputError(ValueError):
     def __init__(self, message: str) -> None:
         # names of files and layers come from outside and may hold anything, line breaks too
         super().__init__("".join(c if c.isprintable() else "?" for c in message))
+
+
+def check_number(
+    name: str,
+    value: Any,
+    least: float = -math.inf,
+    above: float = -math.inf,
+    below: float = math.inf,
+    most: float = math.inf,
+) -> float:
+    """value as a float if it is a finite number within the bounds, or raise."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if isinstance(value, str) or not (least <= number <= most and above < number < below):
+        wanted = [f"at least {least:g}"] if least > -math.inf else []
+        wanted += [f"above {above:g}"] if above > -math.inf else []
+        wanted += [f"below {below:g}"] if below < math.inf else []
+        wanted += [f"at most {most:g}"] if most < math.inf else []
+        bounds = " and ".join(wanted) or "that is finite"
+        raise InputError(f"{name}: expected a number {bounds}, found {value!r}")
+    return number

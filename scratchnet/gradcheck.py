@@ -62,9 +62,10 @@ def compare(name: str, analytic: Array, numeric: Array) -> Check:
         raise InputError(f"{name}: expected a gradient {numeric.shape}, found {analytic.shape}")
     if numeric.size == 0:
         return Check(name, numeric.shape, (), 0.0, 0.0, 0.0)
-    scale = max(np.abs(analytic).max(), np.abs(numeric).max(), 1e-8)
-    errors = np.abs(analytic - numeric) / scale
-    errors = np.where(np.isnan(errors), np.inf, errors)  # a NaN must not pass for agreement
+    finite = np.isfinite(analytic) & np.isfinite(numeric)
+    a, b = np.where(finite, analytic, 0), np.where(finite, numeric, 0)
+    scale = max(np.abs(a).max(), np.abs(b).max(), 1e-8)
+    errors = np.where(finite, np.abs(a - b) / scale, np.inf)  # a NaN must not pass for agreement
     index = tuple(int(i) for i in np.unravel_index(errors.argmax(), errors.shape))
     return Check(
         name,

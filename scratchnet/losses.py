@@ -167,6 +167,8 @@ def check_labels(y_true: NDArray, y_pred: Array) -> NDArray[np.integer]:
             f"found {labels.shape} beside {y_pred.shape}"
         )
     if not np.issubdtype(labels.dtype, np.integer):
+        if labels.dtype.kind not in "fb":
+            raise InputError(f"labels: expected whole numbers, found dtype {labels.dtype}")
         if not np.all(np.isfinite(labels) & (labels == np.floor(labels))):
             raise InputError("labels: expected whole numbers, found fractions or infinities")
         labels = labels.astype(np.int64)
@@ -178,7 +180,10 @@ def check_labels(y_true: NDArray, y_pred: Array) -> NDArray[np.integer]:
 
 
 def _same_shape(y_true: NDArray, y_pred: Array, what: str) -> Array:
-    y_true = np.asarray(y_true, dtype=y_pred.dtype)
+    y_true = np.asarray(y_true)
+    if y_true.dtype.kind not in "uifb":
+        raise InputError(f"{what}: expected numbers, found dtype {y_true.dtype}")
+    y_true = y_true.astype(y_pred.dtype, copy=False)
     if y_true.shape != y_pred.shape:
         raise InputError(f"{what}: expected shape {y_pred.shape}, found {y_true.shape}")
     return y_true

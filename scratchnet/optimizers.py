@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import kernels
-from .errors import InputError
+from .errors import InputError, check_number
 from .schedules import SCHEDULES, Constant, Schedule
 
 Array = NDArray[np.floating]
@@ -74,11 +74,9 @@ class SGD(Optimizer):
         nesterov: bool = False,
     ) -> None:
         super().__init__(learning_rate)
-        if not 0 <= momentum < 1:
-            raise InputError(f"momentum: expected at least 0 and below 1, found {momentum!r}")
         if nesterov and momentum == 0:
             raise InputError("nesterov: expected a momentum above 0 with it, found 0")
-        self.momentum = momentum
+        self.momentum = check_number("momentum", momentum, least=0, below=1)
         self.nesterov = nesterov
 
     def update(self, params: Array, grads: Array, lr: float) -> None:
@@ -115,12 +113,9 @@ class Adam(Optimizer):
         epsilon: float = 1e-7,
     ) -> None:
         super().__init__(learning_rate)
-        for name, beta in (("beta_1", beta_1), ("beta_2", beta_2)):
-            if not 0 <= beta < 1:
-                raise InputError(f"{name}: expected at least 0 and below 1, found {beta!r}")
-        if not epsilon > 0:
-            raise InputError(f"epsilon: expected a positive number, found {epsilon!r}")
-        self.beta_1, self.beta_2, self.epsilon = beta_1, beta_2, epsilon
+        self.beta_1 = check_number("beta_1", beta_1, least=0, below=1)
+        self.beta_2 = check_number("beta_2", beta_2, least=0, below=1)
+        self.epsilon = check_number("epsilon", epsilon, above=0)
 
     def update(self, params: Array, grads: Array, lr: float) -> None:
         m, v = self._memory("m", params), self._memory("v", params)
@@ -157,9 +152,7 @@ class AdamW(Adam):
         epsilon: float = 1e-7,
     ) -> None:
         super().__init__(learning_rate, beta_1, beta_2, epsilon)
-        if not 0 <= weight_decay < np.inf:
-            raise InputError(f"weight_decay: expected 0 or more, found {weight_decay!r}")
-        self.weight_decay = weight_decay
+        self.weight_decay = check_number("weight_decay", weight_decay, least=0)
 
     def config(self) -> dict[str, Any]:
         return {**super().config(), "weight_decay": self.weight_decay}

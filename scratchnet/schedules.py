@@ -7,9 +7,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
-
-from .errors import InputError
+from .errors import check_number
 
 
 @dataclass(frozen=True)
@@ -18,9 +16,7 @@ class Schedule:
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
-            if not isinstance(value, int | float | np.number) or not 0 <= value < math.inf:
-                kind = type(self).__name__
-                raise InputError(f"{kind} {name}: expected a number, 0 or more, found {value!r}")
+            check_number(f"{type(self).__name__} {name}", value, least=0)
 
     def __call__(self, step: int) -> float:
         raise NotImplementedError(f"{type(self).__name__} has no rate")
@@ -49,7 +45,7 @@ class StepDecay(Schedule):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check_steps(self, self.every)
+        check_number("StepDecay every", self.every, least=1)
 
     def __call__(self, step: int) -> float:
         return self.rate * self.factor ** (step // self.every)
@@ -68,7 +64,7 @@ class Cosine(Schedule):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check_steps(self, self.steps)
+        check_number("Cosine steps", self.steps, least=1)
 
     def __call__(self, step: int) -> float:
         return _half_cosine(self.rate, self.rate * self.floor, step / self.steps)
@@ -92,9 +88,10 @@ class OneCycle(Schedule):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check_steps(self, self.steps)
-        if not 0 <= self.warmup <= 1:
-            raise InputError(f"OneCycle warmup: expected 0 to 1, found {self.warmup!r}")
+        check_number("OneCycle steps", self.steps, least=1)
+        check_number("OneCycle warmup", self.warmup, least=0, most=1)
+        check_number("OneCycle start_divisor", self.start_divisor, above=0)
+        check_number("OneCycle final_divisor", self.final_divisor, above=0)
 
     def __call__(self, step: int) -> float:
         start = self.peak / self.start_divisor
@@ -108,11 +105,6 @@ class OneCycle(Schedule):
 def _half_cosine(start: float, end: float, part: float) -> float:
     part = min(max(part, 0.0), 1.0)
     return end + (start - end) * (1 + math.cos(math.pi * part)) / 2
-
-
-def _check_steps(schedule: Schedule, steps: int) -> None:
-    if not steps >= 1:
-        raise InputError(f"{type(schedule).__name__} steps: expected at least 1, found {steps!r}")
 
 
 SCHEDULES: dict[str, type[Schedule]] = {

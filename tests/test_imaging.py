@@ -19,8 +19,17 @@ import scratchnet as sn
 from scratchnet.errors import InputError
 from scratchnet.imaging import Prepared, prepare
 
-STEPS = ["read", "grey", "polarity", "flattened", "ink",
-         "cropped", "thickened", "scaled", "centred"]
+STEPS = [
+    "read",
+    "grey",
+    "polarity",
+    "flattened",
+    "ink",
+    "cropped",
+    "thickened",
+    "scaled",
+    "centred",
+]
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)
 
 
@@ -30,11 +39,23 @@ def draw_five(size, scale, corner, pen, ink, paper, mode="RGB"):
     pencil = ImageDraw.Draw(image)
 
     def stroke(*points):
-        pencil.line([(corner[0] + x * scale, corner[1] + y * scale) for x, y in points],
-                    fill=ink, width=pen, joint="curve")
+        pencil.line(
+            [(corner[0] + x * scale, corner[1] + y * scale) for x, y in points],
+            fill=ink,
+            width=pen,
+            joint="curve",
+        )
 
-    stroke((0.25, 0.08), (0.22, 0.45), (0.45, 0.38), (0.65, 0.45), (0.74, 0.62), (0.66, 0.82),
-           (0.45, 0.93), (0.2, 0.85))
+    stroke(
+        (0.25, 0.08),
+        (0.22, 0.45),
+        (0.45, 0.38),
+        (0.65, 0.45),
+        (0.74, 0.62),
+        (0.66, 0.82),
+        (0.45, 0.93),
+        (0.2, 0.85),
+    )
     stroke((0.36, 0.02), (0.78, 0.0))
     return image
 
@@ -138,7 +159,8 @@ def test_photographs_of_mnist_are_still_recognised(mnist):
 
     rng = np.random.default_rng(1)
     assert accuracy([prepare(photograph(x, rng)).image for x in x_test[:60]]) >= (
-        accuracy(x_test[:60]) - 0.02)
+        accuracy(x_test[:60]) - 0.02
+    )
 
 
 @pytest.mark.parametrize("pen", [4, 6, 8])
@@ -161,11 +183,20 @@ def test_a_hairline_in_a_large_picture():
 # --- Ink, paper and light
 
 
-@pytest.mark.parametrize(("ink", "paper"), [
-    (BLACK, WHITE), (WHITE, BLACK), ((40, 40, 40), (200, 200, 195)),
-    ((220, 220, 210), (50, 70, 60)), ((120, 120, 120), (150, 150, 150)),
-    ((230, 40, 40), WHITE), ((30, 60, 220), WHITE), ((250, 240, 60), WHITE),
-    ((40, 60, 200), (240, 220, 80))])
+@pytest.mark.parametrize(
+    ("ink", "paper"),
+    [
+        (BLACK, WHITE),
+        (WHITE, BLACK),
+        ((40, 40, 40), (200, 200, 195)),
+        ((220, 220, 210), (50, 70, 60)),
+        ((120, 120, 120), (150, 150, 150)),
+        ((230, 40, 40), WHITE),
+        ((30, 60, 220), WHITE),
+        ((250, 240, 60), WHITE),
+        ((40, 60, 200), (240, 220, 80)),
+    ],
+)
 def test_any_ink_on_any_paper(ink, paper, canonical):
     prepared = assert_is_the_five(five(ink, paper), canonical)
     dark = sum(ink) < sum(paper)
@@ -253,8 +284,29 @@ def test_eight_by_eight():
 # --- Files, modes, arrays
 
 
-@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr",
-                                  "HSV", "LAB", "I", "I;16", "I;16B", "F", "La", "RGBa"])
+@pytest.mark.parametrize(
+    "mode",
+    [
+        "1",
+        "L",
+        "LA",
+        "P",
+        "PA",
+        "RGB",
+        "RGBA",
+        "RGBX",
+        "CMYK",
+        "YCbCr",
+        "HSV",
+        "LAB",
+        "I",
+        "I;16",
+        "I;16B",
+        "F",
+        "La",
+        "RGBa",
+    ],
+)
 def test_every_pillow_mode(mode, canonical):
     image = five()
     if mode in ("I;16", "I;16B", "I", "F"):
@@ -298,10 +350,15 @@ def test_16_bit_png_and_palette_with_transparency(canonical):
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_exif_orientation(orientation, canonical):
     # The file holds the picture turned the other way, as a camera held askew would save it.
-    undo = {2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180,
-            4: Image.Transpose.FLIP_TOP_BOTTOM, 5: Image.Transpose.TRANSPOSE,
-            6: Image.Transpose.ROTATE_90, 7: Image.Transpose.TRANSVERSE,
-            8: Image.Transpose.ROTATE_270}
+    undo = {
+        2: Image.Transpose.FLIP_LEFT_RIGHT,
+        3: Image.Transpose.ROTATE_180,
+        4: Image.Transpose.FLIP_TOP_BOTTOM,
+        5: Image.Transpose.TRANSPOSE,
+        6: Image.Transpose.ROTATE_90,
+        7: Image.Transpose.TRANSVERSE,
+        8: Image.Transpose.ROTATE_270,
+    }
     image = five() if orientation == 1 else five().transpose(undo[orientation])
     exif = Image.Exif()
     exif[0x0112] = orientation
@@ -323,11 +380,20 @@ def arrays():
     grey = np.asarray(five(0, 255, "L"))
     colour = np.asarray(five())
     alpha = np.asarray(five((0, 0, 0, 255), (0, 0, 0, 0), "RGBA"))
-    return {"uint8": grey, "one channel": grey[:, :, None], "rgb": colour, "rgba": alpha,
-            "bool": grey > 128, "mask of 0 and 1": (grey > 128).astype(np.uint8),
-            "uint16": grey.astype(np.uint16) * 257, "float 0..1": grey / 255,
-            "float32 0..255": grey.astype(np.float32), "float16": (grey / 255).astype(np.float16),
-            "rgba float": alpha / 255, "not contiguous": np.asfortranarray(colour)[::-1][::-1]}
+    return {
+        "uint8": grey,
+        "one channel": grey[:, :, None],
+        "rgb": colour,
+        "rgba": alpha,
+        "bool": grey > 128,
+        "mask of 0 and 1": (grey > 128).astype(np.uint8),
+        "uint16": grey.astype(np.uint16) * 257,
+        "float 0..1": grey / 255,
+        "float32 0..255": grey.astype(np.float32),
+        "float16": (grey / 255).astype(np.float16),
+        "rgba float": alpha / 255,
+        "not contiguous": np.asfortranarray(colour)[::-1][::-1],
+    }
 
 
 @pytest.mark.parametrize("name", list(arrays()))
@@ -370,11 +436,18 @@ def test_paths_that_cannot_be_read(tmp_path):
         prepare("x" * 5000)
 
 
-@pytest.mark.parametrize(("content", "words"), [
-    (b"", "an empty file"), (b"Dear reader,\n", "text"), ("Größe\n".encode(), "text"),
-    (b"<!DOCTYPE html><html></html>", "HTML"), (b"<svg xmlns='x'/>", "SVG"),
-    (b"\0\1\2\3" * 50, "no known image format"), (b"\x89PNG\r\n\x1a\n", "found"),
-])
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "an empty file"),
+        (b"Dear reader,\n", "text"),
+        ("Größe\n".encode(), "text"),
+        (b"<!DOCTYPE html><html></html>", "HTML"),
+        (b"<svg xmlns='x'/>", "SVG"),
+        (b"\0\1\2\3" * 50, "no known image format"),
+        (b"\x89PNG\r\n\x1a\n", "found"),
+    ],
+)
 def test_files_that_are_no_image(content, words, tmp_path):
     path = tmp_path / "file.png"
     path.write_bytes(content)
@@ -404,14 +477,27 @@ def test_too_many_pixels_are_refused_before_decoding(tmp_path):
         assert_refused(path, "megapixels")
 
 
-@pytest.mark.parametrize(("array", "words"), [
-    (np.zeros((28, 28)), "blank"), (np.full((300, 200, 3), 200, np.uint8), "blank"),
-    (np.zeros((0, 5), np.uint8), "0"), (np.zeros((5, 0, 3)), "0"), (np.zeros(28), "shape"),
-    (np.zeros((2, 28, 28)), "shape"), (np.zeros((28, 28, 2)), "shape"), (np.array(3.0), "shape"),
-    (np.full((28, 28), np.nan), "NaN"), (np.full((9, 9), np.inf), "infinity"),
-    (np.full((9, 9), -1.0), "-1"), (np.full((9, 9), 1e6), "1e+06"),
-    (np.zeros((9, 9), np.int64), "int64"), (np.zeros((9, 9), complex), "complex"),
-    (np.full((9, 9), "a"), "<U1"), (np.zeros((40, 40, 4)), "transparent")])
+@pytest.mark.parametrize(
+    ("array", "words"),
+    [
+        (np.zeros((28, 28)), "blank"),
+        (np.full((300, 200, 3), 200, np.uint8), "blank"),
+        (np.zeros((0, 5), np.uint8), "0"),
+        (np.zeros((5, 0, 3)), "0"),
+        (np.zeros(28), "shape"),
+        (np.zeros((2, 28, 28)), "shape"),
+        (np.zeros((28, 28, 2)), "shape"),
+        (np.array(3.0), "shape"),
+        (np.full((28, 28), np.nan), "NaN"),
+        (np.full((9, 9), np.inf), "infinity"),
+        (np.full((9, 9), -1.0), "-1"),
+        (np.full((9, 9), 1e6), "1e+06"),
+        (np.zeros((9, 9), np.int64), "int64"),
+        (np.zeros((9, 9), complex), "complex"),
+        (np.full((9, 9), "a"), "<U1"),
+        (np.zeros((40, 40, 4)), "transparent"),
+    ],
+)
 def test_arrays_that_are_no_digit(array, words):
     assert_refused(array, words)
 
@@ -423,8 +509,13 @@ def blanks():
     specks = np.full(x.shape, 220.0)
     for top, left in rng.integers(0, 295, (30, 2)):
         specks[top : top + 2, left : left + 2] = 30
-    return {"noise": 180 + 3 * noise, "strong noise": 128 + 30 * noise, "gradient": 128 + 100 * x,
-            "vignette": 200 - 60 * (x * x + y * y) + 4 * noise, "specks": specks}
+    return {
+        "noise": 180 + 3 * noise,
+        "strong noise": 128 + 30 * noise,
+        "gradient": 128 + 100 * x,
+        "vignette": 200 - 60 * (x * x + y * y) + 4 * noise,
+        "specks": specks,
+    }
 
 
 @pytest.mark.parametrize("name", list(blanks()))
@@ -442,8 +533,13 @@ def test_other_things():
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
-@given(hnp.arrays(np.uint8, hnp.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=90),
-                  elements=st.sampled_from([0, 0, 0, 40, 200, 255])))
+@given(
+    hnp.arrays(
+        np.uint8,
+        hnp.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=90),
+        elements=st.sampled_from([0, 0, 0, 40, 200, 255]),
+    )
+)
 def test_any_array_is_a_digit_or_an_input_error(array):
     try:
         prepared = prepare(array)

@@ -29,7 +29,7 @@ ROOMS = {
     "trace": MODEL | {"model"},
     "explain": MODEL | {"model"},
     "datasets": {"datasets", "errors"},
-    "plots": {"errors", "plots"},
+    "plots": {"errors", "plots", "checkpoint", "imaging", "model"},
     "imaging": {"errors"},
     "__main__": {"cli"},
 }
@@ -37,7 +37,11 @@ ANYTHING = {"cli", "web", "interop"}  # and nothing else imports them
 FRAMEWORKS = {"torch", "tensorflow", "keras", "jax", "onnx", "onnxruntime"}
 HEAVY = FRAMEWORKS | {"matplotlib", "PIL", "rich", "typer", "safetensors", "numba"}
 COMPILED = [f"kernels/{name}.py" for name in ("compiled", "fused", "simd")]
-AT_THE_TOP = {"cli.py": {"typer"}, **dict.fromkeys(COMPILED, {"numba"})}
+DRAWING = [f"plots/{name}.py" for name in ("charts", "images", "network", "style")]  # loaded late
+AT_THE_TOP = {"cli.py": {"typer"}} | {
+    **dict.fromkeys(COMPILED, {"numba"}),
+    **dict.fromkeys(DRAWING, {"matplotlib"}),
+}
 
 
 def room_of(name):

@@ -14,7 +14,6 @@ from matplotlib.patches import FancyArrowPatch
 
 import scratchnet as sn
 from scratchnet import plots
-from scratchnet.errors import InputError
 from scratchnet.imaging import Step
 
 pytestmark = pytest.mark.filterwarnings("error")  # matplotlib warns when a layout fails
@@ -42,8 +41,7 @@ def check_text_layout(figure):
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     width, height = canvas.get_width_height()
-    renderer = canvas.get_renderer()
-    boxes = [(t.get_text(), t.get_window_extent(renderer).padded(-0.5)) for t in texts(figure)]
+    boxes = [(text.get_text(), text.get_window_extent().padded(-0.5)) for text in texts(figure)]
     for name, box in boxes:
         inside = box.x0 >= -1 and box.y0 >= -1 and box.x1 <= width + 1 and box.y1 <= height + 1
         assert inside, f"{name!r} is cut off: {box} in {width} x {height}"
@@ -78,13 +76,13 @@ CLOTHES = ["T-shirt/top", "Trouser", "Pull$over$", "Dress", "Coat", "Sandal", "S
 CLOTHES += ["Bag", "a boot that reaches over the ankle"]
 
 
-def predictions(n=60, k=10, mistakes=8, seed=0):
-    """Images, probabilities (n, k) and labels of which the first `mistakes` are missed."""
-    rng = np.random.default_rng(seed)
-    labels = rng.integers(0, k, n)
-    guess = np.where(np.arange(n) < mistakes, (labels + 1) % k, labels)
+def predictions(n=60, mistakes=8):
+    """Images, probabilities (n, 10) and labels of which the first `mistakes` are missed."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 10, n)
+    guess = np.where(np.arange(n) < mistakes, (labels + 1) % 10, labels)
     confidence = rng.uniform(0.55, 0.999, n)
-    probs = np.repeat((1 - confidence)[:, None] / (k - 1), k, axis=1)
+    probs = np.repeat((1 - confidence)[:, None] / 9, 10, axis=1)
     probs[np.arange(n), guess] = confidence
     return rng.integers(0, 256, (n, 28, 28), dtype=np.uint8), probs, labels
 
@@ -92,10 +90,6 @@ def predictions(n=60, k=10, mistakes=8, seed=0):
 def test_importing_the_package_does_not_import_matplotlib():
     code = "import sys, scratchnet.plots; sys.exit('matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
-def test_there_are_no_other_names():
-    assert not hasattr(plots, "show")
 
 
 def test_curves_show_both_series_in_both_panels():
@@ -113,24 +107,19 @@ def test_curves_show_both_series_in_both_panels():
 @pytest.mark.parametrize("keys", [["loss"], ["val_accuracy"], ["loss", "val_loss"]])
 def test_a_missing_quantity_leaves_no_empty_panel(keys):
     figure = plots.training_curves({key: HISTORY[key] for key in keys})
-    assert len(figure.axes) == 1
-    assert len(figure.axes[0].lines) == len(keys)
+    assert [len(ax.lines) for ax in figure.axes] == [len(keys)]
 
 
 @pytest.mark.parametrize("length", [1, 2, 8, 40])
 def test_curves_of_any_length_have_whole_epochs(length):
-    loss = np.linspace(1, 0.5, length)
+    loss = np.linspace(1, 0, length)
     figure = plots.training_curves({"loss": loss, "accuracy": 1 - loss}, range(5, 5 + length))
     check_text_layout(figure)
+    assert 100 * (1 - loss[-1]) < figure.axes[1].get_ylim()[1] < 105  # no cut marker, no 120 %
     for ax in figure.axes:
         assert ax.lines[0].get_xdata()[0] == 5
         assert all(tick == int(tick) for tick in ax.get_xticks())
         assert length > 30 or ax.lines[0].get_marker() == "o"  # or one epoch would not be seen
-
-
-def test_a_perfect_accuracy_keeps_its_marker_inside():
-    ax = plots.training_curves({"accuracy": [1.0, 1.0]}).axes[0]
-    assert 100 < ax.get_ylim()[1] < 101
 
 
 def test_values_that_are_not_finite_are_gaps_and_the_legend_says_so():
@@ -140,8 +129,8 @@ def test_values_that_are_not_finite_are_gaps_and_the_legend_says_so():
     check_text_layout(plots.training_curves({"loss": [np.nan]}))
 
 
-def counts(k, seed=0):
-    rng = np.random.default_rng(seed)
+def counts(k):
+    rng = np.random.default_rng(0)
     return rng.integers(0, 4, (k, k)) + np.diag(rng.integers(900, 1000, k))
 
 
@@ -169,24 +158,18 @@ def test_only_a_perfect_matrix_is_called_perfect_and_has_no_colour_scale():
     assert "200,000 of 200,001 correct (99.99 %)" in strings(nearly)
 
 
-@pytest.mark.parametrize("k", [1, 2, 10, 20, 62])
-def test_matrix_text_is_legible_at_any_size(k):
-    figure = plots.confusion_matrix(counts(k))
+@pytest.mark.parametrize("names", [*map(range, (1, 2, 10, 20, 62)), CLOTHES])
+def test_matrix_text_is_legible_at_any_size(names):
+    figure = plots.confusion_matrix(counts(len(names)), names)
     ax = figure.axes[0]
-    assert [tick.get_text() for tick in ax.get_xticklabels()] == [str(i) for i in range(k)]
-    assert bool(ax.texts) == (k <= 20)
-    check_text_layout(figure)
-
-
-def test_long_class_names_are_complete():
-    figure = plots.confusion_matrix(counts(10), class_names=CLOTHES)
-    assert [tick.get_text() for tick in figure.axes[0].get_yticklabels()] == CLOTHES
+    for labels in (ax.get_xticklabels(), ax.get_yticklabels()):
+        assert [label.get_text() for label in labels] == [str(name) for name in names]
+    assert bool(ax.texts) == (len(names) <= 20)
     check_text_layout(figure)
 
 
 def test_matrix_draws_into_given_axes():
-    figure = Figure(figsize=(6, 5))
-    ax = figure.add_subplot()
+    ax = (figure := Figure(figsize=(6, 5))).add_subplot()
     assert plots.confusion_matrix(counts(10), ax=ax) is figure
     assert len(ax.images) == 2
     check_text_layout(figure)
@@ -204,8 +187,7 @@ def test_mistakes_come_first_then_the_least_confident():
     for ax, index in zip(figure.axes, wrong + right, strict=True):
         np.testing.assert_allclose(ax.images[0].get_array(), images[index] / 255, atol=1e-6)
     colours = [(ax.spines["top"].get_edgecolor(), ax.xaxis.label.get_color()) for ax in figure.axes]
-    assert len(set(colours[:8])) == 1 == len(set(colours[8:]))
-    assert colours[0] != colours[8]
+    assert len(set(colours[:8])) == 1 == len(set(colours[8:])) and colours[0] != colours[8]
     assert "8 of 60 wrong (86.67 % correct)" in strings(figure)
     check_text_layout(figure)
 
@@ -228,8 +210,7 @@ def test_grid_takes_grey_and_colour(shape, kind):
 @pytest.mark.parametrize("names", [None, CLOTHES])
 def test_grid_text_stays_apart(n, columns, labelled, names):
     images, probs, labels = predictions(n, mistakes=min(n, 13))
-    labels = labels if labelled else None
-    figure = plots.prediction_grid(images, probs, labels, names, columns)
+    figure = plots.prediction_grid(images, probs, labels if labelled else None, names, columns)
     assert len(figure.axes) == min(n, columns * 5)
     assert labelled == any("true" in text for text in strings(figure))
     check_text_layout(figure)
@@ -249,23 +230,19 @@ def test_cnn_names_shapes_and_operations():
 
 @pytest.mark.parametrize("model", MODELS)
 def test_architecture_text_stays_apart(model):
-    figure = plots.architecture(model)
+    check_text_layout(figure := plots.architecture(model))
     assert figure.get_figwidth() <= 8.01
-    check_text_layout(figure)
 
 
-def test_a_deep_model_wraps_and_names_what_is_unusual():
-    figure = plots.architecture(deep())
-    assert figure.get_figheight() > 3
-    unusual = {"BatchNorm", "stride 2×2", "GlobalAveragePool2D", "Dropout 0.25"}
-    assert unusual <= set(strings(figure))
+def test_every_kind_of_layer_is_named():
+    named = {"BatchNorm", "AveragePool", "stride 2×2", "GlobalAveragePool2D", "Dropout 0.25"}
+    assert named <= set(strings(plots.architecture(deep())))
 
 
 @pytest.mark.parametrize("size", [(6, 5), (12, 2.5), (3.5, 8)])
 @pytest.mark.parametrize("model", MODELS)
 def test_architecture_fits_given_axes(model, size):
-    figure = Figure(figsize=size)
-    ax = figure.add_subplot()
+    ax = (figure := Figure(figsize=size)).add_subplot()
     assert plots.architecture(model, ax=ax) is figure
     assert figure.axes == [ax]
     check_text_layout(figure)
@@ -307,13 +284,11 @@ STRANGE = Step("crop", "", np.zeros((4, 4, 2), np.uint8))
 REFUSED = [
     (plots.training_curves, ({"lr": [1.0]},), "lr"),
     (plots.training_curves, ({"loss": []},), r"\(0,\)"),
-    (plots.training_curves, ({"loss": [[1.0]]},), r"\(1, 1\)"),
     (plots.training_curves, ({"loss": ["a"]},), "number"),
     (plots.training_curves, ({"loss": [1.0], "val_loss": [1.0, 2.0]},), r"'val_loss': \(2,\)"),
     (plots.training_curves, ({"loss": [1.0, 2.0]}, [1]), "expected 2 integers"),
     (plots.training_curves, ({"loss": [1.0]}, [1.5]), "float64"),
     (plots.confusion_matrix, (np.zeros((2, 3), int),), r"found shape \(2, 3\)"),
-    (plots.confusion_matrix, (np.zeros((0, 0), int),), r"found shape \(0, 0\)"),
     (plots.confusion_matrix, (np.zeros((2, 2), int),), "0 to 0"),
     (plots.confusion_matrix, (np.eye(2),), "float64"),
     (plots.confusion_matrix, (np.array([[1, -2], [0, 1]]),), "-2 to 1"),
@@ -338,27 +313,25 @@ REFUSED = [
 
 @pytest.mark.parametrize(("function", "arguments", "message"), REFUSED)
 def test_bad_input_is_one_line_that_says_what_was_found(function, arguments, message):
-    with pytest.raises(InputError, match=message) as caught:
+    with pytest.raises(sn.InputError, match=message) as caught:
         function(*arguments)
     assert "\n" not in str(caught.value)
 
 
-MAGIC = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
-
-
-@pytest.mark.parametrize("suffix", MAGIC)
-def test_saved_bytes_have_their_format_and_repeat(tmp_path, suffix):
-    for name in ("one", "two"):
-        plots.save(plots.training_curves(HISTORY), str(tmp_path / f"{name}.{suffix}"), dpi=50)
-    one, two = ((tmp_path / f"{name}.{suffix}").read_bytes() for name in ("one", "two"))
-    assert one.startswith(MAGIC[suffix])
-    assert one == two
+@pytest.mark.parametrize("kind", [("png", b"\x89PNG"), ("SVG", b"<?xml"), ("pdf", b"%PDF")])
+def test_saved_bytes_have_their_format_and_repeat(tmp_path, kind):
+    suffix, magic = kind
+    paths = [tmp_path / f"{name}.{suffix}" for name in ("one", "two")]
+    for path in paths:
+        plots.save(plots.training_curves(HISTORY), str(path), dpi=50)
+    assert paths[0].read_bytes().startswith(magic)
+    assert paths[0].read_bytes() == paths[1].read_bytes()
 
 
 @pytest.mark.parametrize("name", ["a.gif", "a", "a.png.txt", "no/a.png", "folder.png"])
 def test_save_names_what_it_cannot_write(tmp_path, name):
     (tmp_path / "folder.png").mkdir()
-    with pytest.raises(InputError) as caught:
+    with pytest.raises(sn.InputError) as caught:
         plots.save(plots.training_curves(HISTORY), tmp_path / name)
     assert str(tmp_path / name) in str(caught.value)
     assert [path.name for path in tmp_path.iterdir()] == ["folder.png"]
@@ -374,5 +347,4 @@ def test_a_failed_save_leaves_the_old_file_and_nothing_else(tmp_path):
     path.write_text("old")
     with pytest.raises(RuntimeError, match="out of ink"):
         plots.save(Broken(), path)
-    assert path.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [path]
+    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]

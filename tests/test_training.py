@@ -150,11 +150,14 @@ def test_callbacks_are_told_everything_in_order():
     assert [call[1] for call in recorder.calls] == [0, 0, 1, 0, 1, 0, 1, 1]
     assert recorder.model is model
     for kind, _, logs in recorder.calls:
-        assert list(logs) == {
-            "begin": [],
-            "batch": ["loss", "accuracy"],
-            "end": ["loss", "accuracy", "val_loss", "val_accuracy"],
-        }[kind]
+        assert (
+            list(logs)
+            == {
+                "begin": [],
+                "batch": ["loss", "accuracy"],
+                "end": ["loss", "accuracy", "val_loss", "val_accuracy"],
+            }[kind]
+        )
     ends = [logs for kind, _, logs in recorder.calls if kind == "end"]
     assert {key: [logs[key] for logs in ends] for key in ends[0]} == history.history
     last_batch = [logs for kind, number, logs in recorder.calls if (kind, number) == ("batch", 1)]

@@ -13,6 +13,7 @@ What shapes the loops, found by measuring:
 - No fastmath flag that assumes the absence of NaN: a NaN travels through and is seen.
 """
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -25,8 +26,11 @@ from .geometry import Pads, Pair, Shape, output_size, winner_dtype
 
 Array = NDArray[np.floating]
 
-if numba.config.THREADING_LAYER == "default":
-    numba.config.THREADING_LAYER = "workqueue"
+# GNU OpenMP's threads spin for milliseconds when a parallel loop is over. Here the next one comes
+# after microseconds; and where another program wants the core, a training step with the default
+# takes many times as long. Read by the library when Numba first runs in parallel.
+if "OMP_WAIT_POLICY" not in os.environ:
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 #: sums over many rows are split into this many parts, whatever the number of threads
 SHARDS = 16

@@ -68,8 +68,8 @@ def max_pool(x: Array, window: Pair, strides: Pair, pads: Pads) -> tuple[Array, 
     if pads != (0, 0, 0, 0):
         # a window of nothing but -inf must still name a pixel of the image, not one of the padding
         real = _windows(_pad(np.ones_like(x), pads), window, strides).reshape(flat.shape) > 0
-        ranked = np.where(real, np.maximum(flat, np.finfo(x.dtype).min), -np.inf)
-        winner = ranked.argmax(axis=-1)
+        winner = np.where(flat.max(axis=-1) > -np.inf, flat.argmax(axis=-1), real.argmax(axis=-1))
+        winner = np.where(np.isnan(flat).any(axis=-1), flat.argmax(axis=-1), winner)
     else:
         winner = flat.argmax(axis=-1)
     y = np.take_along_axis(flat, winner[..., None], axis=-1)[..., 0]

@@ -32,6 +32,7 @@ class Layer:
         self.grads: dict[str, Array] = {}
         self.buffers: dict[str, Array] = {}
         self.cache: Any = None
+        self.batch = 0  # images in the last forward
         self.input_shape: Shape | None = None
         self.output_shape: Shape | None = None
 
@@ -94,6 +95,7 @@ class Layer:
         """Raise unless x is a batch of what the layer was built for."""
         if self.input_shape is None:
             raise RuntimeError(f"{self}: call build(input_shape, rng) before forward")
+        self.batch = len(x)
         if x.shape[1:] != self.input_shape:
             raise InputError(
                 f"{self}: expected input (n, {_csv(self.input_shape)}), found {x.shape}"
@@ -103,10 +105,9 @@ class Layer:
         """What forward put in the cache; raises if there was none, or dy has another shape."""
         if self.cache is None:
             raise RuntimeError(f"{self}: backward needs a forward before it")
-        if dy.shape[1:] != self.output_shape:
-            raise InputError(
-                f"{self}: expected dy (n, {_csv(self.output_shape)}), found {dy.shape}"
-            )
+        expected = (self.batch, *self.output_shape)
+        if dy.shape != expected:
+            raise InputError(f"{self}: expected dy {expected}, found {dy.shape}")
         return self.cache
 
     @classmethod

@@ -11,7 +11,7 @@ import numpy as np
 from .. import initializers, kernels
 from ..errors import InputError
 from .base import Array, Layer, Shape, image_shape
-from .window import fitted, is_whole, pair
+from .window import fitted, is_whole, pair, plain
 
 
 class Conv2D(Layer):
@@ -64,7 +64,7 @@ class Conv2D(Layer):
         self.filters = int(filters)
         self.kernel_size = pair(kernel_size, "Conv2D kernel_size")
         self.strides = pair(strides, "Conv2D strides")
-        self.padding = padding
+        self.padding = plain(padding)
         self.use_bias = use_bias
         self.kernel_initializer = kernel_initializer
         initializers.get(kernel_initializer)

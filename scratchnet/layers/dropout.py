@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import check_number
 from .base import Array, Layer
 
 
@@ -24,9 +24,7 @@ class Dropout(Layer):
 
     def __init__(self, rate: float) -> None:
         super().__init__()
-        if not 0 <= rate < 1:
-            raise InputError(f"Dropout rate: expected at least 0 and below 1, found {rate!r}")
-        self.rate = float(rate)
+        self.rate = check_number("Dropout rate", rate, least=0, below=1)
 
     def initialize(self, rng: np.random.Generator) -> None:
         (self.rng,) = rng.spawn(1)

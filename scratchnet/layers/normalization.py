@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import check_number
 from .base import Array, Layer, Shape
 
 
@@ -45,12 +45,8 @@ class BatchNorm(Layer):
 
     def __init__(self, momentum: float = 0.99, epsilon: float = 1e-3) -> None:
         super().__init__()
-        if not 0 <= momentum <= 1:
-            raise InputError(f"BatchNorm momentum: expected 0 to 1, found {momentum!r}")
-        if not epsilon > 0:
-            raise InputError(f"BatchNorm epsilon: expected a positive number, found {epsilon!r}")
-        self.momentum = float(momentum)
-        self.epsilon = float(epsilon)
+        self.momentum = check_number("BatchNorm momentum", momentum, least=0, most=1)
+        self.epsilon = check_number("BatchNorm epsilon", epsilon, above=0)
 
     def parameter_shapes(self, input_shape: Shape) -> dict[str, Shape]:
         c = input_shape[-1:]

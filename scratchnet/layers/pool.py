@@ -11,7 +11,7 @@ import numpy as np
 from .. import kernels
 from ..errors import InputError
 from .base import Array, Layer, Shape, image_shape
-from .window import fitted, pair
+from .window import fitted, pair, plain
 
 
 class _Pool2D(Layer):
@@ -27,7 +27,7 @@ class _Pool2D(Layer):
         kind = type(self).__name__
         self.pool_size = pair(pool_size, f"{kind} pool_size")
         self.strides = self.pool_size if strides is None else pair(strides, f"{kind} strides")
-        self.padding = padding
+        self.padding = plain(padding)
 
     def shape_after(self, input_shape: Shape) -> Shape:
         h, w, c = image_shape(self, input_shape)

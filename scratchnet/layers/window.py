@@ -22,6 +22,13 @@ def pair(value: Any, name: str) -> Pair:
     return int(values[0]), int(values[1])
 
 
+def plain(padding: Any) -> Any:
+    """Padding as it was written, in Python's own numbers."""
+    if is_whole(padding):
+        return int(padding)
+    return tuple(plain(p) for p in padding) if isinstance(padding, (tuple, list)) else padding
+
+
 def pads_for(padding: Any, size: Pair, window: Pair, strides: Pair) -> Pads:
     """(top, bottom, left, right) zeros around an image of `size`.
 

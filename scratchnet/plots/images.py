@@ -49,7 +49,7 @@ def prediction_grid(
     order = np.lexsort((np.where(wrong, -confidence, confidence), ~wrong))[: columns * rows]
 
     columns = min(columns, len(order))
-    cell = min(style.WIDTH / columns, 100.0)  # three cells across the whole width would be huge
+    cell = min(max(style.WIDTH / columns, 54.0), 100.0)  # neither too narrow for text nor huge
     between = " · " if class_names is None else "\n"  # beside a name there is no room
     captions = []
     for i in order:
