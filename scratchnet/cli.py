@@ -22,7 +22,7 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from . import architectures, datasets, metrics, optimizers, schedules, training
+from . import architectures, datasets, kernels, metrics, optimizers, schedules, training
 from .checkpoint import write_atomically
 from .errors import InputError, check_number
 from .model import Sequential, load_model
@@ -44,6 +44,9 @@ MODEL_FILE = "model.safetensors"
 
 def main() -> None:
     """Run the command and turn every expected failure into one line and an exit code."""
+    kernels.announce = lambda: print(
+        "scratchnet: compiling kernels for this machine, once (about ten seconds)", file=sys.stderr
+    )
     try:
         code = app(standalone_mode=False)
     except typer.TyperException as error:  # wrong usage
@@ -274,6 +277,21 @@ def summary(
         return
     rows = [vars(row) for row in net.rows()]
     print(json.dumps({"input_shape": net.input_shape, "layers": rows}))
+
+
+@app.command()
+def warmup() -> None:
+    """Compile all kernels of all architectures now, so that nothing else has to wait for them."""
+    started = time.perf_counter()
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(0, 256, (64, 28, 28), dtype=np.uint8), rng.integers(0, 10, 64)
+    for name in architectures.ARCHITECTURES:
+        net = architectures.build(name)
+        net.compile("adam", "sparse_categorical_crossentropy", ["accuracy"])
+        net.fit(x, y, verbose=0)
+        net.predict(x[:1])
+        print(f"{name}: ready")
+    print(f"{time.perf_counter() - started:.1f} s")
 
 
 # ---- what the commands share -----------------------------------------------------------------

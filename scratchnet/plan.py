@@ -5,7 +5,7 @@ one fused kernel covers; every other layer runs by itself. A group has the layer
 computes the same numbers, only without writing to memory what nobody reads:
 
     Conv2D, ReLU, MaxPool2D    stride 1, any kernel, channels and padding; 2x2 pooling
-    Dense, ReLU; Dense         any size
+    Conv2D, with or without ReLU, BatchNorm and Dense likewise
 
 A group keeps its buffers from step to step, so that training allocates nothing large. What it
 returns is such a buffer: valid until its next forward.
@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import kernels
-from .layers import Conv2D, Dense, Layer, MaxPool2D, ReLU
+from .layers import BatchNorm, Conv2D, Dense, Layer, MaxPool2D, ReLU
 
 Array = NDArray[np.floating]
 
@@ -83,6 +83,14 @@ class Group:
         out = self.buffer(name, (len(a), width))
         out[:, : a.shape[1]] = a
         out[:, a.shape[1] :] = 0
+        return out
+
+    def narrow(self, name: str, a: Array, width: int) -> Array:
+        """The first `width` entries of a's last axis, contiguous; a itself if it has no more."""
+        if a.shape[-1] == width:
+            return a
+        out = self.buffer(name, (*a.shape[:-1], width))
+        out[:] = a[..., :width]
         return out
 
     def bias(self, width: int) -> Array:
@@ -156,11 +164,7 @@ class ConvReluPool(Group):
             y.reshape(-1),
             code.reshape(-1),
         )
-        if self.fp == self.f:
-            return y
-        narrow = self.buffer("narrow", (*y.shape[:3], self.f))
-        narrow[:] = y[..., : self.f]
-        return narrow
+        return self.narrow("narrow", y, self.f)
 
     def backward(self, dy: Array, need_dx: bool) -> Array | None:
         n, f, fp, kh, fused = self.n, self.f, self.fp, self.kh, self.fused
@@ -209,6 +213,178 @@ class ConvReluPool(Group):
             return None
         top, left, (h, w, _) = self.pads[0], self.pads[2], self.image
         return dx[:, top : top + h, left : left + w]
+
+
+class ConvRelu(Group):
+    """A convolution of any stride, and the ReLU behind it if there is one."""
+
+    kernel = "four positions at a time, no im2col"
+
+    def __init__(self, layers: Sequence[Layer]) -> None:
+        super().__init__(layers)
+        conv = layers[0]
+        self.relu = len(layers) > 1
+        self.pads, (self.sh, self.sw) = conv.pads, conv.strides
+        self.image = conv.input_shape
+        h, w, self.c = self.image
+        self.h, self.w = h + sum(self.pads[:2]), w + sum(self.pads[2:])
+        self.kh, self.kw = conv.kernel_size
+        self.out_h, self.out_w, self.f = conv.output_shape
+        self.fp = self.fused.padded(self.f, self.dtype)
+        self.cp = self.fused.padded(self.c, self.dtype)
+
+    def conv(
+        self, x: Array, w: Array, bias: Array, y: Array, kh: int, kw: int, strides: Any, relu: bool
+    ) -> None:
+        """y (n, out_h, out_w, f) <- framed x (n, h, w, c), w (kh*kw*c, f); f whole vectors."""
+        _, h, wide, c = x.shape
+        tile = self.fused.tile_for(y.shape[3], self.dtype)
+        self.fused.conv(
+            tile,
+            len(tile) * self.lane,
+            x.reshape(-1),
+            len(x),
+            h * wide * c,
+            strides[0] * wide * c,
+            strides[1] * c,
+            wide * c,
+            kh,
+            kw * c,
+            w.reshape(-1),
+            y.shape[3],
+            bias,
+            y.shape[1],
+            y.shape[2],
+            y.reshape(-1),
+            relu,
+        )
+
+    def forward(self, x: Array, training: bool) -> Array:
+        self.layers[0].check_input(x)
+        n, top, left = len(x), self.pads[0], self.pads[2]
+        if any(self.pads):
+            framed = self.buffer("x", (n, self.h, self.w, self.c))
+            h, w, _ = self.image
+            framed[:] = 0
+            framed[:, top : top + h, left : left + w] = x
+            x = framed
+        self.x = np.ascontiguousarray(x)
+        w = self.columns("w", self.params["W"].reshape(-1, self.f), self.fp)
+        y = self.buffer("y", (n, self.out_h, self.out_w, self.fp))
+        strides = (self.sh, self.sw)
+        self.conv(self.x, w, self.bias(self.fp), y, self.kh, self.kw, strides, self.relu)
+        self.y = self.narrow("narrow", y, self.f)
+        return self.y
+
+    def backward(self, dy: Array, need_dx: bool) -> Array | None:
+        n, f, fp, fused = len(self.x), self.f, self.fp, self.fused
+        if self.relu:
+            dy = kernels.relu_backward(dy, self.y)
+        wide = self.columns("dy", dy.reshape(-1, f), fp)
+        tile = fused.tile_for(f, self.dtype)
+        dw = self.buffer("dw", (fused.SHARDS, self.kh * self.kw * self.c * fp))
+        fused.conv_weights(
+            tile,
+            len(tile) * self.lane,
+            self.x.reshape(-1),
+            n,
+            self.h * self.w * self.c,
+            self.sh * self.w * self.c,
+            self.sw * self.c,
+            self.w * self.c,
+            self.kh,
+            self.kw * self.c,
+            fp,
+            self.out_h,
+            self.out_w,
+            wide.reshape(-1),
+            dw,
+        )
+        dW = dw.sum(axis=0).reshape(-1, fp)[:, :f]
+        self.grads["W"][:] = dW.reshape(self.grads["W"].shape)
+        if "b" in self.grads:
+            self.grads["b"][:] = kernels.sum_rows(dy.reshape(-1, f))
+        if not need_dx:
+            return None
+
+        # dx is a convolution too: of dy, its positions `strides` apart in a frame of zeros, with
+        # the filters turned by 180 degrees and input and output channels exchanged
+        kh, kw, (h, w, c) = self.kh, self.kw, self.image
+        frame = self.buffer("frame", (n, self.h + kh - 1, self.w + kw - 1, f))
+        frame[:] = 0
+        rows, columns = self.out_h * self.sh, self.out_w * self.sw
+        dy = dy.reshape(n, self.out_h, self.out_w, f)
+        frame[:, kh - 1 : kh - 1 + rows : self.sh, kw - 1 : kw - 1 + columns : self.sw] = dy
+        frame = frame[:, self.pads[0] :, self.pads[2] :][:, : h + kh - 1, : w + kw - 1]
+        turned = self.params["W"][::-1, ::-1].transpose(0, 1, 3, 2).reshape(-1, c)
+        dx = self.buffer("dx", (n, h, w, self.cp))
+        zeros = self.buffer("zeros", (self.cp,))
+        turned = self.columns("turned", turned, self.cp)
+        self.conv(np.ascontiguousarray(frame), turned, zeros, dx, kh, kw, (1, 1), False)
+        return self.narrow("narrow dx", dx, c)
+
+
+class BatchNormRelu(Group):
+    """Batch normalization, and the ReLU behind it if there is one."""
+
+    kernel = "normalized and rectified in one pass"
+
+    def __init__(self, layers: Sequence[Layer]) -> None:
+        super().__init__(layers)
+        self.relu = len(layers) > 1
+        self.c = layers[0].input_shape[-1]
+
+    def forward(self, x: Array, training: bool) -> Array:
+        layer = self.layers[0]
+        layer.check_input(x)
+        rows = np.ascontiguousarray(x).reshape(-1, self.c)  # (m, c)
+        m = len(rows)
+        mu, var = layer.buffers["running_mean"], layer.buffers["running_var"]
+        self.from_batch = training and m > 0
+        one = np.ones((2, self.c), self.dtype)
+        if self.from_batch:
+            # deviations from the first row, not from zero: no digits are lost where mean >> spread
+            sums = self.buffer("sums", (self.fused.SHARDS, 2, self.c))
+            start = rows[0].copy()
+            self.fused.channel_sums(rows, rows, False, start, one[0], one, sums)
+            off = sums[:, 0].sum(axis=0) / m
+            found = start + off, sums[:, 1].sum(axis=0) / m - off**2
+            mu += (1 - layer.momentum) * (found[0] - mu)
+            var += (1 - layer.momentum) * (found[1] - var)
+            mu, var = found
+        self.x, self.mu = rows, mu.copy()
+        self.s = 1 / np.sqrt(var + self.dtype.type(layer.epsilon))
+        y = self.buffer("y", x.shape)
+        gamma, beta = self.params["gamma"], self.params["beta"]
+        # what backward needs to know which units were alive
+        self.gate = np.stack([gamma, beta]) if self.relu else one
+        if not self.relu:
+            self.gate[0] = 0
+        self.fused.normalize(rows, self.mu, self.s, gamma, beta, self.relu, y.reshape(-1, self.c))
+        return y
+
+    def backward(self, dy: Array, need_dx: bool) -> Array | None:
+        rows = np.ascontiguousarray(dy).reshape(-1, self.c)
+        m = max(len(rows), 1)
+        sums = self.buffer("sums", (self.fused.SHARDS, 2, self.c))
+        self.fused.channel_sums(rows, self.x, True, self.mu, self.s, self.gate, sums)
+        dbeta, dgamma = sums.sum(axis=0)
+        self.grads["gamma"][:], self.grads["beta"][:] = dgamma, dbeta
+        dx = self.buffer("dx", dy.shape)
+        part = self.dtype.type(1 / m if self.from_batch else 0)
+        scale = self.params["gamma"] * self.s
+        self.fused.normalize_backward(
+            rows,
+            self.x,
+            self.mu,
+            self.s,
+            self.gate,
+            scale,
+            dbeta * part,
+            dgamma * part,
+            dx.reshape(-1, self.c),
+        )
+        return dx
 
 
 class DenseRelu(Group):
@@ -268,7 +444,7 @@ class DenseRelu(Group):
         if not whole:
             self.grads["W"][:] = dW[:, : self.units]
         if "b" in self.grads:
-            self.grads["b"][:] = kernels.sum_rows(dz)[: self.units]
+            self.grads["b"][:] = dz[:, : self.units].sum(axis=0)
         if not need_dx:
             return None
         wt = self.buffer("wt", (self.units, self.dp))
@@ -278,6 +454,10 @@ class DenseRelu(Group):
         return dx[:, : self.d]
 
 
+#: layers that have a kernel of their own, which takes a ReLU behind them along
+WITH_RELU = {Dense: DenseRelu, Conv2D: ConvRelu, BatchNorm: BatchNormRelu}
+
+
 def make(layers: Sequence[Layer], fuse: bool = True) -> list[Single | Group]:
     """The layers in groups, in order: the longest fused kernel that covers what comes next."""
     groups: list[Single | Group] = []
@@ -285,8 +465,9 @@ def make(layers: Sequence[Layer], fuse: bool = True) -> list[Single | Group]:
     while rest:
         if fuse and _conv_relu_pool(rest):
             groups.append(ConvReluPool(rest[:3]))
-        elif fuse and type(rest[0]) is Dense:
-            groups.append(DenseRelu(rest[: 2 if _is(rest, Dense, ReLU) else 1]))
+        elif fuse and type(rest[0]) in WITH_RELU:
+            with_relu = _is(rest, type(rest[0]), ReLU)
+            groups.append(WITH_RELU[type(rest[0])](rest[: 2 if with_relu else 1]))
         else:
             groups.append(Single(rest[0]))
         del rest[: len(groups[-1].layers)]

@@ -7,10 +7,12 @@ such call and not at `import scratchnet`, which stays light.
 
 import importlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
+
+from ..errors import InputError
 
 #: every kernel; each backend has all of them, with the same signatures (a test holds this)
 KERNELS = (
@@ -41,7 +43,7 @@ def backend() -> str:
 def _select(name: str) -> None:
     global _active
     if name not in BACKENDS:
-        raise ValueError(f"kernel backend: expected one of {sorted(BACKENDS)}, found {name!r}")
+        raise InputError(f"kernel backend: expected one of {sorted(BACKENDS)}, found {name!r}")
     _active = name
 
 
@@ -64,11 +66,36 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     if _active not in _modules:
         if _active not in BACKENDS:
-            raise ValueError(
+            raise InputError(
                 f"SCRATCHNET_BACKEND: expected one of {sorted(BACKENDS)}, found {_active!r}"
             )
         _modules[_active] = importlib.import_module(BACKENDS[_active], __name__)
     return getattr(_modules[_active], name)
+
+
+def set_threads(number: int | str) -> None:
+    """How many threads the kernels use, from now on; results have the same bits for any number.
+
+    The environment variable SCRATCHNET_THREADS sets it from the start.
+    """
+    import numba
+
+    most = numba.config.NUMBA_NUM_THREADS
+    if not str(number).isdecimal() or not 1 <= int(number) <= most:
+        raise InputError(f"threads: expected a whole number from 1 to {most}, found {number!r}")
+    numba.set_num_threads(int(number))
+
+
+#: called once, when the first kernel is compiled because the cache does not hold it
+announce: Callable[[], None] | None = None
+
+
+def told() -> None:
+    """Call `announce`, the first time."""
+    global announce
+    if announce:
+        call, announce = announce, None
+        call()
 
 
 _controller: Any = None

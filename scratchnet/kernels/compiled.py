@@ -13,15 +13,20 @@ What shapes the loops, found by measuring:
 - No fastmath flag that assumes the absence of NaN: a NaN travels through and is seen.
 """
 
+import functools
+import hashlib
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numba
 import numpy as np
 from numba import prange
+from numba.core import event
 from numpy.typing import NDArray
 
+from . import set_threads, told
 from .geometry import Pads, Pair, Shape, output_size, winner_dtype
 
 Array = NDArray[np.floating]
@@ -32,17 +37,60 @@ Array = NDArray[np.floating]
 if "OMP_WAIT_POLICY" not in os.environ:
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
+if "SCRATCHNET_THREADS" in os.environ:
+    set_threads(os.environ["SCRATCHNET_THREADS"])
+
 #: sums over many rows are split into this many parts, whatever the number of threads
 SHARDS = 16
 
 
+@functools.cache
+def _cache_folder() -> str:
+    """Where machine code is kept: per user, and per content of all kernel files.
+
+    Numba looks at the file of each kernel alone; a change of what it calls in another file, as an
+    upgrade brings, would go unseen.
+    """
+    from platformdirs import user_cache_dir
+
+    sources = sorted(Path(__file__).parent.glob("*.py"))
+    content = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
+    return str(Path(user_cache_dir("scratchnet", appauthor=False)) / f"kernels-{content[:16]}")
+
+
+class _Announcer(event.Listener):
+    """Tells once, through `kernels.told`, that something is compiled and not found in the cache."""
+
+    def on_start(self, event: event.Event) -> None:
+        told()
+
+    def on_end(self, event: event.Event) -> None:
+        pass
+
+
+event.register("numba:compile", _Announcer())
+
+
 def _jit(loop: Callable, parallel: bool = True) -> Any:
-    """Compile at the first call, and keep the machine code where Numba finds a writable folder."""
-    options = {"parallel": parallel, "nogil": True, "error_model": "numpy"}
+    """Compile at the first call, and keep the machine code where Numba finds a writable folder.
+
+    A loop that is not parallel is called by other loops only, never from Python.
+    """
+    options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
+    if parallel:
+        # only prange: Numba would look for parallelism in every `a[:] = 0` as well, for seconds
+        others = ("comprehension", "reduction", "inplace_binop", "setitem", "numpy", "stencil")
+        options["parallel"] = {**dict.fromkeys((*others, "fusion"), False), "prange": True}
+    else:
+        options |= {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+    elsewhere = numba.config.CACHE_DIR
+    numba.config.CACHE_DIR = elsewhere or _cache_folder()
     try:
         return numba.njit(cache=True, **options)(loop)
-    except RuntimeError:  # neither the package's folder nor the user's cache can be written
+    except RuntimeError:  # no folder can be written: compile anew in every process
         return numba.njit(**options)(loop)
+    finally:
+        numba.config.CACHE_DIR = elsewhere
 
 
 def _run(a: Array) -> Array:

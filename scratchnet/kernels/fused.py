@@ -196,6 +196,33 @@ def _spread(
 _spread = _jit(_spread, parallel=False)
 
 
+def _conv_relu_pool_backward_images(
+    tile, rows, width, dy, code, first, last, out_h, out_w, fp, x, size, row, c, kh, runp, wt,
+    with_dx, places, values, counts, dw, db, image_dx, dx,
+):  # fmt: skip
+    windows = out_h * out_w
+    dw[:] = 0
+    db[:] = 0
+    for image in range(first, last):
+        at = image * windows * fp
+        _list_by_filter(
+            dy, code, at, out_h, out_w, fp, row, c, image * size, places, values, counts, db
+        )
+        _add_patches(tile, rows, x, row, fp, kh, runp, width, windows, places, values, counts, dw)
+        if with_dx:
+            image_dx[:] = 0
+            _spread(
+                tile, rows, dy, code, at, out_h, out_w, fp, row, c, kh, runp, width, wt,
+                places, values, counts, image_dx,
+            )  # fmt: skip
+            to = dx[image * size : (image + 1) * size]
+            for k in range(size):
+                to[k] = image_dx[k]
+
+
+_conv_relu_pool_backward_images = _jit(_conv_relu_pool_backward_images, parallel=False)
+
+
 def conv_relu_pool_backward(
     tile, rows, width, dy, code, n, out_h, out_w, fp, x, size, row, c, kh, runp, wt, with_dx,
     places, values, counts, dw, db, image_dx, dx,
@@ -207,32 +234,216 @@ def conv_relu_pool_backward(
     multiplied with zeros of wt in dx.
     Scratch, each with SHARDS rows: places, values (fp * windows), counts, image_dx (size + SLACK).
     """
-    windows = out_h * out_w
     for shard in prange(SHARDS):
-        mine, sums = dw[shard], db[shard]
-        mine[:] = 0
-        sums[:] = 0
-        for image in range(shard * n // SHARDS, (shard + 1) * n // SHARDS):
-            at = image * windows * fp
-            _list_by_filter(
-                dy, code, at, out_h, out_w, fp, row, c, image * size,
-                places[shard], values[shard], counts[shard], sums,
-            )  # fmt: skip
-            _add_patches(
-                tile, rows, x, row, fp, kh, runp, width, windows,
-                places[shard], values[shard], counts[shard], mine,
-            )  # fmt: skip
-            if with_dx:
-                buffer = image_dx[shard]
-                buffer[:] = 0
-                _spread(
-                    tile, rows, dy, code, at, out_h, out_w, fp, row, c, kh, runp, width, wt,
-                    places[shard], values[shard], counts[shard], buffer,
-                )  # fmt: skip
-                dx[image * size : (image + 1) * size] = buffer[:size]
+        _conv_relu_pool_backward_images(
+            tile, rows, width, dy, code, shard * n // SHARDS, (shard + 1) * n // SHARDS,
+            out_h, out_w, fp, x, size, row, c, kh, runp, wt, with_dx,
+            places[shard], values[shard], counts[shard], dw[shard], db[shard], image_dx[shard], dx,
+        )  # fmt: skip
 
 
 conv_relu_pool_backward = _jit(conv_relu_pool_backward)
+
+
+# ---- convolution without pooling ---------------------------------------------------------------
+
+
+def _conv_image(
+    tile, step, x, at, down, right, row, kh, run, w, fp, bias, out_h, out_w, y, to, relu
+):  # fmt: skip
+    for i in range(out_h):
+        j = 0
+        while j < out_w:
+            # four positions side by side; the last four may overlap those before
+            four = out_w >= 4
+            if four:
+                j = min(j, out_w - 4)
+            start = at + i * down + j * right
+            out = to + (i * out_w + j) * fp
+            for f in range(0, fp, step):
+                a0 = load(tile, bias, f)
+                a1, a2, a3 = a0, a0, a0
+                tap = f
+                for u in range(kh):
+                    p = start + u * row
+                    if four:
+                        for k in range(run):
+                            weights = load(tile, w, tap)
+                            a0 = fma(a0, x[p + k], weights)
+                            a1 = fma(a1, x[p + k + right], weights)
+                            a2 = fma(a2, x[p + k + 2 * right], weights)
+                            a3 = fma(a3, x[p + k + 3 * right], weights)
+                            tap += fp
+                    else:
+                        for k in range(run):
+                            a0 = fma(a0, x[p + k], load(tile, w, tap))
+                            tap += fp
+                if relu:
+                    store_relu(y, out + f, a0)
+                    if four:
+                        store_relu(y, out + fp + f, a1)
+                        store_relu(y, out + 2 * fp + f, a2)
+                        store_relu(y, out + 3 * fp + f, a3)
+                else:
+                    store(y, out + f, a0)
+                    if four:
+                        store(y, out + fp + f, a1)
+                        store(y, out + 2 * fp + f, a2)
+                        store(y, out + 3 * fp + f, a3)
+            j += 4 if four else 1
+
+
+_conv_image = _jit(_conv_image, parallel=False)
+
+
+def conv(tile, step, x, n, size, down, right, row, kh, run, w, fp, bias, out_h, out_w, y, relu):
+    """y (n, out_h, out_w, fp) <- x (n images of `size` elements, `row` a row), and ReLU if asked.
+
+    A step of the window goes `down` or `right` elements; w (kh * run, fp), bias (fp,).
+    """
+    for shard in prange(SHARDS):
+        for image in range(shard * n // SHARDS, (shard + 1) * n // SHARDS):
+            _conv_image(
+                tile, step, x, image * size, down, right, row, kh, run, w, fp, bias,
+                out_h, out_w, y, image * out_h * out_w * fp, relu,
+            )  # fmt: skip
+
+
+conv = _jit(conv)
+
+
+def _conv_weights_image(
+    tile, step, x, at, down, right, row, kh, run, fp, out_h, out_w, dy, to, dw
+):  # fmt: skip
+    """dw (kh * run, fp) += the patches of one image, transposed, times its dy; six taps at once."""
+    for u in range(kh):
+        k = 0
+        while k < run:
+            six = k + 6 <= run
+            for f in range(0, fp, step):
+                tap = (u * run + k) * fp + f
+                a0 = load(tile, dw, tap)
+                if six:
+                    a1 = load(tile, dw, tap + fp)
+                    a2 = load(tile, dw, tap + 2 * fp)
+                    a3 = load(tile, dw, tap + 3 * fp)
+                    a4 = load(tile, dw, tap + 4 * fp)
+                    a5 = load(tile, dw, tap + 5 * fp)
+                    for i in range(out_h):
+                        p = at + i * down + u * row + k
+                        q = to + i * out_w * fp + f
+                        for _ in range(out_w):
+                            grad = load(tile, dy, q)
+                            a0 = fma(a0, x[p], grad)
+                            a1 = fma(a1, x[p + 1], grad)
+                            a2 = fma(a2, x[p + 2], grad)
+                            a3 = fma(a3, x[p + 3], grad)
+                            a4 = fma(a4, x[p + 4], grad)
+                            a5 = fma(a5, x[p + 5], grad)
+                            p += right
+                            q += fp
+                    store(dw, tap + fp, a1)
+                    store(dw, tap + 2 * fp, a2)
+                    store(dw, tap + 3 * fp, a3)
+                    store(dw, tap + 4 * fp, a4)
+                    store(dw, tap + 5 * fp, a5)
+                else:
+                    for i in range(out_h):
+                        p = at + i * down + u * row + k
+                        q = to + i * out_w * fp + f
+                        for _ in range(out_w):
+                            a0 = fma(a0, x[p], load(tile, dy, q))
+                            p += right
+                            q += fp
+                store(dw, tap, a0)
+            k += 6 if six else 1
+
+
+_conv_weights_image = _jit(_conv_weights_image, parallel=False)
+
+
+def conv_weights(
+    tile, step, x, n, size, down, right, row, kh, run, fp, out_h, out_w, dy, dw
+):  # fmt: skip
+    """dw (SHARDS, kh * run * fp) <- x, dy (n, out_h, out_w, fp): the gradient of conv's weights."""
+    for shard in prange(SHARDS):
+        mine = dw[shard]
+        mine[:] = 0
+        for image in range(shard * n // SHARDS, (shard + 1) * n // SHARDS):
+            _conv_weights_image(
+                tile, step, x, image * size, down, right, row, kh, run, fp,
+                out_h, out_w, dy, image * out_h * out_w * fp, mine,
+            )  # fmt: skip
+
+
+conv_weights = _jit(conv_weights)
+
+
+# ---- batch normalization and ReLU --------------------------------------------------------------
+
+
+def channel_sums(x, y, use_y, mu, s, relu, sums):
+    """Sums over the rows of x (m, c), in parts: sums (SHARDS, 2, c).
+
+    Without use_y: of x - mu, and of (x - mu)^2. With it x is dy, y the layer's input: the sums of
+    dy and of dy * x_hat, x_hat = (y - mu) * s; with relu only where the ReLU was alive, which
+    `relu` (2, c), gamma and beta, tells: gamma * x_hat + beta > 0.
+    """
+    m, c = x.shape
+    for shard in prange(SHARDS):
+        first, second = sums[shard, 0], sums[shard, 1]
+        first[:] = 0
+        second[:] = 0
+        for i in range(shard * m // SHARDS, (shard + 1) * m // SHARDS):
+            row = x[i]
+            if use_y:
+                inputs = y[i]
+                for k in range(c):
+                    x_hat = (inputs[k] - mu[k]) * s[k]
+                    grad = row[k] if relu[0, k] * x_hat + relu[1, k] > 0 else row.dtype.type(0)
+                    first[k] += grad
+                    second[k] += grad * x_hat
+            else:
+                for k in range(c):
+                    d = row[k] - mu[k]
+                    first[k] += d
+                    second[k] += d * d
+
+
+channel_sums = _jit(channel_sums)
+
+
+def normalize(x, mu, s, gamma, beta, relu, y):
+    """y (m, c) = gamma * (x - mu) * s + beta, and ReLU if asked for."""
+    m, c = x.shape
+    for shard in prange(SHARDS):
+        for i in range(shard * m // SHARDS, (shard + 1) * m // SHARDS):
+            row, out = x[i], y[i]
+            if relu:
+                for k in range(c):
+                    value = gamma[k] * ((row[k] - mu[k]) * s[k]) + beta[k]
+                    out[k] = row.dtype.type(0) if value <= 0 else value
+            else:
+                for k in range(c):
+                    out[k] = gamma[k] * ((row[k] - mu[k]) * s[k]) + beta[k]
+
+
+normalize = _jit(normalize)
+
+
+def normalize_backward(dy, x, mu, s, relu, scale, mean, along, dx):
+    """dx (m, c) = scale * (dy - mean - x_hat * along), dy only where the ReLU was alive."""
+    m, c = x.shape
+    for shard in prange(SHARDS):
+        for i in range(shard * m // SHARDS, (shard + 1) * m // SHARDS):
+            grad, row, out = dy[i], x[i], dx[i]
+            for k in range(c):
+                x_hat = (row[k] - mu[k]) * s[k]
+                g = grad[k] if relu[0, k] * x_hat + relu[1, k] > 0 else grad.dtype.type(0)
+                out[k] = scale[k] * (g - mean[k] - x_hat * along[k])
+
+
+normalize_backward = _jit(normalize_backward)
 
 
 # ---- matrix products ---------------------------------------------------------------------------
