@@ -18,6 +18,7 @@ from numpy.typing import DTypeLike, NDArray
 from . import checkpoint, kernels, losses, optimizers, training
 from . import plan as planning
 from .errors import InputError
+from .kernels.memory import flat_zeros
 from .layers import LAYERS, Layer, Softmax
 from .losses import Loss
 from .optimizers import Optimizer
@@ -137,7 +138,8 @@ class Sequential:
         places = [
             (arrays, key) for arrays in (getattr(at, store) for at in self.layers) for key in arrays
         ]
-        flat = np.empty(sum(arrays[key].size for arrays, key in places), self.dtype)
+        size = sum(arrays[key].size for arrays, key in places)
+        flat = flat_zeros(size, self.dtype)[:size]
         start = 0
         for arrays, key in places:
             old = arrays[key]

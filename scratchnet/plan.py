@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import kernels
+from .kernels.memory import SLACK, flat_with_slack, flat_zeros, lanes, padded
 from .layers import BatchNorm, Conv2D, Dense, Layer, MaxPool2D, ReLU
 
 Array = NDArray[np.floating]
@@ -56,21 +57,20 @@ class Group:
         self.layers = list(layers)
         self.params, self.grads = layers[0].params, layers[0].grads
         self.dtype = next(iter(self.params.values())).dtype
-        self.lane = fused.lanes(self.dtype)
+        self.lane = lanes(self.dtype)
         self.memory: dict[str, NDArray] = {}
 
     def buffer(self, name: str, shape: tuple[int, ...], dtype: Any = None) -> NDArray:
         """An array of that shape with slack behind it; the same memory again while it fits."""
         size = math.prod(shape)
         flat = self.memory.get(name)
-        if flat is None or flat.size < size + self.fused.SLACK:
-            flat = np.zeros(size + self.fused.SLACK, dtype or self.dtype)
-            self.memory[name] = flat
+        if flat is None or flat.size < size + SLACK:
+            flat = self.memory[name] = flat_zeros(size, dtype or self.dtype)
         return flat[:size].reshape(shape)
 
     def flat(self, name: str, x: Array) -> Array:
         """x as flat memory with slack behind it: its own if it has that, or a copy."""
-        root = self.fused.flat_with_slack(x)
+        root = flat_with_slack(x)
         if root is None:
             self.buffer(name, x.shape)[:] = x
             root = self.memory[name]
@@ -120,17 +120,25 @@ class ConvReluPool(Group):
         self.out_h, self.out_w, self.f = pool.output_shape
         self.run = kw * self.c  # one row of the window, contiguous in memory
         fused, lane = self.fused, self.lane
-        self.fp = fused.padded(self.f, self.dtype)
+        self.fp = padded(self.f, self.dtype)
         self.forward_tile = fused.tile_for(self.f, self.dtype)
 
         # backward: a patch is kh rows of whole vectors, as many of them at a time as registers hold
         vectors = -(-self.run // lane)
         parts = -(-vectors // fused.MOST_VECTORS)
         per_part = -(-vectors // parts)
-        rows = self.kh if parts == 1 and self.kh * per_part <= fused.MOST_VECTORS else 1
         self.width = per_part * lane
         self.runp = parts * self.width
-        self.rows, self.tile = (0,) * rows, (0,) * (rows * per_part)
+        fits = parts == 1 and self.kh * per_part <= fused.MOST_VECTORS
+        self.rows = (0,) * (self.kh if fits else 1)
+        self.dx_tile = (0,) * per_part
+        self.dw_tile = (0,) * (len(self.rows) * per_part)
+
+        # a window whose rows do not even fill a vector: where its values lie, for the other way
+        self.few = self.run < lane
+        row = self.w * self.c
+        taps = [u * row + k for u in range(self.kh) for k in range(self.run)]
+        self.taps = np.array(taps + [0] * (-len(taps) % 9), np.int64)
 
     def forward(self, x: Array, training: bool) -> Array:
         self.layers[0].check_input(x)
@@ -167,50 +175,101 @@ class ConvReluPool(Group):
         return self.narrow("narrow", y, self.f)
 
     def backward(self, dy: Array, need_dx: bool) -> Array | None:
-        n, f, fp, kh, fused = self.n, self.f, self.fp, self.kh, self.fused
-        windows, size = self.out_h * self.out_w, self.h * self.w * self.c
-        dy = self.columns("dy", dy.reshape(-1, f), fp)
-        wt = self.buffer("wt", (fp, kh, self.runp))
-        W = self.params["W"].reshape(kh, self.run, f)
-        wt[:f, :, : self.run] = W.transpose(2, 0, 1)  # (kh, run, f) -> (f, kh, run)
+        dy = self.columns("dy", dy.reshape(-1, self.f), self.fp).reshape(-1)
+        code = self.memory["code"]
+        shards, windows = self.fused.SHARDS, self.out_h * self.out_w
+        places = self.buffer("places", (shards, windows * self.fp + 1), np.int32)
+        values = self.buffer("values", (shards, windows * self.fp + 1))
+        db = self.buffer("db", (shards, self.fp))
+        if self.few:
+            dW = self.few_weights(dy, code, db)
+        else:
+            dW = self.weights(dy, code, places, values, db)
+        self.grads["W"][:] = dW.reshape(self.grads["W"].shape)
+        if "b" in self.grads:
+            self.grads["b"][:] = db.sum(axis=0)[: self.f]
+        return self.inputs(dy, code, places, values) if need_dx else None
 
-        shards = fused.SHARDS
-        slots = max(windows, fused.DEAD + 1) * fp
-        dw = self.buffer("dw", (shards, fp, kh, self.runp)).reshape(shards, -1)
-        db = self.buffer("db", (shards, fp))
-        dx = self.buffer("dx", (n if need_dx else 0, self.h, self.w, self.c))
-        fused.conv_relu_pool_backward(
-            self.tile,
+    def weights(self, dy: Array, code: NDArray, places: NDArray, values: Array, db: Array) -> Array:
+        """dW (kh, run, f), filter by filter, from the live positions alone."""
+        shards = self.fused.SHARDS
+        dw = self.buffer("dw", (shards, self.fp * self.kh * self.runp))
+        self.fused.conv_relu_pool_weights(
+            self.dw_tile,
             self.rows,
             self.width,
-            dy.reshape(-1),
-            self.memory["code"],
-            n,
+            dy,
+            code,
+            self.n,
             self.out_h,
             self.out_w,
-            fp,
+            self.fp,
             self.x,
+            self.h * self.w * self.c,
+            self.w * self.c,
+            self.c,
+            self.kh,
+            self.runp,
+            places,
+            values,
+            self.buffer("counts", (shards, self.fp), np.int64),
+            dw,
+            db,
+        )
+        dW = dw.sum(axis=0).reshape(self.fp, self.kh, self.runp)
+        return dW[: self.f, :, : self.run].transpose(1, 2, 0)  # (f, kh, run) -> (kh, run, f)
+
+    def few_weights(self, dy: Array, code: NDArray, db: Array) -> Array:
+        """dW (kh * run, f), all filters side by side."""
+        tile = (0,) * (2 if self.fp // self.lane % 2 == 0 else 1)
+        dw = self.buffer("dw", (self.fused.SHARDS, len(self.taps) * self.fp))
+        self.fused.conv_relu_pool_few_weights(
+            tile,
+            len(tile) * self.lane,
+            dy,
+            code,
+            self.n,
+            self.out_h,
+            self.out_w,
+            self.fp,
+            self.x,
+            self.h * self.w * self.c,
+            self.w * self.c,
+            self.c,
+            self.taps,
+            dw,
+            db,
+        )
+        return dw.sum(axis=0).reshape(-1, self.fp)[: self.kh * self.run, : self.f]
+
+    def inputs(self, dy: Array, code: NDArray, places: NDArray, values: Array) -> Array:
+        """dx, image by image."""
+        shards, size = self.fused.SHARDS, self.h * self.w * self.c
+        wt = self.buffer("wt", (self.fp, self.kh, self.runp))
+        W = self.params["W"].reshape(self.kh, self.run, self.f)
+        wt[: self.f, :, : self.run] = W.transpose(2, 0, 1)  # (kh, run, f) -> (f, kh, run)
+        dx = self.buffer("dx", (self.n, self.h, self.w, self.c))
+        self.fused.conv_relu_pool_inputs(
+            self.dx_tile,
+            dy,
+            code,
+            self.n,
+            self.out_h,
+            self.out_w,
+            self.fp,
             size,
             self.w * self.c,
             self.c,
-            kh,
+            self.kh,
             self.runp,
+            self.width,
             wt.reshape(-1),
-            need_dx,
-            self.buffer("places", (shards, slots), np.int32),
-            self.buffer("values", (shards, slots)),
-            self.buffer("counts", (shards, max(fp, fused.DEAD + 1)), np.int64),
-            dw,
-            db,
-            self.buffer("image_dx", (shards, size + fused.SLACK)),
+            places,
+            values,
+            self.buffer("starts", (shards, 4 * self.out_h * self.out_w + 1), np.int64),
+            self.buffer("image_dx", (shards, size + SLACK)),
             dx.reshape(-1),
         )
-        dW = dw.sum(axis=0).reshape(fp, kh, self.runp)[:f, :, : self.run]
-        self.grads["W"].reshape(kh, self.run, f)[:] = dW.transpose(1, 2, 0)
-        if "b" in self.grads:
-            self.grads["b"][:] = db.sum(axis=0)[:f]
-        if not need_dx:
-            return None
         top, left, (h, w, _) = self.pads[0], self.pads[2], self.image
         return dx[:, top : top + h, left : left + w]
 
@@ -230,8 +289,8 @@ class ConvRelu(Group):
         self.h, self.w = h + sum(self.pads[:2]), w + sum(self.pads[2:])
         self.kh, self.kw = conv.kernel_size
         self.out_h, self.out_w, self.f = conv.output_shape
-        self.fp = self.fused.padded(self.f, self.dtype)
-        self.cp = self.fused.padded(self.c, self.dtype)
+        self.fp = padded(self.f, self.dtype)
+        self.cp = padded(self.c, self.dtype)
 
     def conv(
         self, x: Array, w: Array, bias: Array, y: Array, kh: int, kw: int, strides: Any, relu: bool
@@ -396,8 +455,8 @@ class DenseRelu(Group):
         super().__init__(layers)
         self.relu = len(layers) > 1
         self.d, self.units = layers[0].input_shape[0], layers[0].units
-        self.dp = self.fused.padded(self.d, self.dtype)
-        self.up = self.fused.padded(self.units, self.dtype)
+        self.dp = padded(self.d, self.dtype)
+        self.up = padded(self.units, self.dtype)
 
     def product(self, a: Array, row: int, col: int, b: Array, c: Array, k: int, **how: Any) -> None:
         """c (m, width) = a (m, k) @ b (k, width), a given by its strides; + bias and ReLU."""

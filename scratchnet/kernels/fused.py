@@ -19,12 +19,13 @@ from numba import prange
 from numpy.typing import NDArray
 
 from .compiled import _jit
+from .memory import lanes, padded
 from .simd import (
     add_rows,
     fma,
     fma_rows,
-    lanes,
     load,
+    load_where,
     store,
     store_largest,
     store_relu,
@@ -35,38 +36,10 @@ Array = NDArray[np.floating]
 
 #: the batch is split into this many parts, whatever the number of threads
 SHARDS = 8
-#: elements behind the end of an array that is read in whole vectors
-SLACK = 1024
 #: how many vectors a tile may have and still leave registers for the rest: 32 registers in all
 MOST_VECTORS = 24
 #: what the code says of a window whose largest value was not positive
 DEAD = 4
-
-
-def padded(size: int, dtype: Any) -> int:
-    """size, rounded up to whole vectors."""
-    return -(-size // lanes(dtype)) * lanes(dtype)
-
-
-def with_slack(shape: tuple[int, ...], dtype: Any) -> Array:
-    """An array with SLACK zeros behind its end; `flat_with_slack` gives the two together."""
-    size = int(np.prod(shape))
-    return np.zeros(size + SLACK, dtype)[:size].reshape(shape)
-
-
-def flat_with_slack(x: Array) -> Array | None:
-    """The flat memory of an array made by `with_slack`, with what is behind; else None."""
-    root = x.base
-    if (
-        isinstance(root, np.ndarray)
-        and root.ndim == 1
-        and root.dtype == x.dtype
-        and root.size >= x.size + SLACK
-        and x.flags.c_contiguous
-        and x.ctypes.data == root.ctypes.data
-    ):
-        return root
-    return None
 
 
 def tile_for(filters: int, dtype: Any) -> tuple[int, ...]:
@@ -166,83 +139,164 @@ def _add_patches(tile, rows, x, row, fp, kh, runp, width, windows, places, value
 _add_patches = _jit(_add_patches, parallel=False)
 
 
+def _add_masked(
+    tile, step, dy, code, at, out_h, out_w, fp, x, start, row, c, taps, dw, db
+):  # fmt: skip
+    """dw (taps, fp) += what `_add_patches` adds, for windows of a few values: filters side by side.
+
+    For each of a pooling window's four positions the gradients of the other three are masked out.
+    Four times the arithmetic, but of whole vectors. taps: where each value of the convolution's
+    window lies in x, from its corner on; nine at a time.
+    """
+    for t in range(0, len(taps), 9):
+        o0, o1, o2, o3, o4 = taps[t], taps[t + 1], taps[t + 2], taps[t + 3], taps[t + 4]
+        o5, o6, o7, o8 = taps[t + 5], taps[t + 6], taps[t + 7], taps[t + 8]
+        for f in range(0, fp, step):
+            to = t * fp + f
+            a0, a1 = load(tile, dw, to), load(tile, dw, to + fp)
+            a2, a3 = load(tile, dw, to + 2 * fp), load(tile, dw, to + 3 * fp)
+            a4, a5 = load(tile, dw, to + 4 * fp), load(tile, dw, to + 5 * fp)
+            a6, a7 = load(tile, dw, to + 6 * fp), load(tile, dw, to + 7 * fp)
+            a8, total = load(tile, dw, to + 8 * fp), load(tile, db, f)
+            for i in range(out_h):
+                for j in range(out_w):
+                    window = at + (i * out_w + j) * fp + f
+                    corner = start + 2 * i * row + 2 * j * c
+                    for q in range(4):
+                        grad = load_where(tile, dy, code, window, q)
+                        p = corner + (q >> 1) * row + (q & 1) * c
+                        a0 = fma(a0, x[p + o0], grad)
+                        a1 = fma(a1, x[p + o1], grad)
+                        a2 = fma(a2, x[p + o2], grad)
+                        a3 = fma(a3, x[p + o3], grad)
+                        a4 = fma(a4, x[p + o4], grad)
+                        a5 = fma(a5, x[p + o5], grad)
+                        a6 = fma(a6, x[p + o6], grad)
+                        a7 = fma(a7, x[p + o7], grad)
+                        a8 = fma(a8, x[p + o8], grad)
+                        total = fma(total, x.dtype.type(1), grad)
+            store(dw, to, a0)
+            store(dw, to + fp, a1)
+            store(dw, to + 2 * fp, a2)
+            store(dw, to + 3 * fp, a3)
+            store(dw, to + 4 * fp, a4)
+            store(dw, to + 5 * fp, a5)
+            store(dw, to + 6 * fp, a6)
+            store(dw, to + 7 * fp, a7)
+            store(dw, to + 8 * fp, a8)
+            if t == 0:
+                store(db, f, total)
+
+
+_add_masked = _jit(_add_masked, parallel=False)
+
+
 def _spread(
-    tile, rows, dy, code, at, out_h, out_w, fp, row, c, kh, runp, width, wt,
-    filters, values, counts, dx,
+    tile, dy, code, at, out_h, out_w, fp, row, c, kh, runp, width, wt,
+    filters, values, starts, dx,
 ):  # fmt: skip
     """dx += each live gradient times its filter, laid over the patch that it came from."""
-    for i in range(out_h):
-        for j in range(out_w):
-            window = at + (i * out_w + j) * fp
-            grad, which = dy[window : window + fp], code[window : window + fp]
-            counts[:] = 0
+    # for each position of the convolution its live filters, one position's after the other's
+    end = 0
+    for window in range(out_h * out_w):
+        first = at + window * fp
+        grad, which = dy[first : first + fp], code[first : first + fp]
+        for q in range(4):
+            starts[4 * window + q] = end
             for f in range(fp):
-                q = np.int64(which[f])
-                slot = q * fp + counts[q]
-                filters[slot] = f
-                values[slot] = grad[f]
-                counts[q] += 1
-            for q in range(DEAD):
-                corner = 2 * i * row + 2 * j * c + (q >> 1) * row + (q & 1) * c
-                for u in range(0, kh, len(rows)):
-                    for v in range(0, runp, width):
+                filters[end] = f * kh * runp
+                values[end] = grad[f]
+                end += which[f] == q
+    starts[4 * out_h * out_w] = end
+
+    rows = (0,)
+    for u in range(kh):  # one row of all filters at a time: that much stays in the first cache
+        for v in range(0, runp, width):
+            tap = u * runp + v
+            for i in range(out_h):
+                for j in range(out_w):
+                    for q in range(4):
+                        at = 4 * (i * out_w + j) + q
                         acc = zeros(tile, dx)
-                        for slot in range(q * fp, q * fp + counts[q]):
-                            tap = (np.int64(filters[slot]) * kh + u) * runp + v
-                            acc = fma_rows(acc, rows, values[slot], wt, tap, runp)
-                        add_rows(acc, rows, dx, corner + u * row + v, row)
+                        for slot in range(starts[at], starts[at + 1]):
+                            to = np.int64(filters[slot]) + tap
+                            acc = fma_rows(acc, rows, values[slot], wt, to, runp)
+                        y, z = 2 * i + (q >> 1) + u, 2 * j + (q & 1)
+                        add_rows(acc, rows, dx, y * row + z * c + v, row)
 
 
 _spread = _jit(_spread, parallel=False)
 
 
-def _conv_relu_pool_backward_images(
-    tile, rows, width, dy, code, first, last, out_h, out_w, fp, x, size, row, c, kh, runp, wt,
-    with_dx, places, values, counts, dw, db, image_dx, dx,
+def conv_relu_pool_weights(
+    tile, rows, width, dy, code, n, out_h, out_w, fp, x, size, row, c, kh, runp,
+    places, values, counts, dw, db,
 ):  # fmt: skip
+    """dw (SHARDS, fp * kh * runp), db (SHARDS, fp) <- dy, code, x: the weights' gradient.
+
+    A patch's row is read as runp elements, whole vectors; what is read beyond the run ends up in
+    columns of dw that nobody looks at. Scratch: places, values, counts (SHARDS, ...).
+    """
     windows = out_h * out_w
-    dw[:] = 0
-    db[:] = 0
-    for image in range(first, last):
-        at = image * windows * fp
-        _list_by_filter(
-            dy, code, at, out_h, out_w, fp, row, c, image * size, places, values, counts, db
-        )
-        _add_patches(tile, rows, x, row, fp, kh, runp, width, windows, places, values, counts, dw)
-        if with_dx:
-            image_dx[:] = 0
+    for shard in prange(SHARDS):
+        mine, sums = dw[shard], db[shard]
+        mine[:] = 0
+        sums[:] = 0
+        for image in range(shard * n // SHARDS, (shard + 1) * n // SHARDS):
+            _list_by_filter(
+                dy, code, image * windows * fp, out_h, out_w, fp, row, c, image * size,
+                places[shard], values[shard], counts[shard], sums,
+            )  # fmt: skip
+            _add_patches(
+                tile, rows, x, row, fp, kh, runp, width, windows,
+                places[shard], values[shard], counts[shard], mine,
+            )  # fmt: skip
+
+
+conv_relu_pool_weights = _jit(conv_relu_pool_weights)
+
+
+def conv_relu_pool_few_weights(
+    tile, step, dy, code, n, out_h, out_w, fp, x, size, row, c, taps, dw, db
+):  # fmt: skip
+    """The same for windows of few values: dw (SHARDS, len(taps) * fp), db (SHARDS, fp)."""
+    for shard in prange(SHARDS):
+        mine, sums = dw[shard], db[shard]
+        mine[:] = 0
+        sums[:] = 0
+        for image in range(shard * n // SHARDS, (shard + 1) * n // SHARDS):
+            at = image * out_h * out_w * fp
+            _add_masked(
+                tile, step, dy, code, at, out_h, out_w, fp, x, image * size, row, c, taps,
+                mine, sums,
+            )  # fmt: skip
+
+
+conv_relu_pool_few_weights = _jit(conv_relu_pool_few_weights)
+
+
+def conv_relu_pool_inputs(
+    tile, dy, code, n, out_h, out_w, fp, size, row, c, kh, runp, width, wt,
+    filters, values, starts, image_dx, dx,
+):  # fmt: skip
+    """dx (n * size) <- dy, code and wt (fp * kh * runp), the weights filter by filter.
+
+    Scratch, each with SHARDS rows: filters, values, starts, image_dx (size + SLACK).
+    """
+    for shard in prange(SHARDS):
+        image_of_mine = image_dx[shard]
+        for image in range(shard * n // SHARDS, (shard + 1) * n // SHARDS):
+            image_of_mine[:] = 0
             _spread(
-                tile, rows, dy, code, at, out_h, out_w, fp, row, c, kh, runp, width, wt,
-                places, values, counts, image_dx,
+                tile, dy, code, image * out_h * out_w * fp, out_h, out_w, fp, row, c, kh, runp,
+                width, wt, filters[shard], values[shard], starts[shard], image_of_mine,
             )  # fmt: skip
             to = dx[image * size : (image + 1) * size]
             for k in range(size):
-                to[k] = image_dx[k]
+                to[k] = image_of_mine[k]
 
 
-_conv_relu_pool_backward_images = _jit(_conv_relu_pool_backward_images, parallel=False)
-
-
-def conv_relu_pool_backward(
-    tile, rows, width, dy, code, n, out_h, out_w, fp, x, size, row, c, kh, runp, wt, with_dx,
-    places, values, counts, dw, db, image_dx, dx,
-):  # fmt: skip
-    """dw (SHARDS, fp, kh, runp), db (SHARDS, fp) and, if wanted, dx (n, size) <- dy, code, x.
-
-    wt (fp, kh, runp) holds the weights filter by filter. A patch's row is read as runp elements,
-    whole vectors; what is read beyond the run ends up in columns of dw that nobody looks at, and is
-    multiplied with zeros of wt in dx.
-    Scratch, each with SHARDS rows: places, values (fp * windows), counts, image_dx (size + SLACK).
-    """
-    for shard in prange(SHARDS):
-        _conv_relu_pool_backward_images(
-            tile, rows, width, dy, code, shard * n // SHARDS, (shard + 1) * n // SHARDS,
-            out_h, out_w, fp, x, size, row, c, kh, runp, wt, with_dx,
-            places[shard], values[shard], counts[shard], dw[shard], db[shard], image_dx[shard], dx,
-        )  # fmt: skip
-
-
-conv_relu_pool_backward = _jit(conv_relu_pool_backward)
+conv_relu_pool_inputs = _jit(conv_relu_pool_inputs)
 
 
 # ---- convolution without pooling ---------------------------------------------------------------

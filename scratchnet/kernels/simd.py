@@ -13,6 +13,8 @@ stays in registers. A **tile** is a row of `count` vectors of 512 bits, held as 
     add_rows(acc, R, a, i, d)            a += acc, with the same rows
     store(a, i, acc)                     a[i : i + count * lanes] = acc
 
+and three that pooling needs: store_relu, store_largest, load_where.
+
 All arrays are flat and contiguous. Nothing is checked: a kernel owns its arrays, and reads and
 writes whole vectors, so its arrays are padded up to them. LLVM splits the 512 bits where the
 processor has less, so that every machine computes the same; only the speed differs.
@@ -27,13 +29,7 @@ from numba.core.datamodel import models
 from numba.extending import intrinsic, register_model
 from numba.np.arrayobj import make_array
 
-#: vector length in bytes: AVX-512's; LLVM splits it in two or four elsewhere
-VECTOR_BYTES = 64
-
-
-def lanes(dtype: np.dtype) -> int:
-    """How many values of that dtype one vector holds: 16 of float32, 8 of float64."""
-    return VECTOR_BYTES // np.dtype(dtype).itemsize
+from .memory import VECTOR_BYTES, lanes
 
 
 class Tile(types.Type):
@@ -187,6 +183,28 @@ def store_relu(typingctx, a, i, tile):
 
 
 @intrinsic
+def load_where(typingctx, like, a, code, i, number):
+    """load(like, a, i), zero wherever code[i:] is another number."""
+    tile = Tile(a.dtype, like.count)
+
+    def generate(context, builder, signature, args):
+        kind = context.get_value_type(tile)
+        bytes_ = ir.VectorType(ir.IntType(8), tile.lanes)
+        at = _pointer(context, builder, signature.args[1], args[1], args[3], kind.element)
+        which = _pointer(context, builder, signature.args[2], args[2], args[3], bytes_)
+        wanted = _splat(builder, builder.trunc(args[4], ir.IntType(8)), bytes_)
+        zero, out = ir.Constant(kind.element, None), ir.Constant(kind, ir.Undefined)
+        for k in range(tile.count):
+            place = builder.gep(which, [ir.Constant(ir.IntType(64), k)])
+            here = builder.icmp_signed("==", builder.load(place, align=1), wanted)
+            value = builder.select(here, _vector_at(builder, at, k), zero)
+            out = builder.insert_value(out, value, k)
+        return out
+
+    return tile(like, a, code, types.intp, types.intp), generate
+
+
+@intrinsic
 def store_largest(typingctx, a0, a1, a2, a3, y, code, i):
     """y[i:] = relu(max of the four), code[i:] = which of them it was, or 4 where it is not > 0."""
     tile = a0
@@ -258,6 +276,10 @@ if config.DISABLE_JIT:  # the same in NumPy; a tile is an array (count, lanes)
             _rows(acc, rows, a, i, distance), np.split(acc.reshape(-1), len(rows)), strict=True
         ):
             a[row] += values
+
+    def load_where(like, a, code, i, number):
+        at = slice(i, i + len(like) * lanes(a.dtype))
+        return np.where(code[at] == number, a[at], a.dtype.type(0)).reshape(len(like), -1)
 
     def store_largest(a0, a1, a2, a3, y, code, i):
         four = np.stack([tile.reshape(-1) for tile in (a0, a1, a2, a3)])

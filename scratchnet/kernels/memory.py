@@ -1,0 +1,37 @@
+"""Arrays as the fused kernels want them: in whole vectors, aligned, with slack behind the end."""
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+#: a vector's length: AVX-512's; LLVM splits it in two or four where the processor has less
+VECTOR_BYTES = 64
+#: elements behind the end of an array that is read in whole vectors
+SLACK = 1024
+
+
+def lanes(dtype: DTypeLike) -> int:
+    """How many values of that dtype one vector holds: 16 of float32, 8 of float64."""
+    return VECTOR_BYTES // np.dtype(dtype).itemsize
+
+
+def padded(size: int, dtype: DTypeLike) -> int:
+    """size, rounded up to whole vectors."""
+    return -(-size // lanes(dtype)) * lanes(dtype)
+
+
+def flat_zeros(size: int, dtype: DTypeLike) -> NDArray:
+    """(size + SLACK,) zeros that start where a vector may: a load across two cache lines is two."""
+    dtype = np.dtype(dtype)
+    raw = np.zeros(size + SLACK + VECTOR_BYTES // dtype.itemsize, dtype)
+    start = -raw.ctypes.data % VECTOR_BYTES // dtype.itemsize
+    return raw[start : start + size + SLACK]
+
+
+def flat_with_slack(x: NDArray) -> NDArray | None:
+    """The flat memory of an array that starts one made by `flat_zeros`; else None."""
+    root = x.base
+    if not (isinstance(root, np.ndarray) and root.ndim == 1 and root.dtype == x.dtype):
+        return None
+    start = (x.ctypes.data - root.ctypes.data) // x.itemsize
+    whole = x.flags.c_contiguous and root.flags.c_contiguous
+    return root[start:] if whole and root.size - start >= x.size + SLACK else None
