@@ -8,6 +8,7 @@ gives them the surface that Keras users know.
 import html
 import math
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from os import PathLike
 from typing import Any, TextIO
@@ -191,7 +192,7 @@ class Sequential:
         return self._backward(dy, need_dx=True).copy()
 
     def _forward(self, y: Array, groups: list[Any], training: bool) -> Array:
-        with kernels.one_blas_thread():
+        with self._threads_for(groups, len(y)):
             for group in groups:
                 y = group.forward(y, training)
         self._ran = groups
@@ -202,10 +203,17 @@ class Sequential:
             raise RuntimeError("Sequential: backward needs a forward before it")
         learns = [any(layer.params for layer in group.layers) for group in self._ran]
         first = 0 if need_dx else learns.index(True) if True in learns else len(learns)
-        with kernels.one_blas_thread():
+        with self._threads_for(self._ran, len(dy)):
             for number in range(len(self._ran) - 1, first - 1, -1):
                 dy = self._ran[number].backward(dy, need_dx or number > first)
         return dy
+
+    @staticmethod
+    def _threads_for(groups: list[Any], n: int) -> AbstractContextManager[None]:
+        """One thread for BLAS, where a group uses it; one for all where there is one image."""
+        if any(group.uses_blas for group in groups):
+            return kernels.one_blas_thread()
+        return kernels.one_thread() if n == 1 else nullcontext()
 
     def __call__(self, x: Any, training: bool = False) -> Array:
         return self.forward(x, training)

@@ -20,9 +20,13 @@ from numpy.typing import NDArray
 
 from . import kernels
 from .kernels.memory import SLACK, flat_with_slack, flat_zeros, lanes, padded
-from .layers import BatchNorm, Conv2D, Dense, Layer, MaxPool2D, ReLU
+from .layers import LAYERS, BatchNorm, Conv2D, Dense, Layer, MaxPool2D, ReLU
 
 Array = NDArray[np.floating]
+
+
+#: layers that call no matrix product of NumPy's; of a user's own layer nobody knows
+WITHOUT_BLAS = set(LAYERS.values()) - {Conv2D, Dense}
 
 
 class Single:
@@ -30,6 +34,7 @@ class Single:
 
     def __init__(self, layer: Layer) -> None:
         self.layers = [layer]
+        self.uses_blas = type(layer) not in WITHOUT_BLAS
 
     def forward(self, x: Array, training: bool) -> Array:
         return self.layers[0].forward(x, training)
@@ -49,6 +54,7 @@ class Group:
     """
 
     kernel = ""
+    uses_blas = False
 
     def __init__(self, layers: Sequence[Layer]) -> None:
         from .kernels import fused  # Numba is loaded here, when a model first runs
@@ -94,6 +100,9 @@ class Group:
         return out
 
     def bias(self, width: int) -> Array:
+        b = self.params.get("b")
+        if b is not None and b.size == width:
+            return b
         out = self.buffer("bias", (1, width))
         out[:] = 0
         if "b" in self.params:
@@ -178,8 +187,9 @@ class ConvReluPool(Group):
         dy = self.columns("dy", dy.reshape(-1, self.f), self.fp).reshape(-1)
         code = self.memory["code"]
         shards, windows = self.fused.SHARDS, self.out_h * self.out_w
-        places = self.buffer("places", (shards, windows * self.fp + 1), np.int32)
-        values = self.buffer("values", (shards, windows * self.fp + 1))
+        slots = windows * self.fp + self.lane  # lists are written in whole vectors
+        places = self.buffer("places", (shards, slots), np.int32)
+        values = self.buffer("values", (shards, slots))
         db = self.buffer("db", (shards, self.fp))
         if self.few:
             dW = self.few_weights(dy, code, db)
@@ -251,6 +261,7 @@ class ConvReluPool(Group):
         dx = self.buffer("dx", (self.n, self.h, self.w, self.c))
         self.fused.conv_relu_pool_inputs(
             self.dx_tile,
+            self.lane,
             dy,
             code,
             self.n,

@@ -86,6 +86,19 @@ def set_threads(number: int | str) -> None:
     numba.set_num_threads(int(number))
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Run the kernels inside the block on the calling thread: waking another takes longer."""
+    import numba
+
+    before = numba.get_num_threads()
+    numba.set_num_threads(1)
+    try:
+        yield
+    finally:
+        numba.set_num_threads(before)
+
+
 #: called once, when the first kernel is compiled because the cache does not hold it
 announce: Callable[[], None] | None = None
 

@@ -22,6 +22,7 @@ from .compiled import _jit
 from .memory import lanes, padded
 from .simd import (
     add_rows,
+    append_where,
     fma,
     fma_rows,
     load,
@@ -51,45 +52,48 @@ def tile_for(filters: int, dtype: Any) -> tuple[int, ...]:
 # ---- convolution, ReLU, 2x2 max pooling: forward -----------------------------------------------
 
 
-def _conv_relu_pool_image(
-    tile, step, x, at, row, c, kh, run, w, fp, bias, out_h, out_w, y, code, to
+def _conv_relu_pool_row(
+    tile, step, x, at, row, c, kh, run, w, fp, bias, out_w, y, code, to
 ):  # fmt: skip
-    for i in range(out_h):
-        for j in range(out_w):
-            above = at + 2 * i * row + 2 * j * c
-            for f in range(0, fp, step):
-                # the window's four convolution outputs, row by row
-                a0 = load(tile, bias, f)
-                a1, a2, a3 = a0, a0, a0
-                tap = f
-                for u in range(kh):
-                    p = above + u * row
-                    q = p + row
-                    for k in range(run):
-                        weights = load(tile, w, tap)
-                        a0 = fma(a0, x[p + k], weights)
-                        a1 = fma(a1, x[p + k + c], weights)
-                        a2 = fma(a2, x[q + k], weights)
-                        a3 = fma(a3, x[q + k + c], weights)
-                        tap += fp
-                store_largest(a0, a1, a2, a3, y, code, to + (i * out_w + j) * fp + f)
+    for j in range(out_w):
+        above = at + 2 * j * c
+        for f in range(0, fp, step):
+            # the window's four convolution outputs, row by row
+            a0 = load(tile, bias, f)
+            a1, a2, a3 = a0, a0, a0
+            tap = f
+            for u in range(kh):
+                p = above + u * row
+                q = p + row
+                for k in range(run):
+                    weights = load(tile, w, tap)
+                    a0 = fma(a0, x[p + k], weights)
+                    a1 = fma(a1, x[p + k + c], weights)
+                    a2 = fma(a2, x[q + k], weights)
+                    a3 = fma(a3, x[q + k + c], weights)
+                    tap += fp
+            store_largest(a0, a1, a2, a3, y, code, to + j * fp + f)
 
 
-_conv_relu_pool_image = _jit(_conv_relu_pool_image, parallel=False)
+_conv_relu_pool_row = _jit(_conv_relu_pool_row, parallel=False)
 
 
-def conv_relu_pool(tile, step, x, n, size, row, c, kh, run, w, fp, bias, out_h, out_w, y, code):
+def conv_relu_pool(
+    tile, step, x, n, size, row, c, kh, run, w, fp, bias, out_h, out_w, y, code
+):  # fmt: skip
     """y, code (n, out_h, out_w, fp) <- x (n images of `size` elements, `row` a row, c a pixel).
 
     w (kh * run, fp), bias (fp,); run = kw * c is what one row of the window covers; step is the
-    tile's width in elements. out_h and out_w count pooling windows.
+    tile's width in elements. out_h and out_w count pooling windows; the work is split by their
+    rows, so that a single image has enough for all threads.
     """
     for shard in prange(SHARDS):
-        for image in range(shard * n // SHARDS, (shard + 1) * n // SHARDS):
-            to = image * out_h * out_w * fp
-            _conv_relu_pool_image(
-                tile, step, x, image * size, row, c, kh, run, w, fp, bias, out_h, out_w, y, code, to
-            )
+        for unit in range(shard * n * out_h // SHARDS, (shard + 1) * n * out_h // SHARDS):
+            image, i = unit // out_h, unit % out_h
+            _conv_relu_pool_row(
+                tile, step, x, image * size + 2 * i * row, row, c, kh, run, w, fp, bias,
+                out_w, y, code, unit * out_w * fp,
+            )  # fmt: skip
 
 
 conv_relu_pool = _jit(conv_relu_pool)
@@ -192,7 +196,7 @@ _add_masked = _jit(_add_masked, parallel=False)
 
 
 def _spread(
-    tile, dy, code, at, out_h, out_w, fp, row, c, kh, runp, width, wt,
+    tile, lane, dy, code, at, out_h, out_w, fp, row, c, kh, runp, width, wt,
     filters, values, starts, dx,
 ):  # fmt: skip
     """dx += each live gradient times its filter, laid over the patch that it came from."""
@@ -200,13 +204,10 @@ def _spread(
     end = 0
     for window in range(out_h * out_w):
         first = at + window * fp
-        grad, which = dy[first : first + fp], code[first : first + fp]
         for q in range(4):
             starts[4 * window + q] = end
-            for f in range(fp):
-                filters[end] = f * kh * runp
-                values[end] = grad[f]
-                end += which[f] == q
+            for f in range(0, fp, lane):
+                end = append_where((0,), values, filters, end, dy, code, first + f, q, f)
     starts[4 * out_h * out_w] = end
 
     rows = (0,)
@@ -217,9 +218,11 @@ def _spread(
                 for j in range(out_w):
                     for q in range(4):
                         at = 4 * (i * out_w + j) + q
+                        if starts[at] == starts[at + 1]:
+                            continue
                         acc = zeros(tile, dx)
                         for slot in range(starts[at], starts[at + 1]):
-                            to = np.int64(filters[slot]) + tap
+                            to = np.int64(filters[slot]) * kh * runp + tap
                             acc = fma_rows(acc, rows, values[slot], wt, to, runp)
                         y, z = 2 * i + (q >> 1) + u, 2 * j + (q & 1)
                         add_rows(acc, rows, dx, y * row + z * c + v, row)
@@ -276,7 +279,7 @@ conv_relu_pool_few_weights = _jit(conv_relu_pool_few_weights)
 
 
 def conv_relu_pool_inputs(
-    tile, dy, code, n, out_h, out_w, fp, size, row, c, kh, runp, width, wt,
+    tile, lane, dy, code, n, out_h, out_w, fp, size, row, c, kh, runp, width, wt,
     filters, values, starts, image_dx, dx,
 ):  # fmt: skip
     """dx (n * size) <- dy, code and wt (fp * kh * runp), the weights filter by filter.
@@ -288,8 +291,8 @@ def conv_relu_pool_inputs(
         for image in range(shard * n // SHARDS, (shard + 1) * n // SHARDS):
             image_of_mine[:] = 0
             _spread(
-                tile, dy, code, image * out_h * out_w * fp, out_h, out_w, fp, row, c, kh, runp,
-                width, wt, filters[shard], values[shard], starts[shard], image_of_mine,
+                tile, lane, dy, code, image * out_h * out_w * fp, out_h, out_w, fp, row, c, kh,
+                runp, width, wt, filters[shard], values[shard], starts[shard], image_of_mine,
             )  # fmt: skip
             to = dx[image * size : (image + 1) * size]
             for k in range(size):
@@ -302,52 +305,51 @@ conv_relu_pool_inputs = _jit(conv_relu_pool_inputs)
 # ---- convolution without pooling ---------------------------------------------------------------
 
 
-def _conv_image(
-    tile, step, x, at, down, right, row, kh, run, w, fp, bias, out_h, out_w, y, to, relu
+def _conv_row(
+    tile, step, x, at, right, row, kh, run, w, fp, bias, out_w, y, to, relu
 ):  # fmt: skip
-    for i in range(out_h):
-        j = 0
-        while j < out_w:
-            # four positions side by side; the last four may overlap those before
-            four = out_w >= 4
-            if four:
-                j = min(j, out_w - 4)
-            start = at + i * down + j * right
-            out = to + (i * out_w + j) * fp
-            for f in range(0, fp, step):
-                a0 = load(tile, bias, f)
-                a1, a2, a3 = a0, a0, a0
-                tap = f
-                for u in range(kh):
-                    p = start + u * row
-                    if four:
-                        for k in range(run):
-                            weights = load(tile, w, tap)
-                            a0 = fma(a0, x[p + k], weights)
-                            a1 = fma(a1, x[p + k + right], weights)
-                            a2 = fma(a2, x[p + k + 2 * right], weights)
-                            a3 = fma(a3, x[p + k + 3 * right], weights)
-                            tap += fp
-                    else:
-                        for k in range(run):
-                            a0 = fma(a0, x[p + k], load(tile, w, tap))
-                            tap += fp
-                if relu:
-                    store_relu(y, out + f, a0)
-                    if four:
-                        store_relu(y, out + fp + f, a1)
-                        store_relu(y, out + 2 * fp + f, a2)
-                        store_relu(y, out + 3 * fp + f, a3)
+    j = 0
+    while j < out_w:
+        # four positions side by side; the last four may overlap those before
+        four = out_w >= 4
+        if four:
+            j = min(j, out_w - 4)
+        start = at + j * right
+        out = to + j * fp
+        for f in range(0, fp, step):
+            a0 = load(tile, bias, f)
+            a1, a2, a3 = a0, a0, a0
+            tap = f
+            for u in range(kh):
+                p = start + u * row
+                if four:
+                    for k in range(run):
+                        weights = load(tile, w, tap)
+                        a0 = fma(a0, x[p + k], weights)
+                        a1 = fma(a1, x[p + k + right], weights)
+                        a2 = fma(a2, x[p + k + 2 * right], weights)
+                        a3 = fma(a3, x[p + k + 3 * right], weights)
+                        tap += fp
                 else:
-                    store(y, out + f, a0)
-                    if four:
-                        store(y, out + fp + f, a1)
-                        store(y, out + 2 * fp + f, a2)
-                        store(y, out + 3 * fp + f, a3)
-            j += 4 if four else 1
+                    for k in range(run):
+                        a0 = fma(a0, x[p + k], load(tile, w, tap))
+                        tap += fp
+            if relu:
+                store_relu(y, out + f, a0)
+                if four:
+                    store_relu(y, out + fp + f, a1)
+                    store_relu(y, out + 2 * fp + f, a2)
+                    store_relu(y, out + 3 * fp + f, a3)
+            else:
+                store(y, out + f, a0)
+                if four:
+                    store(y, out + fp + f, a1)
+                    store(y, out + 2 * fp + f, a2)
+                    store(y, out + 3 * fp + f, a3)
+        j += 4 if four else 1
 
 
-_conv_image = _jit(_conv_image, parallel=False)
+_conv_row = _jit(_conv_row, parallel=False)
 
 
 def conv(tile, step, x, n, size, down, right, row, kh, run, w, fp, bias, out_h, out_w, y, relu):
@@ -356,10 +358,11 @@ def conv(tile, step, x, n, size, down, right, row, kh, run, w, fp, bias, out_h, 
     A step of the window goes `down` or `right` elements; w (kh * run, fp), bias (fp,).
     """
     for shard in prange(SHARDS):
-        for image in range(shard * n // SHARDS, (shard + 1) * n // SHARDS):
-            _conv_image(
-                tile, step, x, image * size, down, right, row, kh, run, w, fp, bias,
-                out_h, out_w, y, image * out_h * out_w * fp, relu,
+        for unit in range(shard * n * out_h // SHARDS, (shard + 1) * n * out_h // SHARDS):
+            image, i = unit // out_h, unit % out_h
+            _conv_row(
+                tile, step, x, image * size + i * down, right, row, kh, run, w, fp, bias,
+                out_w, y, unit * out_w * fp, relu,
             )  # fmt: skip
 
 

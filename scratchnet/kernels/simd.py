@@ -13,7 +13,7 @@ stays in registers. A **tile** is a row of `count` vectors of 512 bits, held as 
     add_rows(acc, R, a, i, d)            a += acc, with the same rows
     store(a, i, acc)                     a[i : i + count * lanes] = acc
 
-and three that pooling needs: store_relu, store_largest, load_where.
+and four for ReLU and pooling: store_relu, store_largest, load_where, append_where.
 
 All arrays are flat and contiguous. Nothing is checked: a kernel owns its arrays, and reads and
 writes whole vectors, so its arrays are padded up to them. LLVM splits the 512 bits where the
@@ -205,6 +205,47 @@ def load_where(typingctx, like, a, code, i, number):
 
 
 @intrinsic
+def append_where(typingctx, like, values, places, end, a, code, i, number, place):
+    """List what is live in one vector: a[i + k] and place + k for every code[i + k] == number.
+
+    Written to values[end:] and places[end:] (int32); returns the new end. Whole vectors are
+    written: both lists need that much room behind their end.
+    """
+    tile = Tile(a.dtype, 1)
+
+    def generate(context, builder, signature, args):
+        _, values_, places_, end_, a_, code_, i_, number_, place_ = args
+        vector = context.get_value_type(tile).element
+        n, bits = tile.lanes, ir.IntType(tile.lanes)
+        bytes_ = ir.VectorType(ir.IntType(8), n)
+        ints = ir.VectorType(ir.IntType(32), n)
+
+        def compress(what, name):
+            one_bit = ir.VectorType(ir.IntType(1), n)
+            kind = ir.FunctionType(what.type, [what.type, one_bit, what.type])
+            name = f"llvm.experimental.vector.compress.v{n}{name}"
+            call = cgutils.get_or_insert_function(builder.module, kind, name)
+            return builder.call(call, (what, here, ir.Constant(what.type, ir.Undefined)))
+
+        at = _pointer(context, builder, signature.args[5], code_, i_, bytes_)
+        wanted = _splat(builder, builder.trunc(number_, ir.IntType(8)), bytes_)
+        here = builder.icmp_signed("==", builder.load(at, align=1), wanted)
+        at = _pointer(context, builder, signature.args[4], a_, i_, vector)
+        live = compress(builder.load(at, align=_ALIGN), "f32" if n == 16 else "f64")
+        to = _pointer(context, builder, signature.args[1], values_, end_, vector)
+        builder.store(live, to, align=_ALIGN)
+        first = _splat(builder, builder.trunc(place_, ir.IntType(32)), ints)
+        numbers = builder.add(first, ir.Constant(ints, list(range(n))))
+        to = _pointer(context, builder, signature.args[2], places_, end_, ints)
+        builder.store(compress(numbers, "i32"), to, align=_ALIGN)
+        count = builder.ctpop(builder.bitcast(here, bits))
+        return builder.add(end_, builder.zext(count, ir.IntType(64)))
+
+    arguments = (like, values, places, types.intp, a, code, types.intp, types.intp, types.intp)
+    return types.intp(*arguments), generate
+
+
+@intrinsic
 def store_largest(typingctx, a0, a1, a2, a3, y, code, i):
     """y[i:] = relu(max of the four), code[i:] = which of them it was, or 4 where it is not > 0."""
     tile = a0
@@ -280,6 +321,12 @@ if config.DISABLE_JIT:  # the same in NumPy; a tile is an array (count, lanes)
     def load_where(like, a, code, i, number):
         at = slice(i, i + len(like) * lanes(a.dtype))
         return np.where(code[at] == number, a[at], a.dtype.type(0)).reshape(len(like), -1)
+
+    def append_where(like, values, places, end, a, code, i, number, place):
+        (live,) = np.nonzero(code[i : i + lanes(a.dtype)] == number)
+        values[end : end + live.size] = a[i + live]
+        places[end : end + live.size] = place + live
+        return end + live.size
 
     def store_largest(a0, a1, a2, a3, y, code, i):
         four = np.stack([tile.reshape(-1) for tile in (a0, a1, a2, a3)])

@@ -1,0 +1,88 @@
+"""The benchmark scripts run, at a tiny size, and leave what they promise."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+#: contender: the module that it cannot do without
+FRAMEWORKS = {"torch": "torch", "keras": "keras", "jax": "jax"}
+RAN = {"label", "compile_seconds", "deviation", "seconds", "peak_mib", "others"}
+
+
+def run(script, *arguments):
+    command = [sys.executable, str(BENCHMARKS / f"{script}.py"), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300)
+
+
+def training(path, *contenders, model="cnn"):
+    sizes = ("--images", 256, "--rounds", 1, "--batch-size", 32)
+    names = ("--model", model, "--contenders", *contenders)
+    return run("compare_frameworks", *names, *sizes, "--json", path, "--out", path.parent)
+
+
+def test_training_prints_a_table_and_leaves_json_and_a_picture(tmp_path):
+    done = training(tmp_path / "all.json", "scratchnet")
+    assert done.returncode == 0, done.stderr
+    assert "images/s" in done.stdout and "numba" in done.stdout
+    report = json.loads((tmp_path / "all.json").read_text())
+    assert report["machine"].keys() >= {"cpu", "cores", "threads", "versions"}
+    (one,) = report["runs"]
+    found = one["contenders"]["scratchnet"]
+    assert found.keys() >= RAN | {"median", "min", "max", "images_per_second", "ratio", "losses"}
+    assert one["batch_size"] == 32 and found["ratio"] == 1 and one["fastest_other"] is None
+    assert (tmp_path / "training-cnn-32.png").stat().st_size > 5_000
+
+
+def test_inference_prints_a_table_and_leaves_json(tmp_path):
+    sizes = ("--images", 200, "--rounds", 1, "--calls", 10, "--json", tmp_path / "all.json")
+    done = run("compare_inference", "--contenders", "scratchnet", *sizes)
+    assert done.returncode == 0, done.stderr
+    assert "10,000" in done.stdout
+    found = json.loads((tmp_path / "all.json").read_text())["contenders"]["scratchnet"]
+    assert found.keys() >= RAN | {"median_latency", "median_p95", "median_seconds", "batch_size"}
+
+
+@pytest.mark.parametrize("contender", FRAMEWORKS)
+def test_a_missing_framework_is_named_with_the_extra_that_brings_it(contender, tmp_path):
+    if importlib.util.find_spec(FRAMEWORKS[contender]):
+        pytest.skip(f"{contender} is installed")
+    done = training(tmp_path / "all.json", contender)
+    assert done.returncode == 0, done.stderr
+    assert 'pip install ".[bench]"' in done.stderr
+    (one,) = json.loads((tmp_path / "all.json").read_text())["runs"]
+    assert "not installed" in one["contenders"][contender]["skipped"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["cnn-dropout", "lenet5", "mlp", "vgg-bn"])
+@pytest.mark.parametrize("contender", FRAMEWORKS)
+def test_frameworks_agree_with_scratchnet(contender, model, tmp_path):
+    if not importlib.util.find_spec(FRAMEWORKS[contender]):
+        pytest.skip(f"{contender} is not installed")
+    done = training(tmp_path / "all.json", contender, model=model)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (one,) = json.loads((tmp_path / "all.json").read_text())["runs"]
+    assert one["contenders"][contender]["deviation"] <= 1e-3
+
+
+@pytest.mark.parametrize(
+    "script, arguments, said",
+    [
+        ("compare_frameworks", ("--model", "nothing"), "nothing"),
+        ("compare_frameworks", ("--contenders", "onnxruntime"), "onnxruntime"),
+        ("compare_frameworks", ("--batch-size", "0"), "positive"),
+        ("compare_frameworks", ("--images", "60001"), "60,001"),
+        ("compare_inference", ("--images", "10001"), "10,001"),
+        ("scaling", ("--sweeps", "colour"), "colour"),
+        ("kernels", ("--batch-size", "-1"), "positive"),
+    ],
+)
+def test_wrong_arguments_end_with_2_and_one_line(script, arguments, said):
+    done = run(script, *arguments)
+    assert done.returncode == 2
+    assert said in done.stderr.splitlines()[-1] and "Traceback" not in done.stderr
