@@ -26,11 +26,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 import scratchnet as sn
-from scratchnet import layers as L
+from scratchnet import layers as L  # noqa: N812
 from scratchnet.architectures import ARCHITECTURES
 
 Array = NDArray[np.float32]
 LR, BETAS, EPSILON = 1e-3, (0.9, 0.999), 1e-7
+TIMED = ("epoch", "latency", "throughput")
+LEAST = 0.3  # seconds: foreign load shows in ticks of 10 ms
 EXTRA = 'pip install ".[bench]"'
 
 
@@ -104,6 +106,7 @@ class Contender:
     label = ""
     modules: tuple[str, ...] = ()
     trains = infers = True
+    epsilon_hat = False  # Adam's epsilon beside the uncorrected root
     batches: list[tuple[Any, Any]]
     step: Callable[[Any, Any], Any]
 
@@ -136,6 +139,16 @@ class Scratchnet(Contender):
         self.model, self.data, self.batch_size = model, (x, y), batch_size
         self.step = lambda x, y: model.train_on_batch(x, y)[0]
         self.cut(x, y, batch_size)
+
+    def as_epsilon_hat(self) -> None:
+        """Steps as Keras's Adam makes them: epsilon beside sqrt(v) is a larger one beside v_hat."""
+        model, adam = self.model, self.model.optimizer
+
+        def step(x: Array, y: NDArray) -> float:
+            adam.epsilon = EPSILON / math.sqrt(1 - BETAS[1] ** (adam.iterations + 1))
+            return model.train_on_batch(x, y)[0]
+
+        self.step = step
 
     def epoch(self) -> None:
         self.model.fit(*self.data, batch_size=self.batch_size, shuffle=False, verbose=0)
@@ -275,6 +288,7 @@ class Keras(Contender):
     """Keras's layers and optimizer on TensorFlow, in a tf.function of ours: faster than fit."""
 
     label, modules, xla = "Keras on TensorFlow", ("tensorflow", "keras"), False
+    epsilon_hat = True
 
     def network(self, model: sn.Sequential) -> Any:
         import keras
@@ -282,42 +296,22 @@ class Keras(Contender):
 
         tf.config.threading.set_intra_op_parallelism_threads(self.threads)
         tf.config.threading.set_inter_op_parallelism_threads(self.threads)
-        k = keras.layers
         net = keras.Sequential([keras.Input(model.input_shape)])
         for layer in body(model):
-            padding: Any = "valid"
+            how = layer.config()  # the names of the arguments are Keras's
             if any(getattr(layer, "pads", ())):
                 top, bottom, left, right = layer.pads
-                same = layer.strides == (1, 1) and layer.output_shape[:2] == layer.input_shape[:2]
-                if same or layer.padding == "same":
-                    padding = "same"
-                elif isinstance(layer, L.Conv2D):
-                    net.add(k.ZeroPadding2D(((top, bottom), (left, right))))
-                else:
+                kept = layer.strides == (1, 1) and layer.output_shape[:2] == layer.input_shape[:2]
+                how["padding"] = "same" if kept or layer.padding == "same" else "valid"
+                if how["padding"] == "valid" and isinstance(layer, L.Conv2D):
+                    net.add(keras.layers.ZeroPadding2D(((top, bottom), (left, right))))
+                elif how["padding"] == "valid":
                     raise no_translation(layer, "Keras")
-            match layer:
-                case L.Conv2D():
-                    sizes = (layer.filters, layer.kernel_size, layer.strides, padding)
-                    net.add(k.Conv2D(*sizes, use_bias=layer.use_bias))
-                case L.Dense():
-                    net.add(k.Dense(layer.units, use_bias=layer.use_bias))
-                case L.BatchNorm():
-                    how = {"momentum": layer.momentum, "epsilon": layer.epsilon}
-                    net.add(k.BatchNormalization(**how))
-                case L.MaxPool2D():
-                    net.add(k.MaxPooling2D(layer.pool_size, layer.strides, padding))
-                case L.AveragePool2D():
-                    net.add(k.AveragePooling2D(layer.pool_size, layer.strides, padding))
-                case L.GlobalAveragePool2D():
-                    net.add(k.GlobalAveragePooling2D())
-                case L.Flatten():
-                    net.add(k.Flatten())
-                case L.ReLU():
-                    net.add(k.ReLU())
-                case L.Dropout():
-                    net.add(k.Dropout(layer.rate))
-                case _:
-                    raise no_translation(layer, "Keras")
+            kind = type(layer).__name__.replace("Pool2D", "Pooling2D")
+            kind = "BatchNormalization" if kind == "BatchNorm" else kind
+            if not hasattr(keras.layers, kind):
+                raise no_translation(layer, "Keras")
+            net.add(getattr(keras.layers, kind)(**how))
             if layer.params:
                 net.layers[-1].set_weights(list((layer.params | layer.buffers).values()))
         return net
@@ -370,6 +364,19 @@ class Jax(Contender):
             edges = ((0, 0), (top, bottom), (left, right), (0, 0))
             return lax.reduce_window(x, start, operation, size, strides, edges)
 
+        def max_pooled(layer: Any, x: Any) -> Any:
+            kh, kw = layer.pool_size
+            if layer.strides != (kh, kw) or any(layer.pads):
+                return pooled(layer, x, -jnp.inf, lax.max)
+            # the gradient of reduce_window is slow here: comparing slices takes half the time
+            out_h, out_w, _ = layer.output_shape
+            best, *others = (
+                x[:, u : out_h * kh : kh, v : out_w * kw : kw] for u in range(kh) for v in range(kw)
+            )
+            for other in others:
+                best = jnp.where(best >= other, best, other)  # the first of equals
+            return best
+
         def forward(params: Any, stats: Any, x: Any, key: Any = None) -> tuple[Any, Any]:
             """Logits and the new statistics; with a random key as in training."""
             stats = dict(stats)
@@ -396,7 +403,7 @@ class Jax(Contender):
                             stats[layer.name] = dict(zip(s, new, strict=True))
                         x = (x - mean) * (p["gamma"] * lax.rsqrt(var + layer.epsilon)) + p["beta"]
                     case L.MaxPool2D():
-                        x = pooled(layer, x, -jnp.inf, lax.max)
+                        x = max_pooled(layer, x)
                     case L.AveragePool2D():
                         counts = pooled(layer, jnp.ones_like(x[:1]), 0.0, lax.add)
                         x = pooled(layer, x, 0.0, lax.add) / counts
@@ -557,6 +564,36 @@ CONTENDERS: dict[str, type[Contender]] = {
 # ---- the process of one contender --------------------------------------------------------------
 
 
+class Watch:
+    """`others`: how many processors other programs kept busy since the start, on Linux.
+
+    One busy program beside a benchmark makes its numbers several times too large, and not evenly.
+    """
+
+    def __init__(self) -> None:
+        self.start = self.now()
+
+    def now(self) -> tuple[float, float, float]:
+        """Seconds on the clock, of all processors, of this process."""
+        try:
+            fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]
+        except OSError:
+            return time.perf_counter(), 0.0, 0.0
+        user, nice, system, _, _, *rest = map(int, fields)  # two of them idle
+        busy = (user + nice + system + sum(rest)) / os.sysconf("SC_CLK_TCK")
+        return time.perf_counter(), busy, sum(os.times()[:2])
+
+    @property
+    def others(self) -> float:
+        seconds, busy, own = (b - a for a, b in zip(self.start, self.now(), strict=True))
+        return max(busy - own, 0) / seconds if seconds > 0.2 else 0.0
+
+    @staticmethod
+    def warn(others: float, what: str) -> None:
+        if others > 0.1:
+            print(f"NOT QUIET: other programs used up to {others:.1f} processors while {what} ran")
+
+
 class Desk:
     """What a contender's process does when it is told to: one method a command."""
 
@@ -574,12 +611,17 @@ class Desk:
             float(self.contender.step(x, y))
         return time.perf_counter() - start
 
-    def check(self, steps: int) -> list[float]:
-        """The losses of the first steps from the initial weights, without dropout."""
+    def check(self, steps: int, epsilon_hat: bool = False) -> list[float]:
+        """The losses of the first steps from the initial weights, without dropout.
+
+        epsilon_hat   for scratchnet alone: as if its Adam had epsilon where Keras has it
+        """
         model, weights, batch_size = self.job
         fresh = self.kind(self.threads)
         x, y = (part[: steps * batch_size] for part in self.data)
         fresh.train(build(model, dropout=False, weights=weights), x, y, batch_size)
+        if epsilon_hat:
+            fresh.as_epsilon_hat()
         count = len(fresh.batches)
         return [float(fresh.step(*fresh.batches[i % count])) for i in range(steps)]
 
@@ -598,25 +640,31 @@ class Desk:
                 self.predict(self.x[:size])
         seconds = time.perf_counter() - start
         best = min(batch_sizes, key=lambda size: self.throughput(size))
-        return {"seconds": seconds, "batch_size": best, "probs": self.predict(self.x[:500]).tolist()}
+        return {
+            "seconds": seconds,
+            "batch_size": best,
+            "probs": self.predict(self.x[:500]).tolist(),
+        }
 
     def latency(self, calls: int) -> tuple[float, float]:
-        """Median and 95th percentile of the seconds for one image."""
-        times = []
-        for i in range(calls + 20):
-            image = self.x[i % len(self.x)][None]
+        """Median and 95th percentile of the seconds for one image; at least `calls` calls."""
+        times, watched = list[float](), 0.0
+        while len(times) < calls + 20 or watched < LEAST:
+            image = self.x[len(times) % len(self.x)][None]
             start = time.perf_counter()
             self.predict(image)
             times.append(time.perf_counter() - start)
+            watched += times[-1]
         return float(np.median(times[20:])), float(np.quantile(times[20:], 0.95))
 
     def throughput(self, batch_size: int) -> float:
-        """Seconds an image, over all images in whole batches."""
-        count = len(self.x) // batch_size
-        start = time.perf_counter()
-        for i in range(count):
-            self.predict(self.x[i * batch_size : (i + 1) * batch_size])
-        return (time.perf_counter() - start) / (count * batch_size)
+        """Seconds an image, over all images in whole batches, and again until LEAST is over."""
+        whole, passes, start = len(self.x) // batch_size * batch_size, 0, time.perf_counter()
+        while passes == 0 or time.perf_counter() - start < LEAST:
+            for i in range(0, whole, batch_size):
+                self.predict(self.x[i : i + batch_size])
+            passes += 1
+        return (time.perf_counter() - start) / (passes * whole)
 
     def peak_mib(self) -> float:
         try:
@@ -638,8 +686,10 @@ def serve(name: str, threads: int) -> None:
     desk = Desk(name, threads)
     for line in sys.stdin:
         task = json.loads(line)
+        watch = Watch()
         try:
             reply = {"answer": getattr(desk, task.pop("do"))(**task)}
+            reply["others"] = watch.others
         except Exception as error:
             text = (str(error).strip() or "no message").splitlines()[0]
             reply = {"error": f"{type(error).__name__}: {text}"}
@@ -660,6 +710,7 @@ class Worker:
         env |= {"JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": ""}
         if caches is not None:
             env |= {"NUMBA_CACHE_DIR": caches, "TORCHINDUCTOR_CACHE_DIR": caches}
+        self.others = 0.0  # processors that other programs kept busy while this one was timed
         self.log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed in `close`
         self.process = subprocess.Popen(
             [sys.executable, __file__, name, str(threads)],
@@ -683,6 +734,7 @@ class Worker:
         reply = json.loads(line)
         if "error" in reply:
             raise Failed(reply["error"])
+        self.others = max(self.others, reply["others"]) if do in TIMED else self.others
         return reply["answer"]
 
     def close(self) -> None:
@@ -716,6 +768,19 @@ class Field:
 
     def __exit__(self, *exc: object) -> None:
         self.stack.close()
+
+    def need_scratchnet(self) -> None:
+        """All are compared with it: without it the program ends."""
+        if "scratchnet" not in self.workers:
+            sys.exit(f"scratchnet failed: {self.reasons['scratchnet']}")
+
+    def finish(self, results: dict[str, Any]) -> None:
+        """Peak memory, foreign load and the reasons of those that dropped out, into the results."""
+        for name, peak in self.ask("peak_mib"):
+            results[name] |= {"peak_mib": peak, "others": self.workers[name].others}
+            Watch.warn(self.workers[name].others, name)
+        for name, reason in self.reasons.items():
+            results[name]["skipped"] = reason
 
     def ask(self, do: str, only: str | None = None, **task: Any) -> Iterator[tuple[str, Any]]:
         """Every contender's answer, one after the other."""
@@ -817,23 +882,18 @@ def save_bars(path: Path, title: str, unit: str, values: dict[str, Sequence[floa
         ax = figure.add_subplot()
         names = sorted(values, key=lambda name: np.median(values[name]), reverse=True)
         middle = [float(np.median(values[name])) for name in names]
-        colors = [style.BLUE if name.startswith("scratchnet") else style.LINE for name in names]
-        bars = ax.barh(names, middle, color=colors, height=0.7)
-        ax.hlines(
-            range(len(names)),
-            [min(values[name]) for name in names],
-            [max(values[name]) for name in names],
-            color=style.INK,
-            linewidth=1,
-        )
-        ends = [f"  {value:.3g}" for value in middle]
-        ax.bar_label(bars, ends, padding=max(map(spread, values.values())), fontsize=style.SMALL)
+        colors = [
+            style.BLUE if name.startswith(("scratchnet", "fused")) else style.LINE for name in names
+        ]
+        ax.barh(names, middle, color=colors, height=0.7)
+        for row, name in enumerate(names):
+            least, most = min(values[name]), max(values[name])
+            ax.hlines(row, least, most, color=style.INK, linewidth=1)
+            text = f"{middle[row]:.3g}"
+            ax.annotate(text, (most, row), (5, 0), textcoords="offset points", va="center")
         ax.set(title=title, xlabel=unit, xlim=(0, 1.15 * max(map(max, values.values()))))
         style.style_ticks(ax)
         return figure
-
-    def spread(_: Sequence[float]) -> float:
-        return 2.0
 
     path.parent.mkdir(parents=True, exist_ok=True)
     save(draw(), path)

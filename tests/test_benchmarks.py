@@ -47,6 +47,22 @@ def test_inference_prints_a_table_and_leaves_json(tmp_path):
     assert found.keys() >= RAN | {"median_latency", "median_p95", "median_seconds", "batch_size"}
 
 
+@pytest.mark.parametrize("wrong", [1.01, float("nan")])
+def test_losses_that_differ_end_it_before_anything_is_timed(wrong, monkeypatch):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    compare = importlib.import_module("compare_frameworks")
+
+    class Field:
+        def ask(self, do, **task):
+            return [("scratchnet", [1.0] * 50), ("torch", [1.0] * 10 + [wrong] * 40)]
+
+        def need_scratchnet(self):
+            pass
+
+    with pytest.raises(SystemExit, match="losses differ by more than 0.001: torch"):
+        compare.check(Field(), {"scratchnet": {}, "torch": {}}, 32)
+
+
 @pytest.mark.parametrize("contender", FRAMEWORKS)
 def test_a_missing_framework_is_named_with_the_extra_that_brings_it(contender, tmp_path):
     if importlib.util.find_spec(FRAMEWORKS[contender]):
