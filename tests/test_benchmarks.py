@@ -54,7 +54,7 @@ def test_losses_that_differ_end_it_before_anything_is_timed(wrong, monkeypatch):
 
     class Field:
         def ask(self, do, **task):
-            return [("scratchnet", [1.0] * 50), ("torch", [1.0] * 10 + [wrong] * 40)]
+            return [("scratchnet", [1.0] * 50), ("torch", [1.0] * 5 + [wrong] * 45)]
 
         def need_scratchnet(self):
             pass

@@ -1,5 +1,9 @@
 """Fused groups compute what their layers compute: outputs, and every gradient."""
 
+import os
+import subprocess
+import sys
+
 import numba
 import numpy as np
 import pytest
@@ -247,3 +251,31 @@ def test_outputs_belong_to_the_caller(rng):
     kept = first.copy()
     model.forward(-x)
     np.testing.assert_array_equal(first, kept)
+
+
+def test_the_kernels_mean_the_same_without_the_compiler():
+    script = """if True:
+        import numpy as np, scratchnet as sn
+        rng = np.random.default_rng(0)
+        x, y = rng.random((2, 9, 8, 4)), rng.integers(0, 3, 2)
+        found = []
+        for fuse in (True, False):
+            layers = [
+                sn.Conv2D(5, 3, padding="same"), sn.ReLU(), sn.MaxPool2D(2),
+                sn.Conv2D(3, 3, strides=2, padding=1), sn.BatchNorm(), sn.ReLU(),
+                sn.Flatten(), sn.Dense(4), sn.ReLU(), sn.Dense(3), sn.Softmax(),
+            ]
+            model = sn.Sequential(layers, (9, 8, 4), dtype="float64", fuse=fuse)
+            model.compile(loss="sparse_categorical_crossentropy")
+            model.loss_and_gradients(x, y)
+            found.append(model.flat_grads)
+        assert abs(found[0]).max() > 0.01
+        print(abs(found[0] - found[1]).max() < 1e-12)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "NUMBA_DISABLE_JIT": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.strip() == "True", done.stderr

@@ -93,7 +93,7 @@ def _jit(loop: Callable, parallel: bool = True) -> Any:
         numba.config.CACHE_DIR = elsewhere
 
 
-def _run(a: Array) -> Array:
+def _contiguous(a: Array) -> Array:
     """The array as the loops want it: contiguous, last axis fastest."""
     return np.ascontiguousarray(a)
 
@@ -103,7 +103,7 @@ def im2col(x: Array, window: Pair, strides: Pair, pads: Pads) -> Array:
     n, h, w, c = x.shape
     out_h, out_w = output_size((h, w), window, strides, pads)
     cols = np.empty((n, out_h, out_w, window[0], window[1] * c), x.dtype)
-    _im2col(_run(x).reshape(n, h, w * c), cols, c, strides, pads[0], pads[2])
+    _im2col(_contiguous(x).reshape(n, h, w * c), cols, c, strides, pads[0], pads[2])
     return cols.reshape(n * out_h * out_w, window[0] * window[1] * c)
 
 
@@ -139,7 +139,7 @@ def col2im(dcols: Array, x_shape: Shape, window: Pair, strides: Pair, pads: Pads
     n, h, w, c = x_shape
     out_h, out_w = output_size((h, w), window, strides, pads)
     dx = np.empty((n, h, w * c), dcols.dtype)
-    rows = _run(dcols).reshape(n, out_h, out_w, window[0], window[1] * c)
+    rows = _contiguous(dcols).reshape(n, out_h, out_w, window[0], window[1] * c)
     _col2im(rows, dx, c, strides, pads[0], pads[2])
     return dx.reshape(x_shape)
 
@@ -178,7 +178,7 @@ def max_pool(x: Array, window: Pair, strides: Pair, pads: Pads) -> tuple[Array, 
     out_h, out_w = output_size((h, w), window, strides, pads)
     y = np.empty((n, out_h, out_w, c), x.dtype)
     winner = np.empty((n, out_h, out_w, c), winner_dtype(window))
-    _max_pool(_run(x), y, winner, window, strides, pads[0], pads[2])
+    _max_pool(_contiguous(x), y, winner, window, strides, pads[0], pads[2])
     return y, winner
 
 
@@ -219,7 +219,7 @@ def max_pool_backward(
 ) -> Array:
     """Each window's gradient goes to its winner, whole; windows that share a winner add up."""
     dx = np.empty(x_shape, dy.dtype)
-    _max_pool_backward(_run(dy), winner, dx, window[1], strides, pads[0], pads[2])
+    _max_pool_backward(_contiguous(dy), winner, dx, window[1], strides, pads[0], pads[2])
     return dx
 
 
@@ -245,7 +245,7 @@ def average_pool(x: Array, window: Pair, strides: Pair, pads: Pads) -> Array:
     n, h, w, c = x.shape
     out_h, out_w = output_size((h, w), window, strides, pads)
     y = np.empty((n, out_h, out_w, c), x.dtype)
-    _average_pool(_run(x), y, window, strides, pads[0], pads[2])
+    _average_pool(_contiguous(x), y, window, strides, pads[0], pads[2])
     return y
 
 
@@ -279,7 +279,7 @@ def average_pool_backward(
 ) -> Array:
     """Each window's gradient is shared equally among the pixels that it averaged."""
     dx = np.empty(x_shape, dy.dtype)
-    _average_pool_backward(_run(dy), dx, window, strides, pads[0], pads[2])
+    _average_pool_backward(_contiguous(dy), dx, window, strides, pads[0], pads[2])
     return dx
 
 
@@ -309,7 +309,7 @@ _average_pool_backward = _jit(_average_pool_backward)
 def relu(x: Array) -> Array:
     """max(x, 0) of any shape; NaN stays NaN."""
     y = np.empty(x.shape, x.dtype)
-    _relu(_run(x).reshape(-1), y.reshape(-1))
+    _relu(_contiguous(x).reshape(-1), y.reshape(-1))
     return y
 
 
@@ -328,7 +328,7 @@ _relu = _jit(_relu)
 def relu_backward(dy: Array, y: Array) -> Array:
     """dy where the unit was alive (y > 0), zero elsewhere."""
     dx = np.empty(dy.shape, dy.dtype)
-    _relu_backward(_run(dy).reshape(-1), _run(y).reshape(-1), dx.reshape(-1))
+    _relu_backward(_contiguous(dy).reshape(-1), _contiguous(y).reshape(-1), dx.reshape(-1))
     return dx
 
 
@@ -347,7 +347,7 @@ _relu_backward = _jit(_relu_backward)
 def sum_rows(a: Array) -> Array:
     """(m, k) -> (k,): the sum over the rows, as a bias's gradient needs it."""
     parts = np.empty((SHARDS, a.shape[1]), a.dtype)
-    _sum_rows(_run(a), parts)
+    _sum_rows(_contiguous(a), parts)
     return parts.sum(axis=0)
 
 
