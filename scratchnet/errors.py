@@ -37,3 +37,9 @@ def check_number(
         bounds = " and ".join(wanted) or "that is finite"
         raise InputError(f"{name}: expected a number {bounds}, found {value!r}")
     return number
+
+
+def is_whole(value: object, least: int | None = None) -> bool:
+    """Whether `value` is an integer (Python's or NumPy's, not a bool), and at least `least`."""
+    whole = hasattr(value, "__index__") and not isinstance(value, bool)
+    return whole and (least is None or value >= least)  # type: ignore[operator]

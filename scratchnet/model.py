@@ -18,7 +18,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from . import checkpoint, kernels, losses, optimizers, training
 from . import plan as planning
-from .errors import InputError
+from .errors import InputError, is_whole
 from .kernels.memory import flat_zeros
 from .layers import LAYERS, Layer, Softmax
 from .losses import Loss
@@ -86,6 +86,7 @@ class Sequential:
         self.stop_training = False
         self._groups: list[planning.Single | planning.Group] = []
         self._ran: list[planning.Single | planning.Group] = []
+        self._out_shape: Shape = ()
         for layer in layers:
             self.add(layer)
         if input_shape is not None:
@@ -122,7 +123,7 @@ class Sequential:
         if self.built:
             raise RuntimeError(f"Sequential: already built for input {self.input_shape}")
         self._check_not_empty()
-        if not input_shape or any(not hasattr(d, "__index__") or d < 1 for d in input_shape):
+        if not input_shape or not all(is_whole(d, 1) for d in input_shape):
             raise InputError(f"input_shape: expected positive whole numbers, found {input_shape!r}")
         shape = tuple(int(d) for d in input_shape)
         for layer in self.layers:
@@ -195,12 +196,15 @@ class Sequential:
         with self._threads_for(groups, len(y)):
             for group in groups:
                 y = group.forward(y, training)
-        self._ran = groups
+        self._ran, self._out_shape = groups, y.shape
         return y
 
     def _backward(self, dy: Array, need_dx: bool) -> Array | None:
         if not self._ran:
             raise RuntimeError("Sequential: backward needs a forward before it")
+        dy = np.asarray(dy, self.dtype)
+        if dy.shape != self._out_shape:
+            raise InputError(f"Sequential: expected dy {self._out_shape}, found {dy.shape}")
         learns = [any(layer.params for layer in group.layers) for group in self._ran]
         first = 0 if need_dx else learns.index(True) if True in learns else len(learns)
         with self._threads_for(self._ran, len(dy)):

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import kernels
+from .kernels.geometry import Pads
 from .kernels.memory import SLACK, flat_with_slack, flat_zeros, lanes, padded
 from .layers import LAYERS, BatchNorm, Conv2D, Dense, Layer, MaxPool2D, ReLU
 
@@ -81,6 +82,17 @@ class Group:
             self.buffer(name, x.shape)[:] = x
             root = self.memory[name]
         return root
+
+    def framed(self, x: Array, pads: Pads) -> Array:
+        """x (n, h, w, c) in a frame of zeros; x itself if the frame has no width."""
+        if not any(pads):
+            return x
+        n, h, w, c = x.shape
+        top, bottom, left, right = pads
+        out = self.buffer("x", (n, top + h + bottom, left + w + right, c))
+        out[:] = 0
+        out[:, top : top + h, left : left + w] = x
+        return out
 
     def columns(self, name: str, a: Array, width: int) -> Array:
         """a (m, k) with zero columns added up to `width`; a itself if it has as many."""
@@ -151,14 +163,8 @@ class ConvReluPool(Group):
 
     def forward(self, x: Array, training: bool) -> Array:
         self.layers[0].check_input(x)
-        n, top, left = len(x), self.pads[0], self.pads[2]
-        if any(self.pads):
-            framed = self.buffer("x", (n, self.h, self.w, self.c))
-            h, w, _ = self.image
-            framed[:] = 0
-            framed[:, top : top + h, left : left + w] = x
-            x = framed
-        self.x = self.flat("x", x)
+        n = len(x)
+        self.x = self.flat("x", self.framed(x, self.pads))
         self.n = n
         w = self.columns("w", self.params["W"].reshape(-1, self.f), self.fp)  # (kh*kw*c, fp)
         y = self.buffer("y", (n, self.out_h, self.out_w, self.fp))
@@ -331,14 +337,8 @@ class ConvRelu(Group):
 
     def forward(self, x: Array, training: bool) -> Array:
         self.layers[0].check_input(x)
-        n, top, left = len(x), self.pads[0], self.pads[2]
-        if any(self.pads):
-            framed = self.buffer("x", (n, self.h, self.w, self.c))
-            h, w, _ = self.image
-            framed[:] = 0
-            framed[:, top : top + h, left : left + w] = x
-            x = framed
-        self.x = np.ascontiguousarray(x)
+        n = len(x)
+        self.x = np.ascontiguousarray(self.framed(x, self.pads))
         w = self.columns("w", self.params["W"].reshape(-1, self.f), self.fp)
         y = self.buffer("y", (n, self.out_h, self.out_w, self.fp))
         strides = (self.sh, self.sw)
@@ -418,7 +418,8 @@ class BatchNormRelu(Group):
             start = rows[0].copy()
             self.fused.channel_sums(rows, rows, False, start, one[0], one, sums)
             off = sums[:, 0].sum(axis=0) / m
-            found = start + off, sums[:, 1].sum(axis=0) / m - off**2
+            # rounding may leave a variance of nothing a little below zero
+            found = start + off, np.maximum(sums[:, 1].sum(axis=0) / m - off**2, 0)
             mu += (1 - layer.momentum) * (found[0] - mu)
             var += (1 - layer.momentum) * (found[1] - var)
             mu, var = found

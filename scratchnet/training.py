@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import kernels, metrics
-from .errors import InputError
+from .errors import InputError, is_whole
 
 
 class History:
@@ -261,5 +261,5 @@ def paired(x: Any, y: Any) -> tuple[NDArray, NDArray]:
 
 def check_count(name: str, value: Any, least: int) -> None:
     """Raise unless value is a whole number, at least `least`."""
-    if isinstance(value, bool) or not hasattr(value, "__index__") or value < least:
+    if not is_whole(value, least):
         raise InputError(f"{name}: expected a whole number, at least {least}, found {value!r}")

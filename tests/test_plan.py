@@ -279,3 +279,26 @@ def test_the_kernels_mean_the_same_without_the_compiler():
         text=True,
     )
     assert done.stdout.strip() == "True", done.stderr
+
+
+@pytest.mark.parametrize("shape", [(5, 3), (3, 3), (4, 2), (4, 3, 1), ()])
+def test_a_dy_of_another_shape_never_reaches_a_kernel(shape, rng):
+    model = sn.Sequential([*chain()], input_shape=(12, 12, 1))
+    model.forward(rng.standard_normal((4, 12, 12, 1)))
+    with pytest.raises(sn.InputError, match=r"expected dy \(4, 3\)"):
+        model.backward(np.ones(shape, np.float32))
+
+
+def test_a_constant_channel_has_no_negative_variance():
+    model = sn.Sequential([sn.BatchNorm(epsilon=1e-12)], input_shape=(2,))
+    x = np.tile(np.array([0.1, 7.3], np.float32), (1000, 1))
+    y = model.forward(x, training=True)
+    assert (
+        np.isfinite(y).all() and np.abs(model.layers[0].buffers["running_var"] - 0.99).max() < 1e-6
+    )
+
+
+def test_backward_takes_any_dtype_and_returns_the_models(rng):
+    model = sn.Sequential([*chain()], input_shape=(12, 12, 1))
+    model.forward(rng.standard_normal((4, 12, 12, 1)))
+    assert model.backward(np.ones((4, 3))).dtype == np.float32

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from .. import initializers, kernels
-from ..errors import InputError
+from ..errors import InputError, is_whole
 from .base import Array, Layer, Shape, image_shape
-from .window import fitted, is_whole, pair, plain
+from .window import fitted, pair, plain
 
 
 class Conv2D(Layer):

@@ -5,9 +5,8 @@ from typing import Any
 import numpy as np
 
 from .. import initializers, kernels
-from ..errors import InputError
+from ..errors import InputError, is_whole
 from .base import Array, Layer, Shape
-from .window import is_whole
 
 
 class Dense(Layer):

@@ -2,14 +2,8 @@
 
 from typing import Any
 
-from ..errors import InputError
+from ..errors import InputError, is_whole
 from ..kernels.geometry import Pads, Pair, output_size
-
-
-def is_whole(value: object, least: int | None = None) -> bool:
-    """Whether `value` is an integer (Python's or NumPy's, not a bool), and at least `least`."""
-    whole = hasattr(value, "__index__") and not isinstance(value, bool)
-    return whole and (least is None or value >= least)  # type: ignore[operator]
 
 
 def pair(value: Any, name: str) -> Pair:
