@@ -38,7 +38,7 @@ FRAMEWORKS = {"torch", "tensorflow", "keras", "jax", "onnx", "onnxruntime"}
 HEAVY = FRAMEWORKS | {"matplotlib", "PIL", "rich", "typer", "safetensors", "numba"}
 COMPILED = [f"kernels/{name}.py" for name in ("compiled", "fused", "simd")]
 DRAWING = [f"plots/{name}.py" for name in ("charts", "images", "network", "style")]  # loaded late
-AT_THE_TOP = {"cli.py": {"typer"}} | {
+AT_THE_TOP = {path: {"typer"} for path in FILES if path.startswith("cli/")} | {
     **dict.fromkeys(COMPILED, {"numba"}),
     **dict.fromkeys(DRAWING, {"matplotlib"}),
 }

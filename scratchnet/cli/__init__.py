@@ -1,0 +1,55 @@
+"""The command `scratchnet`: one file for each of its words.
+
+Exit codes: 0 done, 1 failed (one line on stderr says why), 2 wrong usage, 130 and 143 stopped by
+Ctrl-C or SIGTERM after saving what there is. Results go to stdout and progress to stderr; with
+--json the last thing on stdout is one JSON object.
+
+Libraries that only one command needs are imported inside it: `predict` must answer at once.
+"""
+
+import os
+import signal
+import sys
+from typing import Annotated
+
+import typer
+
+from .. import kernels
+from ..errors import InputError
+from . import evaluate, predict, summary, train, warmup  # noqa: F401  each adds its command
+from .shared import app
+
+
+def main() -> None:
+    """Run the command and turn every expected failure into one line and an exit code."""
+    kernels.announce = lambda: print(
+        "scratchnet: compiling kernels for this machine, once (about ten seconds)", file=sys.stderr
+    )
+    try:
+        code = app(standalone_mode=False)
+    except typer.TyperException as error:  # wrong usage
+        code = error.exit_code
+        message = " ".join(error.format_message().split())
+        if message:
+            print(f"scratchnet: {message}", file=sys.stderr)
+    except InputError as error:
+        code = 1
+        print(f"scratchnet: {error}", file=sys.stderr)
+    except (KeyboardInterrupt, typer.Abort):
+        code = 128 + signal.SIGINT
+        print("scratchnet: stopped", file=sys.stderr)
+    except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    sys.exit(code)
+
+
+@app.callback(invoke_without_command=True)
+def _version(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    if version:
+        from .. import __version__
+
+        print(f"scratchnet {__version__}")
+        raise typer.Exit

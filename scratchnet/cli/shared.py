@@ -1,0 +1,42 @@
+"""What the commands share: the application, its common options, how models and data are found."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from numpy.typing import NDArray
+
+from .. import architectures, datasets, metrics
+from ..model import Sequential, load_model
+
+app = typer.Typer(
+    help="A convolutional network written out by hand: train it, test it, show it your own digit.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+DataOption = Annotated[
+    str, typer.Option(metavar="mnist|DIR", help="MNIST, or a folder with four IDX files.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object last on stdout.")]
+
+
+def load(path: Path | None) -> Sequential:
+    """The model in that file, or the one that ships with the package."""
+    return load_model(path) if path else architectures.pretrained()
+
+
+def load_data(data: str) -> tuple[datasets.idx.Split, datasets.idx.Split]:
+    return datasets.mnist.load_data() if data == "mnist" else datasets.idx.load_folder(data)
+
+
+def test(net: Sequential, x: NDArray, y: NDArray) -> tuple[NDArray, dict[str, float]]:
+    """Probabilities for x, and accuracy and cross-entropy against y."""
+    from ..losses import SparseCategoricalCrossentropy
+
+    probabilities = net.predict(x, batch_size=256)
+    return probabilities, {
+        "accuracy": metrics.correct(probabilities, y) / len(y),
+        "loss": SparseCategoricalCrossentropy().forward(probabilities, y),
+    }
