@@ -239,13 +239,17 @@ _multiply = _jit(_multiply, parallel=False)
 
 def _copy_patch(x, image, h, w, c, y, z, size, patch):
     """patch (size, size, c) <- the image from pixel (y, z) on, zero where there is no image."""
+    lane = VECTOR_BYTES // x.itemsize
     for u in range(size):
         for v in range(size):
-            inside = 0 <= y + u < h and 0 <= z + v < w
-            source = ((image * h + y + u) * w + z + v) * c
             to = (u * size + v) * c
-            for k in range(c):
-                patch[to + k] = x[source + k] if inside else patch.dtype.type(0)
+            if 0 <= y + u < h and 0 <= z + v < w:
+                source = ((image * h + y + u) * w + z + v) * c
+                for k in range(0, c, lane):
+                    store(patch, to + k, load(ONE, x, source + k))
+            else:
+                for k in range(0, c, lane):
+                    store(patch, to + k, zeros(ONE, patch))
 
 
 _copy_patch = _jit(_copy_patch, parallel=False)
