@@ -23,7 +23,7 @@ from .kernels.memory import flat_zeros
 from .layers import LAYERS, Layer, Softmax
 from .losses import Loss
 from .optimizers import Optimizer
-from .training import Callback, History
+from .training import Augment, Callback, History
 
 Array = NDArray[np.floating]
 Shape = tuple[int, ...]
@@ -51,7 +51,8 @@ class Sequential:
     layers        in order; each instance belongs to one model
     input_shape   of one example, without the batch axis, such as (28, 28, 1). Without it the model
                   is built when it first sees data.
-    seed          of the initial weights, the dropout and the shuffling; or a Generator
+    seed          of the initial weights, the dropout, the shuffling and the augmentation; or a
+                  Generator
     dtype         float32 to train, float64 to check gradients
     fuse          let fused kernels run several layers at once (see plan.py); False: layer by layer
 
@@ -75,8 +76,9 @@ class Sequential:
         self.dtype = np.dtype(dtype)
         if self.dtype not in (np.float32, np.float64):
             raise InputError(f"dtype: expected float32 or float64, found {self.dtype}")
-        # two streams, so that the order of the batches does not depend on the architecture
-        self.init_rng, self.shuffle_rng = np.random.default_rng(seed).spawn(2)
+        # streams apart, so that the order of the batches does not depend on the architecture
+        streams = np.random.default_rng(seed).spawn(3)
+        self.init_rng, self.shuffle_rng, self.augment_rng = streams
         self.input_shape: Shape | None = None
         self.flat_params = np.zeros(0, self.dtype)
         self.flat_grads = np.zeros(0, self.dtype)
@@ -294,6 +296,7 @@ class Sequential:
         shuffle: bool = True,
         initial_epoch: int = 0,
         progress_file: TextIO | None = None,
+        augment: Augment | None = None,
     ) -> History:
         """Train on x (n, ...) and y (n,) or (n, k); returns the history.
 
@@ -302,6 +305,8 @@ class Sequential:
         validation_data    (x, y) to evaluate every epoch instead
         initial_epoch      where to start counting, to go on with an earlier training
         progress_file      where the progress goes; standard output by default
+        augment            called with each batch of images, as they are in x, and a Generator:
+                           returns what to train on instead (see datasets.augmentation)
         """
         self._compiled_loss()
         self._check_not_empty()
@@ -318,6 +323,7 @@ class Sequential:
             shuffle=shuffle,
             initial_epoch=initial_epoch,
             progress_file=progress_file,
+            augment=augment,
         )
 
     def evaluate(

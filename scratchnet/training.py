@@ -13,7 +13,7 @@ What is added here is bookkeeping: means over the epoch, validation, progress, s
 import math
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Self, TextIO
 
@@ -22,6 +22,9 @@ from numpy.typing import NDArray
 
 from . import kernels, metrics
 from .errors import InputError, is_whole
+
+#: a batch of images and a generator in, other images of the same shape and dtype out
+Augment = Callable[[NDArray, np.random.Generator], NDArray]
 
 
 class History:
@@ -113,12 +116,15 @@ def fit(
     shuffle: bool = True,
     initial_epoch: int = 0,
     progress_file: TextIO | None = None,
+    augment: Augment | None = None,
 ) -> History:
     """The loop behind `Sequential.fit`; see there for the arguments."""
     x, y = paired(x, y)
     check_count("batch_size", batch_size, 1)
     check_count("epochs", epochs, 0)
     check_count("initial_epoch", initial_epoch, 0)
+    if not (augment is None or callable(augment)):
+        raise InputError(f"augment: expected a function of (x, rng), found {augment!r}")
     if validation_data is not None:
         validation_data = paired(*validation_data)
     elif validation_split:
@@ -146,6 +152,8 @@ def fit(
             for callback in (progress, *callbacks):
                 callback.on_epoch_begin(epoch, {})
             for number, (x_batch, y_batch) in enumerate(batches(x, y, batch_size, rng)):
+                if augment is not None:
+                    x_batch = augment(x_batch, model.augment_rng)
                 means.add(*model.train_on_batch(x_batch, y_batch), y_batch)
                 logs = means.logs()
                 for callback in (progress, *callbacks):
