@@ -30,6 +30,7 @@ from .layers import (
     Layer,
     MaxPool2D,
     ReLU,
+    Residual,
     Softmax,
 )
 from .model import Sequential, load_model
@@ -55,6 +56,7 @@ __all__ = [
     "Layer",
     "MaxPool2D",
     "ReLU",
+    "Residual",
     "Sequential",
     "Softmax",
     "architectures",

@@ -6,7 +6,6 @@ gives them the surface that Keras users know.
 """
 
 import html
-import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -20,7 +19,8 @@ from . import checkpoint, kernels, losses, optimizers, training
 from . import plan as planning
 from .errors import InputError, is_whole
 from .kernels.memory import flat_zeros
-from .layers import LAYERS, Layer, Softmax
+from .layers import Layer, Softmax, described, from_description
+from .layers.base import join, shapes_along
 from .losses import Loss
 from .optimizers import Optimizer
 from .training import Callback, History
@@ -96,19 +96,9 @@ class Sequential:
 
     def add(self, layer: Layer) -> None:
         """Append a layer; not after the model has been built."""
-        if not isinstance(layer, Layer):
-            raise InputError(f"Sequential: expected a layer, found {layer!r}")
         if self.built:
             raise RuntimeError("Sequential: add layers before the model is built")
-        if any(layer is other for other in self.layers):
-            raise InputError(f"Sequential: expected different layers, found {layer} twice")
-        if layer.name is None:
-            kind = type(layer).__name__.lower()
-            number = sum(type(other) is type(layer) for other in self.layers)
-            layer.name = f"{kind}_{number}" if number else kind
-        if any(layer.name == other.name for other in self.layers):
-            raise InputError(f"Sequential: expected different names, found {layer.name!r} twice")
-        self.layers.append(layer)
+        join(self.layers, layer, "Sequential")
 
     @property
     def built(self) -> bool:
@@ -356,12 +346,29 @@ class Sequential:
     # ---- looking at it -----------------------------------------------------------------------
 
     def rows(self) -> Iterator[Row]:
-        """What `summary` prints, as data: one Row a layer."""
+        """What `summary` prints, as data: one Row a layer.
+
+        A layer made of others has no numbers of its own; these follow it, called after it:
+        "residual.main.conv2d".
+        """
         self._check_built("summary")
-        for layer in self.layers:
-            size = sum(p.size for p in layer.params.values())
-            kind = type(layer).__name__
-            yield Row(layer.name, kind, layer.output_shape, size, layer.multiply_adds())
+        for name, _, layer in self._walk():
+            own = 0, 0
+            if not layer.inner():
+                own = sum(p.size for p in layer.params.values()), layer.multiply_adds()
+            yield Row(name, type(layer).__name__, layer.output_shape, *own)
+
+    def _walk(self) -> Iterator[tuple[str, str, Layer]]:
+        """Every layer with its name and its line in a table; inner ones behind theirs."""
+
+        def walk(layers: dict[str, Layer], indent: str) -> Iterator[tuple[str, str, Layer]]:
+            for name, layer in layers.items():
+                beside = "shortcut: " if name.split(".")[-2:-1] == ["shortcut"] else ""
+                yield name, f"{indent}{beside}{_short(layer)}", layer
+                inner = {f"{name}.{key}": one for key, one in layer.inner().items()}
+                yield from walk(inner, f"{indent}- ")
+
+        return walk({layer.name: layer for layer in self.layers}, "")
 
     def count_params(self) -> int:
         """The number of learnt values."""
@@ -379,9 +386,9 @@ class Sequential:
         table.add_column("output shape")
         table.add_column("parameters", f"{self.count_params():,}", justify="right")
         table.add_column("multiply-adds", f"{adds:,}", justify="right")
-        for layer, row in zip(self.layers, rows, strict=True):
+        for (_, line, _), row in zip(self._walk(), rows, strict=True):
             numbers = (f"{row.parameters:,}", f"{row.multiply_adds:,}")
-            table.add_row(_short(layer), _shape_text(row.output_shape), *numbers)
+            table.add_row(line, _shape_text(row.output_shape), *numbers)
         console = Console(width=None if print_fn is None else 100)
         if print_fn is None:
             console.print(table)
@@ -395,9 +402,9 @@ class Sequential:
             return f"<code>{html.escape(repr(self))}</code>"
         head = "<tr><th>layer<th>output shape<th>parameters<th>multiply-adds</tr>"
         body = "".join(
-            f"<tr><td>{html.escape(_short(layer))}<td>{_shape_text(row.output_shape)}"
+            f"<tr><td>{html.escape(line)}<td>{_shape_text(row.output_shape)}"
             f"<td>{row.parameters:,}<td>{row.multiply_adds:,}</tr>"
-            for layer, row in zip(self.layers, self.rows(), strict=True)
+            for (_, line, _), row in zip(self._walk(), self.rows(), strict=True)
         )
         caption = f"input {_shape_text(self.input_shape)}, {self.count_params():,} parameters"
         return f"<table><caption>{caption}</caption>{head}{body}</table>"
@@ -415,16 +422,11 @@ class Sequential:
     def save(self, path: str | PathLike) -> None:
         """Architecture, weights, and what compile chose, to one safetensors file, atomically."""
         self._check_built("save")
-        for layer in self.layers:
-            _name_in(LAYERS, layer)  # raises for a kind that `load` would not know
         description: dict[str, Any] = {
             "version": FORMAT_VERSION,
             "input_shape": self.input_shape,
             "dtype": self.dtype.name,
-            "layers": [
-                {"kind": type(layer).__name__, "name": layer.name, "config": layer.config()}
-                for layer in self.layers
-            ],
+            "layers": [described(layer) for layer in self.layers],
         }
         if self.loss is not None and self.optimizer is not None:
             description["compile"] = {
@@ -452,7 +454,14 @@ class Sequential:
             return _from_description(description, arrays)
         except InputError as error:
             raise InputError(f"{path}: {error}") from None
-        except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        except (
+            LookupError,
+            TypeError,
+            ValueError,
+            AttributeError,
+            OverflowError,
+            RecursionError,
+        ) as error:
             raise InputError(
                 f"{path}: expected a model description of version {FORMAT_VERSION}, found one "
                 f"that cannot be read ({type(error).__name__}: {error})"
@@ -464,25 +473,15 @@ def _from_description(description: dict[str, Any], arrays: dict[str, NDArray]) -
         raise InputError(
             f"expected format version {FORMAT_VERSION}, found {description.get('version')!r}"
         )
-    layers = []
     if len(description["layers"]) > MOST_LAYERS:
         raise InputError(f"expected at most {MOST_LAYERS:,} layers, found more")
-    for entry in description["layers"]:
-        if entry["kind"] not in LAYERS:
-            raise InputError(f"expected one of {', '.join(LAYERS)}, found layer {entry['kind']!r}")
-        layers.append(LAYERS[entry["kind"]].from_config(entry["config"]))
-        layers[-1].name = str(entry["name"])
+    layers = [from_description(entry) for entry in description["layers"]]
 
     # what the architecture needs against what the file holds, before memory is taken for it
-    shape: Shape = tuple(description["input_shape"])
     expected: dict[str, Shape] = {}
-    for layer in layers:
-        after = layer.shape_after(shape)
+    for layer, shape, _ in shapes_along(layers, tuple(description["input_shape"])):
         inner = layer.parameter_shapes(shape) | layer.buffer_shapes(shape)
         expected |= {f"{layer.name}.{key}": size for key, size in inner.items()}
-        shape = after
-        if math.prod(shape) > 2**31:
-            raise InputError(f"expected outputs of a sane size, found {shape} after {layer}")
     dtype = description["dtype"]
     for name in sorted(expected.keys() | arrays.keys()):
         want = f"{dtype} {expected[name]}" if name in expected else "nothing"

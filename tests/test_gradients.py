@@ -11,7 +11,8 @@ from scratchnet.gradcheck import check_layer, check_loss, check_model
 from scratchnet.layers import LAYERS
 
 TOLERANCE = {"ReLU": 1e-6, "MaxPool2D": 1e-6}  # the layers with kinks; 1e-7 for the smooth ones
-MODES = {"Dropout": (True, False), "BatchNorm": (True, False)}  # training is another function
+# training is another function
+MODES = dict.fromkeys(("Dropout", "BatchNorm", "Residual"), (True, False))
 CASES = [(kind, training) for kind in LAYERS for training in MODES.get(kind, (False,))]
 
 
