@@ -57,6 +57,7 @@ class Sequential:
 
     flat_params, flat_grads   all parameters, and their gradients, as one array each; every layer's
                   `params` and `grads` are views into them
+    flat_buffers  all running statistics likewise
 
     Images may come as (n, h, w, c), and as (n, h, w) or (h, w) where the model wants one channel.
     uint8 images are scaled from 0..255 to 0..1; other numbers are taken as they are.
@@ -80,6 +81,7 @@ class Sequential:
         self.input_shape: Shape | None = None
         self.flat_params = np.zeros(0, self.dtype)
         self.flat_grads = np.zeros(0, self.dtype)
+        self.flat_buffers = np.zeros(0, self.dtype)
         self.loss: Loss | None = None
         self.optimizer: Optimizer | None = None
         self.metrics: list[str] = []
@@ -119,6 +121,7 @@ class Sequential:
         for layer in self.layers:
             shape = layer.build(shape, self.init_rng, self.dtype)
         self.flat_params, self.flat_grads = self._flatten("params"), self._flatten("grads")
+        self.flat_buffers = self._flatten("buffers")
         self.input_shape = tuple(int(d) for d in input_shape)
 
     def _check_not_empty(self) -> None:
@@ -126,7 +129,7 @@ class Sequential:
             raise InputError("Sequential: expected at least one layer, found none")
 
     def _flatten(self, store: str) -> Array:
-        """Move all arrays of every layer's params (or grads) into one; they become views of it."""
+        """Move all arrays of every layer's store of that name into one; they become views of it."""
         places = [
             (arrays, key) for arrays in (getattr(at, store) for at in self.layers) for key in arrays
         ]
@@ -267,6 +270,7 @@ class Sequential:
         """
         if self.optimizer is None:
             raise RuntimeError("Sequential: call compile(optimizer, loss) first")
+        self.optimizer.use_raw(self)
         found = self._loss_and_gradients(x, y, training=True)
         self.optimizer.step(self)
         return found
@@ -437,6 +441,14 @@ class Sequential:
                 "metrics": self.metrics,
             }
         checkpoint.save(path, description, self.arrays())
+
+    def parameters(self) -> dict[str, Array]:
+        """All parameters by name, such as "conv2d.W"; views of flat_params."""
+        return {
+            f"{layer.name}.{key}": array
+            for layer in self.layers
+            for key, array in layer.params.items()
+        }
 
     def arrays(self) -> dict[str, Array]:
         """All parameters and buffers by name, such as "conv2d.W"; the model's own memory."""

@@ -155,6 +155,7 @@ def fit(
             if means.images < len(x):
                 break  # stopped in the middle of an epoch
             logs = means.logs()
+            model.optimizer.use_average(model)  # until the next epoch's first batch
             if validation_data is not None:
                 found = model.evaluate(
                     *validation_data, batch_size=batch_size, verbose=0, return_dict=True
@@ -165,6 +166,7 @@ def fit(
                 callback.on_epoch_end(epoch, logs)
             if model.stop_training:
                 break
+        model.optimizer.use_average(model)
     return history
 
 

@@ -55,7 +55,11 @@ def distinct(rng, shape, dtype=np.float64):
     return ((rng.permutation(size) - size / 2) * 0.05).reshape(shape).astype(dtype)
 
 
-IN_PLACE = {"sgd_step": (0, 2), "adam_step": (0, 2, 3)}  # the arguments that a kernel changes
+IN_PLACE = {
+    "sgd_step": (0, 2),
+    "adam_step": (0, 2, 3),
+    "average_step": (0,),
+}  # the arguments that a kernel changes
 
 
 @st.composite
@@ -87,6 +91,8 @@ def kernel_arguments(draw, name, dtype=np.float64, sizes=BATCHES):
         return [normal(n * 20, shape[1])]
     params, grads, first, second = normal(4, np.prod(shape))
     lr, beta = draw(st.floats(0, 1)), draw(st.floats(0, 0.99))
+    if name == "average_step":
+        return [params, grads, beta]
     if name == "sgd_step":
         return [params, grads, first, lr, beta, draw(st.booleans())]
     t, decay = draw(st.integers(1, 10**6)), draw(st.floats(0, 0.1))
