@@ -5,6 +5,7 @@ its dx to the one before as its dy. `forward` and `backward` below are those two
 gives them the surface that Keras users know.
 """
 
+import copy
 import html
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -234,7 +235,9 @@ class Sequential:
         """
         loss = self._compiled_loss()
         if self._softmax_is_folded():
-            return type(loss)(from_logits=True), groups[:-1]
+            loss = copy.copy(loss)
+            loss.from_logits = True
+            return loss, groups[:-1]
         return loss, groups
 
     def _softmax_is_folded(self) -> bool:
