@@ -5,6 +5,7 @@ its dx to the one before as its dy. `forward` and `backward` below are those two
 gives them the surface that Keras users know.
 """
 
+import copy
 import html
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -23,7 +24,7 @@ from .kernels.memory import flat_zeros
 from .layers import LAYERS, Layer, Softmax
 from .losses import Loss
 from .optimizers import Optimizer
-from .training import Callback, History
+from .training import Augment, Callback, History
 
 Array = NDArray[np.floating]
 Shape = tuple[int, ...]
@@ -75,8 +76,9 @@ class Sequential:
         self.dtype = np.dtype(dtype)
         if self.dtype not in (np.float32, np.float64):
             raise InputError(f"dtype: expected float32 or float64, found {self.dtype}")
-        # two streams, so that the order of the batches does not depend on the architecture
-        self.init_rng, self.shuffle_rng = np.random.default_rng(seed).spawn(2)
+        # streams of their own: the order of the batches does not depend on the architecture
+        streams = np.random.default_rng(seed).spawn(3)
+        self.init_rng, self.shuffle_rng, self.augment_rng = streams
         self.input_shape: Shape | None = None
         self.flat_params = np.zeros(0, self.dtype)
         self.flat_grads = np.zeros(0, self.dtype)
@@ -166,6 +168,23 @@ class Sequential:
         if x.dtype == np.uint8:
             return np.divide(x, 255, dtype=self.dtype)
         return x.astype(self.dtype, copy=False)
+
+    def generators(self) -> dict[str, np.random.Generator]:
+        """Every stream of random numbers that training draws from, by name."""
+        leaves = [leaf for layer in self.layers for leaf in layer.leaves()]
+        own = {"init": self.init_rng, "shuffle": self.shuffle_rng, "augment": self.augment_rng}
+        inner = {f"layer {i}": leaf.rng for i, leaf in enumerate(leaves) if hasattr(leaf, "rng")}
+        return own | inner
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Sequential":
+        """A model of its own; plain copying would tear the layers from the flat arrays."""
+        new = object.__new__(type(self))
+        memo[id(self)] = new
+        of_this_memory = {"flat_params": None, "flat_grads": None, "_groups": [], "_ran": []}
+        for key, value in vars(self).items():
+            setattr(new, key, copy.deepcopy(of_this_memory.get(key, value), memo))
+        new.flat_params, new.flat_grads = new._flatten("params"), new._flatten("grads")
+        return new
 
     # ---- the two loops -----------------------------------------------------------------------
 
@@ -293,6 +312,7 @@ class Sequential:
         validation_data: tuple[NDArray, NDArray] | None = None,
         shuffle: bool = True,
         initial_epoch: int = 0,
+        augment: Augment | None = None,
         progress_file: TextIO | None = None,
     ) -> History:
         """Train on x (n, ...) and y (n,) or (n, k); returns the history.
@@ -301,6 +321,8 @@ class Sequential:
         validation_split   this fraction, the last part, is held out and evaluated every epoch
         validation_data    (x, y) to evaluate every epoch instead
         initial_epoch      where to start counting, to go on with an earlier training
+        augment            called with each batch's images and a stream of random numbers; returns
+                           the images to train on instead
         progress_file      where the progress goes; standard output by default
         """
         self._compiled_loss()
@@ -317,6 +339,7 @@ class Sequential:
             validation_data=validation_data,
             shuffle=shuffle,
             initial_epoch=initial_epoch,
+            augment=augment,
             progress_file=progress_file,
         )
 

@@ -32,12 +32,12 @@ class Optimizer:
             learning_rate = Constant(learning_rate)
         self.learning_rate = learning_rate
         self.iterations = 0
-        self.state: dict[str, Array] = {}
+        self.memory: dict[str, Array] = {}
 
     def step(self, model: HasParameters) -> None:
         """Change the model's parameters in place, by the gradients that are in it now."""
         params, grads = model.flat_params, model.flat_grads
-        if self.state and next(iter(self.state.values())).size != params.size:
+        if self.memory and next(iter(self.memory.values())).size != params.size:
             raise RuntimeError(
                 f"{type(self).__name__}: its state belongs to a model of another size; "
                 "use a new optimizer for each model"
@@ -50,9 +50,18 @@ class Optimizer:
         raise NotImplementedError(f"{type(self).__name__} has no update")
 
     def _memory(self, key: str, like: Array) -> Array:
-        if key not in self.state:
-            self.state[key] = np.zeros_like(like)
-        return self.state[key]
+        if key not in self.memory:
+            self.memory[key] = np.zeros_like(like)
+        return self.memory[key]
+
+    def state(self) -> dict[str, Array | float]:
+        """All that it remembers between steps, by name; the arrays are its own, not copies."""
+        return {"iterations": self.iterations, **self.memory}
+
+    def load_state(self, state: dict[str, Array | float]) -> None:
+        """Remember, instead, what `state` of an optimizer of this kind returned; it is copied."""
+        self.iterations = int(state["iterations"])
+        self.memory = {key: np.array(state[key]) for key in state if key != "iterations"}
 
     def config(self) -> dict[str, Any]:
         """The constructor's arguments, in values that JSON knows."""

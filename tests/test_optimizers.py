@@ -55,7 +55,7 @@ def test_20_steps_equal_the_definition(backend, kind, dtype, tolerance, rate, rn
     optimizer = make(rate)
     found = path_of(optimizer, params, gradients)
     expected = oracle(params, gradients, rates, **settings)
-    assert {found.dtype, *(a.dtype for a in optimizer.state.values())} == {np.dtype(dtype)}
+    assert {found.dtype, *(a.dtype for a in optimizer.memory.values())} == {np.dtype(dtype)}
     assert optimizer.iterations == STEPS
     np.testing.assert_allclose(found, expected, rtol=tolerance, atol=tolerance)
 

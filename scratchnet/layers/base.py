@@ -6,6 +6,7 @@ dx = dL/dx, which is the dy of the layer before, and leaves dL/dW for every para
 That is the chain rule, and all there is to backpropagation.
 """
 
+from collections.abc import Iterator
 from typing import Any, Self
 
 import numpy as np
@@ -69,6 +70,10 @@ class Layer:
         """Multiply-add operations of one image's forward pass; products with weights alone."""
         return 0
 
+    def inner(self) -> dict[str, "Layer"]:
+        """The layers that this one is made of, by name; their arrays are this one's, too."""
+        return {}
+
     # ---- what all layers share ---------------------------------------------------------------
 
     def build(
@@ -87,6 +92,11 @@ class Layer:
         self.cache = None
         self.initialize(rng)
         return self.output_shape
+
+    def leaves(self) -> Iterator["Layer"]:
+        """The layer itself, or those it is made of down to the last."""
+        inner = self.inner().values()
+        yield from (leaf for layer in inner for leaf in layer.leaves()) if inner else (self,)
 
     def __call__(self, x: Array, training: bool = False) -> Array:
         return self.forward(x, training)
