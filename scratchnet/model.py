@@ -52,7 +52,8 @@ class Sequential:
     layers        in order; each instance belongs to one model
     input_shape   of one example, without the batch axis, such as (28, 28, 1). Without it the model
                   is built when it first sees data.
-    seed          of the initial weights, the dropout and the shuffling; or a Generator
+    seed          of the initial weights, the dropout, the shuffling and the augmentation; or a
+                  Generator
     dtype         float32 to train, float64 to check gradients
     fuse          let fused kernels run several layers at once (see plan.py); False: layer by layer
 
@@ -76,7 +77,7 @@ class Sequential:
         self.dtype = np.dtype(dtype)
         if self.dtype not in (np.float32, np.float64):
             raise InputError(f"dtype: expected float32 or float64, found {self.dtype}")
-        # streams of their own: the order of the batches does not depend on the architecture
+        # streams apart, so that the order of the batches does not depend on the architecture
         streams = np.random.default_rng(seed).spawn(3)
         self.init_rng, self.shuffle_rng, self.augment_rng = streams
         self.input_shape: Shape | None = None
@@ -312,8 +313,8 @@ class Sequential:
         validation_data: tuple[NDArray, NDArray] | None = None,
         shuffle: bool = True,
         initial_epoch: int = 0,
-        augment: Augment | None = None,
         progress_file: TextIO | None = None,
+        augment: Augment | None = None,
     ) -> History:
         """Train on x (n, ...) and y (n,) or (n, k); returns the history.
 
@@ -321,9 +322,9 @@ class Sequential:
         validation_split   this fraction, the last part, is held out and evaluated every epoch
         validation_data    (x, y) to evaluate every epoch instead
         initial_epoch      where to start counting, to go on with an earlier training
-        augment            called with each batch's images and a stream of random numbers; returns
-                           the images to train on instead
         progress_file      where the progress goes; standard output by default
+        augment            called with each batch of images, as they are in x, and a Generator:
+                           returns what to train on instead (see datasets.augmentation)
         """
         self._compiled_loss()
         self._check_not_empty()
@@ -339,8 +340,8 @@ class Sequential:
             validation_data=validation_data,
             shuffle=shuffle,
             initial_epoch=initial_epoch,
-            augment=augment,
             progress_file=progress_file,
+            augment=augment,
         )
 
     def evaluate(

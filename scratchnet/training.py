@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from . import kernels, metrics
 from .errors import InputError, is_whole
 
-#: images (n, ...) of a batch and a stream of random numbers -> the images to train on instead
+#: a batch of images and a generator in, other images of the same shape and dtype out
 Augment = Callable[[NDArray, np.random.Generator], NDArray]
 
 
@@ -40,9 +40,10 @@ class History:
         self.history: dict[str, list[float]] = {}
 
     def append(self, epoch: int, logs: dict[str, float]) -> None:
+        for key in {**self.history, **logs}:  # a figure may come late, or not every time
+            series = self.history.setdefault(key, [math.nan] * len(self.epoch))
+            series.append(logs.get(key, math.nan))
         self.epoch.append(epoch)
-        for key, value in logs.items():
-            self.history.setdefault(key, []).append(value)
 
     def rows(self) -> list[dict[str, float]]:
         """One dict an epoch: its number and its values."""
@@ -143,6 +144,7 @@ class Run:
     """One call of fit and where it stands. With the model, all that going on needs.
 
     x, y      what is trained on, without the part held out
+    callbacks that were given to fit
     epoch     the one that runs, or comes next
     batch     how many batches of it are done
     order     of its examples; None where it has not begun
@@ -153,6 +155,7 @@ class Run:
     x: NDArray
     y: NDArray
     batch_size: int
+    callbacks: Sequence[Callback]
     epoch: int
     means: Means
     batch: int = 0
@@ -188,14 +191,16 @@ def fit(
     validation_data: tuple[NDArray, NDArray] | None = None,
     shuffle: bool = True,
     initial_epoch: int = 0,
-    augment: Augment | None = None,
     progress_file: TextIO | None = None,
+    augment: Augment | None = None,
 ) -> History:
     """The loop behind `Sequential.fit`; see there for the arguments."""
     x, y = paired(x, y)
     check_count("batch_size", batch_size, 1)
     check_count("epochs", epochs, 0)
     check_count("initial_epoch", initial_epoch, 0)
+    if not (augment is None or callable(augment)):
+        raise InputError(f"augment: expected a function of (x, rng), found {augment!r}")
     if validation_data is not None:
         validation_data = paired(*validation_data)
     elif validation_split:
@@ -213,7 +218,7 @@ def fit(
 
     if not model.built:
         model(x[:1])  # callbacks may want to see the parameters before the first batch
-    run = Run(x, y, batch_size, initial_epoch, Means(model.metrics))
+    run = Run(x, y, batch_size, callbacks, initial_epoch, Means(model.metrics))
     first = [callback for callback in callbacks if not callback.runs_last]
     last = [callback for callback in callbacks if callback.runs_last]
     rng = model.shuffle_rng if shuffle else None
