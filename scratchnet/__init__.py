@@ -5,6 +5,7 @@ import scratchnet as sn; see `Sequential` for the model and `layers` for the mat
 
 from . import (
     architectures,
+    callbacks,
     datasets,
     gradcheck,
     imaging,
@@ -61,6 +62,7 @@ __all__ = [
     "Softmax",
     "architectures",
     "batches",
+    "callbacks",
     "datasets",
     "gradcheck",
     "imaging",

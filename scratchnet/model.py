@@ -24,7 +24,7 @@ from .layers import Layer, Softmax, described, from_description
 from .layers.base import join, shapes_along
 from .losses import Loss
 from .optimizers import Optimizer
-from .training import Callback, History
+from .training import Augment, Callback, History
 
 Array = NDArray[np.floating]
 Shape = tuple[int, ...]
@@ -52,7 +52,8 @@ class Sequential:
     layers        in order; each instance belongs to one model
     input_shape   of one example, without the batch axis, such as (28, 28, 1). Without it the model
                   is built when it first sees data.
-    seed          of the initial weights, the dropout and the shuffling; or a Generator
+    seed          of the initial weights, the dropout, the shuffling and the augmentation; or a
+                  Generator
     dtype         float32 to train, float64 to check gradients
     fuse          let fused kernels run several layers at once (see plan.py); False: layer by layer
 
@@ -77,8 +78,9 @@ class Sequential:
         self.dtype = np.dtype(dtype)
         if self.dtype not in (np.float32, np.float64):
             raise InputError(f"dtype: expected float32 or float64, found {self.dtype}")
-        # two streams, so that the order of the batches does not depend on the architecture
-        self.init_rng, self.shuffle_rng = np.random.default_rng(seed).spawn(2)
+        # streams apart, so that the order of the batches does not depend on the architecture
+        streams = np.random.default_rng(seed).spawn(3)
+        self.init_rng, self.shuffle_rng, self.augment_rng = streams
         self.input_shape: Shape | None = None
         self.flat_params = np.zeros(0, self.dtype)
         self.flat_grads = np.zeros(0, self.dtype)
@@ -121,13 +123,16 @@ class Sequential:
         shape = tuple(int(d) for d in input_shape)
         for layer in self.layers:
             shape = layer.build(shape, self.init_rng, self.dtype)
-        self.flat_params, self.flat_grads = self._flatten("params"), self._flatten("grads")
-        self.flat_buffers = self._flatten("buffers")
+        self._flatten_all()
         self.input_shape = tuple(int(d) for d in input_shape)
 
     def _check_not_empty(self) -> None:
         if not self.layers:
             raise InputError("Sequential: expected at least one layer, found none")
+
+    def _flatten_all(self) -> None:
+        self.flat_params, self.flat_grads = self._flatten("params"), self._flatten("grads")
+        self.flat_buffers = self._flatten("buffers")
 
     def _flatten(self, store: str) -> Array:
         """Move all arrays of every layer's store of that name into one; they become views of it."""
@@ -160,6 +165,24 @@ class Sequential:
         if x.dtype == np.uint8:
             return np.divide(x, 255, dtype=self.dtype)
         return x.astype(self.dtype, copy=False)
+
+    def generators(self) -> dict[str, np.random.Generator]:
+        """Every stream of random numbers that training draws from, by name."""
+        leaves = [leaf for layer in self.layers for leaf in layer.leaves()]
+        own = {"init": self.init_rng, "shuffle": self.shuffle_rng, "augment": self.augment_rng}
+        inner = {f"layer {i}": leaf.rng for i, leaf in enumerate(leaves) if hasattr(leaf, "rng")}
+        return own | inner
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Sequential":
+        """A model of its own; plain copying would tear the layers from the flat arrays."""
+        new = object.__new__(type(self))
+        memo[id(self)] = new
+        of_this_memory = dict.fromkeys(("flat_params", "flat_grads", "flat_buffers"))
+        of_this_memory |= {"_groups": [], "_ran": []}
+        for key, value in vars(self).items():
+            setattr(new, key, copy.deepcopy(of_this_memory.get(key, value), memo))
+        new._flatten_all()
+        return new
 
     # ---- the two loops -----------------------------------------------------------------------
 
@@ -291,6 +314,7 @@ class Sequential:
         shuffle: bool = True,
         initial_epoch: int = 0,
         progress_file: TextIO | None = None,
+        augment: Augment | None = None,
     ) -> History:
         """Train on x (n, ...) and y (n,) or (n, k); returns the history.
 
@@ -299,6 +323,8 @@ class Sequential:
         validation_data    (x, y) to evaluate every epoch instead
         initial_epoch      where to start counting, to go on with an earlier training
         progress_file      where the progress goes; standard output by default
+        augment            called with each batch of images, as they are in x, and a Generator:
+                           returns what to train on instead (see datasets.augmentation)
         """
         self._compiled_loss()
         self._check_not_empty()
@@ -315,6 +341,7 @@ class Sequential:
             shuffle=shuffle,
             initial_epoch=initial_epoch,
             progress_file=progress_file,
+            augment=augment,
         )
 
     def evaluate(

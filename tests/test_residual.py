@@ -128,6 +128,23 @@ def test_inner_arrays_are_views_of_the_models_flat_memory(batch):
     assert np.all(inner.params["W"] == 7) and np.all(model.layers[1].params["main.conv2d.W"] == 7)
 
 
+def test_a_deep_copy_learns_the_same_on_memory_of_its_own(batch):
+    model = network()
+    model.optimizer = sn.Adam(use_ema=True)
+    model.train_on_batch(*batch)
+    again = copy.deepcopy(model)
+    kept = {name: array.copy() for name, array in again.arrays().items()}
+    for _ in range(2):
+        model.fit(*batch, verbose=0)
+    for name, array in again.arrays().items():
+        np.testing.assert_array_equal(array, kept[name])
+    for _ in range(2):
+        again.fit(*batch, verbose=0)
+    for name, array in again.arrays().items():
+        np.testing.assert_array_equal(array, model.arrays()[name])
+        assert not np.shares_memory(array, model.arrays()[name])
+
+
 def test_saved_and_loaded_it_is_the_same_network(batch, tmp_path):
     x, y = batch
     model = network()
