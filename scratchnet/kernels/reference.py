@@ -199,3 +199,9 @@ def smooth(noise: NDArray[np.uint8], taps: Array) -> Array:
     values = (noise.astype(np.float32) - np.float32(127.5)) / np.float32(127.5)
     down = sliding_window_view(_pad(values, (r, r, 0, 0)), len(taps), axis=1) @ taps
     return sliding_window_view(_pad(down, (0, 0, r, r)), len(taps), axis=2) @ taps
+
+
+def average_step(average: Array, values: Array, momentum: float) -> None:
+    """average <- momentum * average + (1 - momentum) * values, in place; both flat, (size,)."""
+    average *= momentum
+    average += (1 - momentum) * values
