@@ -120,12 +120,14 @@ class _Node:
     def __init__(self, proto: "onnx.NodeProto", attribute_value: Callable[[Any], Any]) -> None:
         self.op, self.name = proto.op_type, proto.name
         self.inputs, self.outputs = list(proto.input), list(proto.output)
+        # a name is optional; the values that a node makes always have one
+        self.label = f"node {self.name or self.outputs[0]!r} ({self.op})"
         self.attributes = {a.name: attribute_value(a) for a in proto.attribute}
         if proto.domain not in ("", "ai.onnx"):
             self.fail("an operator of ONNX itself", f"one of {proto.domain!r}")
 
     def fail(self, expected: str, found: Any) -> NoReturn:
-        raise InputError(f"node {self.name!r} ({self.op}): expected {expected}, found {found}")
+        raise InputError(f"{self.label}: expected {expected}, found {found}")
 
     def take(self, key: str, default: Any = None) -> Any:
         value = self.attributes.pop(key, default)
@@ -257,7 +259,7 @@ class _Reader:
             value = (0, *self.known_shapes[node.inputs[0]])
         elif node.op in FOLDED and all(name in self.constants for name in node.inputs):
             given = [self.constants[name] for name in node.inputs]
-            if sum(a.size for a in given) > MOST_FOLDED:
+            if node.op not in VIEWS and sum(a.size for a in given) > MOST_FOLDED:
                 node.fail(f"shapes of at most {MOST_FOLDED} numbers", "more")
             value = FOLDED[node.op](node, *given)
         else:
@@ -332,7 +334,7 @@ class _Reader:
         try:
             after = layer.shape_after(self.shape)
         except InputError as error:
-            raise InputError(f"node {node.name!r} ({node.op}): {error}") from None
+            raise InputError(f"{node.label}: {error}") from None
         _check_size(after)
         shapes = layer.parameter_shapes(self.shape) | layer.buffer_shapes(self.shape)
         for key, shape in shapes.items():
@@ -590,12 +592,17 @@ def _unsqueeze(node: _Node, data: NDArray, axes: NDArray | None = None) -> NDArr
     return np.expand_dims(data, tuple(int(axis) for axis in given))
 
 
-#: what happens to numbers on their way into a Reshape
+#: what happens to weights before they are used, and to numbers on their way into a Reshape
 FOLDED: dict[str, Callable[..., Any]] = {
+    "Identity": lambda node, data: data,
+    "Transpose": lambda node, data: np.transpose(data, node.take("perm")),
     "Gather": lambda node, data, at: np.take(data, at, axis=node.take("axis", 0)),
     "Unsqueeze": _unsqueeze,
     "Concat": lambda node, *parts: np.concatenate(parts, axis=node.take("axis")),
 }
+
+#: those of them that take no memory
+VIEWS = {"Identity", "Transpose"}
 
 READERS: dict[str, Callable[[_Reader, _Node], None]] = {
     "Conv": _Reader.conv,
