@@ -5,6 +5,7 @@ import scratchnet as sn; see `Sequential` for the model and `layers` for the mat
 
 from . import (
     architectures,
+    callbacks,
     datasets,
     gradcheck,
     imaging,
@@ -30,6 +31,7 @@ from .layers import (
     Layer,
     MaxPool2D,
     ReLU,
+    Residual,
     Softmax,
 )
 from .model import Sequential, load_model
@@ -55,10 +57,12 @@ __all__ = [
     "Layer",
     "MaxPool2D",
     "ReLU",
+    "Residual",
     "Sequential",
     "Softmax",
     "architectures",
     "batches",
+    "callbacks",
     "datasets",
     "gradcheck",
     "imaging",

@@ -6,6 +6,7 @@ computes the same numbers, only without writing to memory what nobody reads:
 
     Conv2D, ReLU, MaxPool2D    stride 1, any kernel, channels and padding; 2x2 pooling
     Conv2D, with or without ReLU, BatchNorm and Dense likewise
+    Residual                   both its rows in groups of their own
 
 A group keeps its buffers from step to step, so that training allocates nothing large. What it
 returns is such a buffer: valid until its next forward.
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 from . import kernels
 from .kernels.geometry import Pads
 from .kernels.memory import SLACK, flat_with_slack, flat_zeros, lanes, padded
-from .layers import LAYERS, BatchNorm, Conv2D, Dense, Layer, MaxPool2D, ReLU
+from .layers import LAYERS, BatchNorm, Conv2D, Dense, Layer, MaxPool2D, ReLU, Residual
 
 Array = NDArray[np.floating]
 
@@ -35,7 +36,7 @@ class Single:
 
     def __init__(self, layer: Layer) -> None:
         self.layers = [layer]
-        self.uses_blas = type(layer) not in WITHOUT_BLAS
+        self.uses_blas = any(type(leaf) not in WITHOUT_BLAS for leaf in layer.leaves())
 
     def forward(self, x: Array, training: bool) -> Array:
         return self.layers[0].forward(x, training)
@@ -525,6 +526,44 @@ class DenseRelu(Group):
         return dx[:, : self.d]
 
 
+class ResidualGroup(Group):
+    """A Residual: groups inside both rows, and the sum in a buffer of its own.
+
+    Not in a buffer of the inner groups: the main row may need its output in backward, and with the
+    identity for a shortcut x and dy belong to the neighbours.
+    """
+
+    def __init__(self, layers: Sequence[Layer]) -> None:
+        super().__init__(layers)
+        self.main, self.shortcut = make(layers[0].main), make(layers[0].shortcut)
+        self.uses_blas = any(group.uses_blas for group in (*self.main, *self.shortcut))
+
+    def forward(self, x: Array, training: bool) -> Array:
+        self.layers[0].check_input(x)
+        main = shortcut = x
+        for group in self.main:
+            main = group.forward(main, training)
+        for group in self.shortcut:
+            shortcut = group.forward(shortcut, training)
+        return np.add(main, shortcut, out=self.buffer("y", main.shape))
+
+    def backward(self, dy: Array, need_dx: bool) -> Array | None:
+        main = self._back(self.main, dy, need_dx)
+        shortcut = self._back(self.shortcut, dy, need_dx)
+        return np.add(main, shortcut, out=self.buffer("dx", main.shape)) if need_dx else None
+
+    @staticmethod
+    def _back(row: list[Any], dy: Array, need_dx: bool) -> Array | None:
+        for number in range(len(row) - 1, -1, -1):
+            dy = row[number].backward(dy, need_dx or number > 0)
+        return dy
+
+    def __str__(self) -> str:
+        rows = (("main", self.main), ("shortcut", self.shortcut))
+        inner = [f"\n  {where}: {group}" for where, row in rows for group in row]
+        return f"{self.layers[0].name}: the sum of" + "".join(inner)
+
+
 #: layers that have a kernel of their own, which takes a ReLU behind them along
 WITH_RELU = {Dense: DenseRelu, Conv2D: ConvRelu, BatchNorm: BatchNormRelu}
 
@@ -536,6 +575,8 @@ def make(layers: Sequence[Layer], fuse: bool = True) -> list[Single | Group]:
     while rest:
         if fuse and _conv_relu_pool(rest):
             groups.append(ConvReluPool(rest[:3]))
+        elif fuse and _is(rest, Residual) and rest[0].params:
+            groups.append(ResidualGroup(rest[:1]))
         elif fuse and type(rest[0]) in WITH_RELU:
             with_relu = _is(rest, type(rest[0]), ReLU)
             groups.append(WITH_RELU[type(rest[0])](rest[: 2 if with_relu else 1]))

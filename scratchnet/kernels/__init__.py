@@ -27,6 +27,7 @@ KERNELS = (
     "sum_rows",
     "sgd_step",
     "adam_step",
+    "average_step",
 )
 
 BACKENDS = {"reference": ".reference", "numba": ".compiled"}

@@ -429,3 +429,20 @@ def _adam_step(params, grads, m, v, lr, b1, c1, b2, c2, eps, correct_1, correct_
 
 
 _adam_step = _jit(_adam_step)
+
+
+def average_step(average: Array, values: Array, momentum: float) -> None:
+    """average <- momentum * average + (1 - momentum) * values, in place; both flat, (size,)."""
+    number = average.dtype.type
+    _average_step(average, _contiguous(values), number(momentum), number(1 - momentum))
+
+
+def _average_step(average, values, momentum, rest):
+    for part in prange(SHARDS):
+        start, stop = part * average.size // SHARDS, (part + 1) * average.size // SHARDS
+        a, new = average[start:stop], values[start:stop]
+        for k in range(stop - start):
+            a[k] = momentum * a[k] + rest * new[k]
+
+
+_average_step = _jit(_average_step)

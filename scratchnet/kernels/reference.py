@@ -162,3 +162,9 @@ def adam_step(
     m_hat = m / (1 - beta_1**t)
     v_hat = v / (1 - beta_2**t)
     params -= lr * m_hat / (np.sqrt(v_hat) + epsilon)
+
+
+def average_step(average: Array, values: Array, momentum: float) -> None:
+    """average <- momentum * average + (1 - momentum) * values, in place; both flat, (size,)."""
+    average *= momentum
+    average += (1 - momentum) * values
