@@ -185,6 +185,24 @@ def test_vectors_and_rows_of_channels_are_exported_too(rng):
         same_network(model, interop.from_onnx(proto))
 
 
+def test_a_residual_block_becomes_a_sum(rng):
+    """Images and vectors; a shortcut with layers and one without; a block in a block."""
+    inner = sn.Residual([sn.Conv2D(2, 3, padding="same"), sn.BatchNorm()])
+    for layers, shape in (
+        ([sn.Residual([inner, sn.ReLU()])], (4, 5, 2)),
+        ([sn.ReLU(), sn.Residual([sn.Flatten(), sn.Dense(3)], [sn.GlobalAveragePool2D(),
+                                                               sn.Dense(3)])], (4, 5, 2)),
+        ([sn.Residual([sn.Conv2D(3, 3, 2, 1)], [sn.Conv2D(3, 1, 2)]), sn.Flatten(), sn.ReLU(),
+          sn.Dense(4)], (6, 5, 2)),
+        ([sn.Flatten(), sn.Residual([sn.Dense(40), sn.ReLU()]), sn.Dense(2)], (4, 5, 2)),
+    ):  # fmt: skip
+        model = randomized(sn.Sequential(layers, shape), rng)
+        x = rng.standard_normal((3, *shape), np.float32)
+        proto = interop.to_onnx(model)
+        onnx.checker.check_model(proto, full_check=True)
+        np.testing.assert_allclose(runtime(proto, x), model.predict(x), rtol=1e-4, atol=1e-5)
+
+
 def test_settings_come_back_from_a_file(tmp_path):
     layers = [
         sn.Conv2D(2, (3, 2), (2, 1), ((1, 0), (0, 1))),
@@ -413,9 +431,10 @@ REFUSED = {
     "flattened channels first": (
         chain(("Conv", ["W"], {}), ("Flatten", [], {}), weights=W3),
         "output 'y': expected classes or"),
-    "two inputs": (graph([helper.make_node("Add", ["x", "x"], ["y"])]), "constant as input 1"),
+    "a shortcut": (graph([helper.make_node("Add", ["x", "x"], ["y"])]),
+                   r"node 'y' \(Add\): expected a constant to add, .*a network that branches"),
     "a branch": (graph([helper.make_node("Relu", ["x"], ["a"]), helper.make_node("Relu", ["x"],
-                       ["y"], "second")]), "node 'second'.*expected the value before it, 'a'"),
+                       ["y"], "second")]), "node 'second'.*the value before it, 'a', found 'x'"),
     "two outputs": (graph([helper.make_node("Relu", ["x"], ["y"])], outputs=("y", "x")),
                     "one input and one output, found 1 and 2"),
     "unknown size": (chain(("Relu", [], {}), shape=("n", 2, "h", "w")),

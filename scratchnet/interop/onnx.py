@@ -9,7 +9,8 @@ ours gives. ONNX computes on (n, c, h, w), so the graph transposes the images wh
 (and once more at the end, where the output is images). After Flatten nothing is transposed: the
 rows of the next Dense stand in the order in which ONNX flattens. Weights are (f, c, kh, kw).
 
-What `load` accepts is written in onnx_reading.py. Reference: ONNX operators of opset 17.
+What `load` accepts is written in onnx_reading.py: rows of layers, so a Residual block goes out but
+not in. Reference: ONNX operators of opset 17.
 """
 
 from collections.abc import Callable, Sequence
@@ -32,6 +33,7 @@ from ..layers import (
     Layer,
     MaxPool2D,
     ReLU,
+    Residual,
     Softmax,
 )
 from ..model import Sequential
@@ -97,6 +99,7 @@ class _Writer:
     value   its name
     first   whether it is images (n, c, h, w) where ours are (n, h, w, c)
     order   after a Flatten of such images: entry k is entry order[k] of our vector; else None
+    inside  what stands before the names of the layers inside a block, such as "residual.main."
     """
 
     def __init__(self, onnx: Any, dtype: np.dtype) -> None:
@@ -105,6 +108,7 @@ class _Writer:
         self.weights: list[onnx.TensorProto] = []
         self.value, self.first = "input", False
         self.order: NDArray[np.intp] | None = None
+        self.inside = ""
 
     def row(self, layers: Sequence[Layer]) -> None:
         for number, layer in enumerate(layers):
@@ -119,6 +123,7 @@ class _Writer:
 
     def add(self, op: str, name: str, *inputs: str, **attributes: Any) -> None:
         """Append a node that takes the last value, and `inputs` after it."""
+        name = self.inside + name
         node = self.onnx.helper.make_node(
             op, [self.value, *inputs], [f"{name}.out"], name, **attributes
         )
@@ -127,7 +132,7 @@ class _Writer:
 
     def weight(self, layer: Layer, key: str, array: NDArray) -> str:
         """Store an array of the layer's; returns its name."""
-        name = f"{layer.name}.{key}"
+        name = f"{self.inside}{layer.name}.{key}"
         whole = np.array(array, self.dtype, order="C")
         self.weights.append(self.onnx.numpy_helper.from_array(whole, name))
         return name
@@ -180,9 +185,10 @@ def _places(layer: Conv2D | MaxPool2D | AveragePool2D) -> dict[str, Any]:
 def _global_average_pool(writer: _Writer, layer: GlobalAveragePool2D) -> None:
     writer.channels_first(layer.input_shape)
     writer.add("GlobalAveragePool", layer.name)  # (n, c, h, w) -> (n, c, 1, 1)
-    axes = writer.onnx.numpy_helper.from_array(np.array([2, 3]), f"{layer.name}.axes")
+    name = f"{writer.inside}{layer.name}.axes"
+    axes = writer.onnx.numpy_helper.from_array(np.array([2, 3]), name)
     writer.weights.append(axes)
-    writer.add("Squeeze", f"{layer.name}.squeeze", axes.name)  # -> (n, c)
+    writer.add("Squeeze", f"{layer.name}.squeeze", name)  # -> (n, c)
     writer.first = False
 
 
@@ -224,6 +230,21 @@ def _dropout(writer: _Writer, layer: Dropout) -> None:
     writer.add("Dropout", layer.name, writer.weight(layer, "rate", np.array(layer.rate)))
 
 
+def _residual(writer: _Writer, layer: Residual) -> None:
+    """Both rows start at the same value, and end alike for the sum."""
+    writer.channels_first(layer.input_shape)
+    start, first, inside = writer.value, writer.first, writer.inside
+    ends = []
+    for name, row in (("shortcut", layer.shortcut), ("main", layer.main)):
+        writer.value, writer.first = start, first
+        writer.inside = f"{inside}{layer.name}.{name}."
+        writer.row(row)
+        writer.channels_first(layer.output_shape)
+        ends.append(writer.value)
+    writer.inside = inside
+    writer.add("Add", layer.name, ends[0])
+
+
 WRITERS: dict[type[Layer], Callable[[_Writer, Any], None]] = {
     Conv2D: _conv,
     MaxPool2D: _pool("MaxPool"),
@@ -235,4 +256,5 @@ WRITERS: dict[type[Layer], Callable[[_Writer, Any], None]] = {
     Softmax: _softmax,
     Dropout: _dropout,
     BatchNorm: _batch_norm,
+    Residual: _residual,
 }

@@ -17,6 +17,7 @@ to a matrix product, `W[order] = W_of_the_file` puts its rows right.
 import math
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -51,6 +52,8 @@ Shape = tuple[int, ...]
 MOST_VALUES = 2**26
 #: numbers in a shape that is computed in the graph
 MOST_FOLDED = 64
+#: what every second use of a value means
+BRANCHES = "which makes a network that branches; only rows of layers are read"
 #: of 2017; the ones before it had other attributes
 LEAST_OPSET = 6
 
@@ -85,33 +88,29 @@ def from_onnx(
     model: "onnx.ModelProto", data_format: str | None = None, folder: Path | None = None
 ) -> Sequential:
     """As `load`, from a graph in memory. folder: where weights outside the graph may lie."""
-    formats = {None, "channels_first", "channels_last"}
-    if data_format not in formats:
+    if data_format not in (None, "channels_first", "channels_last"):
         raise InputError(
             f'data_format: expected "channels_first" or "channels_last", found {data_format!r}'
         )
     try:
-        last = _Reader(model, folder).says_channels_last() if data_format is None else None
-        if data_format or last is not None:
-            return _Reader(model, folder).read(last or data_format == "channels_last")
+        last = data_format == "channels_last" if data_format else None
+        if last is None:
+            last = _Reader(model, folder).says_channels_last()
+        if last is not None:
+            return _Reader(model, folder).read(last)
         try:
             return _Reader(model, folder).read(channels_last=False)
         except InputError as error:
-            try:
+            with suppress(InputError):
                 return _Reader(model, folder).read(channels_last=True)
-            except InputError:
-                raise error from None
-    except (LookupError, TypeError, AttributeError, OverflowError, MemoryError) as error:
-        raise _damaged(error) from None
-    except ValueError as error:
-        if isinstance(error, InputError):
-            raise
-        raise _damaged(error) from None
-
-
-def _damaged(error: Exception) -> InputError:
-    reason = " ".join(str(error).split())
-    return InputError(f"expected an ONNX network, found one that cannot be read ({reason})")
+            raise error from None
+    except InputError:
+        raise
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, MemoryError) as e:
+        reason = " ".join(str(e).split())
+        raise InputError(
+            f"expected an ONNX network, found one that cannot be read ({reason})"
+        ) from None
 
 
 class _Node:
@@ -273,11 +272,8 @@ class _Reader:
         if node.op == "Add" and node.inputs[1:] == [self.value]:
             node.inputs.reverse()
         if node.inputs[:1] != [self.value]:
-            node.fail(
-                f"the value before it, {self.value!r} (a network that branches has no place in a "
-                "Sequential)",
-                f"{node.inputs[:1]}",
-            )
+            found = repr(node.inputs[0]) if node.inputs else "nothing"
+            node.fail(f"the value before it, {self.value!r}", f"{found}, {BRANCHES}")
         READERS[node.op](self, node)
 
     # ---- tools of the operators --------------------------------------------------------------
@@ -459,6 +455,8 @@ class _Reader:
 
     def bias(self, node: _Node) -> None:
         """Add of a constant to a product that has no bias yet."""
+        if node.inputs[1] not in self.constants:
+            node.fail("a constant to add, as a bias", f"{node.inputs[1]!r}, {BRANCHES}")
         added = self._weight(node, 1)
         node.take("broadcast")
         axis = node.take("axis")  # opset 6: where the added axes begin
