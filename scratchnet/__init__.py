@@ -6,6 +6,7 @@ import scratchnet as sn; see `Sequential` for the model and `layers` for the mat
 from . import (
     architectures,
     datasets,
+    explain,
     gradcheck,
     imaging,
     initializers,
@@ -34,6 +35,7 @@ from .layers import (
 )
 from .model import Sequential, load_model
 from .optimizers import SGD, Adam, AdamW
+from .trace import Trace, trace
 from .training import Callback, History, batches
 
 __version__ = "0.1.0"
@@ -57,9 +59,11 @@ __all__ = [
     "ReLU",
     "Sequential",
     "Softmax",
+    "Trace",
     "architectures",
     "batches",
     "datasets",
+    "explain",
     "gradcheck",
     "imaging",
     "initializers",
@@ -71,5 +75,6 @@ __all__ = [
     "optimizers",
     "plots",
     "schedules",
+    "trace",
     "use_backend",
 ]

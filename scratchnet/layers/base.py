@@ -69,6 +69,10 @@ class Layer:
         """Multiply-add operations of one image's forward pass; products with weights alone."""
         return 0
 
+    def inner(self) -> dict[str, "Layer"]:
+        """The layers that this one is made of, by name; their arrays are this one's, too."""
+        return {}
+
     # ---- what all layers share ---------------------------------------------------------------
 
     def build(
