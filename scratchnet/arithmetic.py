@@ -99,7 +99,9 @@ class Sum:
             for t in self.terms[:most]
         ]
         if len(self.terms) > most:
-            lines.append((f"{len(self.terms) - most:,} more", "", "", "", f"{self.rest(most):+.6g}"))
+            lines.append(
+                (f"{len(self.terms) - most:,} more", "", "", "", f"{self.rest(most):+.6g}")
+            )
         if self.constant:
             lines.append(("constant", "", "", "", f"{self.constant:+.6g}"))
         lines.append(("sum", "", "", "", f"{self.total:+.10g}"))
@@ -154,7 +156,7 @@ def _window(layer: Any, place: tuple[int, int], size: tuple[int, int]) -> Iterat
         yield (u, v), (row, column) if inside else None
 
 
-# ---- gradients: (layer, key, index, x, dy, training) -> the sum that is the gradient's entry ------
+# ---- gradients: (layer, key, index, x, dy, training) -> the sum that is the gradient's entry -----
 
 
 def _conv2d_gradient(layer: Any, key: str, index: Index, x: Array, dy: Array, _: bool) -> Sum:
@@ -224,7 +226,7 @@ GRADIENTS: dict[type[Layer], Callable[..., Sum]] = {
 }
 
 
-# ---- outputs: (layer, index, x, y, training) -> the sum that is y[index] --------------------------
+# ---- outputs: (layer, index, x, y, training) -> the sum that is y[index] -------------------------
 
 
 def _conv2d_output(layer: Any, index: Index, x: Array, y: Array, training: bool) -> Sum:

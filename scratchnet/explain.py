@@ -182,15 +182,17 @@ def _list(names: Iterable[str]) -> str:
 
 def _enlarged(small: Array, net: Sequential, end: int) -> Array:
     """A map of the output of the first `end` layers at every pixel of the image: linear between
-    the places where the map's pixels look, constant beyond them."""
+    the places where the map's pixels look, and falling to 0 one place beyond them."""
     rows, columns = (_places(net, end, axis) for axis in (0, 1))
+    small = np.pad(small, 1)
     h, w = _image_shape(net)[:2]
     tall = np.stack([np.interp(np.arange(h), rows, column) for column in small.T], axis=1)
     return np.stack([np.interp(np.arange(w), columns, row) for row in tall])
 
 
 def _places(net: Sequential, end: int, axis: int) -> Array:
-    """The pixel of the image, as a fraction, at the middle of what each pixel of a map sees.
+    """The pixel of the image, as a fraction, at the middle of what each pixel of a map sees, and
+    one more before and behind them.
 
     Output i of a window of k with stride s and padding p has its middle at i s + (k - 1) / 2 - p
     of its input; layer behind layer that adds up. Where a layer does not tell its window, its
@@ -207,4 +209,4 @@ def _places(net: Sequential, end: int, axis: int) -> Array:
         elif before != after:
             start += jump * (before / after - 1) / 2
             jump *= before / after
-    return start + jump * np.arange(net.layers[end - 1].output_shape[axis])
+    return start + jump * np.arange(-1, net.layers[end - 1].output_shape[axis] + 1)

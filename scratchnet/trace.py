@@ -103,7 +103,7 @@ class LayerTrace:
     params, grads    the same keys and shapes in both: {"W": ..., "b": ...}
     rms              the root of the mean square of each array: a norm divided by the root of the
                      size, so that layers compare. Keys "input", "output", "dy", "dx", and "params"
-                     and "grads" over all of the layer's parameters; NaN where there is nothing.
+                     and "grads" over all of the layer's parameters; None where there is nothing.
     dead             for a ReLU, the share of outputs that are 0: no gradient passes there
     sources          for a MaxPool2D, (out_h, out_w, c, 2): row and column of the input that each
                      output was copied from, where its dy goes
@@ -119,7 +119,7 @@ class LayerTrace:
     dx: Array | None = None
     params: dict[str, Array] = field(default_factory=dict)
     grads: dict[str, Array] = field(default_factory=dict)
-    rms: dict[str, float] = field(default_factory=dict)
+    rms: dict[str, float | None] = field(default_factory=dict)
     dead: float | None = None
     sources: NDArray[np.int64] | None = None
     inside: list["LayerTrace"] = field(default_factory=list)
@@ -150,11 +150,11 @@ class LayerTrace:
             self.sources = np.stack([rows, places], axis=-1)
 
 
-def _rms(*arrays: Array | None) -> float:
+def _rms(*arrays: Array | None) -> float | None:
     """Over all entries of all arrays together."""
     there = [a for a in arrays if a is not None]
     size = sum(a.size for a in there)
-    return math.sqrt(sum(float(np.square(a).sum()) for a in there) / size) if size else math.nan
+    return math.sqrt(sum(float(np.square(a).sum()) for a in there) / size) if size else None
 
 
 @dataclass(frozen=True)
@@ -399,7 +399,9 @@ class Trace:
         optimizer.step(model)
         after = Trace(model, self.x, self.label, self.training)
         changes = {key: after.parameters[key] - a for key, a in self.parameters.items()}
-        return StepTrace(f"{type(optimizer).__name__}, learning rate {rate:g}", self, after, changes)
+        return StepTrace(
+            f"{type(optimizer).__name__}, learning rate {rate:g}", self, after, changes
+        )
 
     # ---- looking at it -----------------------------------------------------------------------
 
@@ -451,7 +453,7 @@ class Trace:
                 row["layer"],
                 row["kind"],
                 " x ".join(map(str, row["shape"])),
-                *("" if math.isnan(row[key]) else f"{row[key]:.3g}" for key in numbers),
+                *("" if row[key] is None else f"{row[key]:.3g}" for key in numbers),
                 "" if row["dead"] is None else f"{100 * row['dead']:.1f} %",
             )
             for row in self.rows()

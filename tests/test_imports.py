@@ -38,7 +38,8 @@ ANYTHING = {"cli", "web", "interop"}  # and nothing else imports them
 FRAMEWORKS = {"torch", "tensorflow", "keras", "jax", "onnx", "onnxruntime"}
 HEAVY = FRAMEWORKS | {"matplotlib", "PIL", "rich", "typer", "safetensors", "numba"}
 COMPILED = [f"kernels/{name}.py" for name in ("compiled", "fused", "simd")]
-DRAWING = [f"plots/{name}.py" for name in ("charts", "images", "inside", "network", "style")]  # loaded late
+LATE = ("charts", "images", "inside", "network", "style")  # loaded when first used
+DRAWING = [f"plots/{name}.py" for name in LATE]
 AT_THE_TOP = {path: {"typer"} for path in FILES if path.startswith("cli/")} | {
     **dict.fromkeys(COMPILED, {"numba"}),
     **dict.fromkeys(DRAWING, {"matplotlib"}),
