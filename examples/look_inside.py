@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 import scratchnet as sn
 
 
-def main(digit: int = 8, label: int = 3, out: str = "inside", target: float = 1e-6) -> None:
+def main(digit: int = 8, label: int = 3, out: str = "trace.png", target: float = 1e-6) -> None:
     _, (x_test, y_test) = sn.datasets.mnist.load_data()
     image = x_test[y_test == digit][0]
     model = sn.architectures.pretrained()
@@ -27,19 +27,17 @@ def main(digit: int = 8, label: int = 3, out: str = "inside", target: float = 1e
     print(f"\n{explained}\n\n{trace.explain_output('conv2d', (12, 11, index[-1]))}")
     print(f"\n{trace.step(sn.SGD(0.001))}")
 
-    folder = Path(out)
-    folder.mkdir(exist_ok=True)
-    sn.plots.save(trace.plot(), folder / "trace.png")
+    sn.plots.save(trace.plot(), out)
     spread = sn.plots.histograms(trace.gradients, "Gradients", "gradient", log=True)
-    sn.plots.save(spread, folder / "gradients.png")
+    sn.plots.save(spread, Path(out).with_name("gradients.png"))
 
     why = Figure(figsize=(8, 2.6), layout="constrained")
     left, middle, right = why.subplots(1, 3)
     sn.plots.heat(image, sn.explain.gradcam(model, image), "Grad-CAM", ax=left)
     sn.plots.heat(image, sn.explain.saliency(model, image), "Saliency", ax=middle)
     sn.plots.heat(image, sn.explain.occlusion(model, image), "Occlusion", ax=right)
-    sn.plots.save(why, folder / "why.png")
-    print(f"pictures: {folder.resolve()}")
+    sn.plots.save(why, Path(out).with_name("why.png"))
+    print(f"pictures: trace, gradients and why, beside {Path(out).resolve()}")
 
     error = abs(explained.gradient - explained.numeric) / abs(explained.numeric)
     assert error < target, f"expected a relative error below {target:g}, found {error:g}"
