@@ -24,7 +24,7 @@ from numpy.typing import DTypeLike, NDArray
 from . import kernels, optimizers
 from .arithmetic import GRADIENTS, OUTPUTS, Sum, checked_index, columns
 from .errors import InputError, is_whole
-from .gradcheck import _frozen, numeric_gradient
+from .gradcheck import _frozen
 from .layers import Layer, MaxPool2D, ReLU, Softmax, softmax
 from .losses import CategoricalCrossentropy, SparseCategoricalCrossentropy
 from .model import Sequential
@@ -164,6 +164,11 @@ class GradientExplained:
     value      of the parameter there
     gradient   what the backward pass left in the layer's grads
     numeric    (L(value + step) - L(value - step)) / (2 step), through the whole model
+    left       the slope below value, (L(value) - L(value - step)) / step
+    right      the slope above it; numeric is the mean of both
+    kink       whether gradient and numeric differ because the slope jumps: a ReLU or a maximum
+               switches within the step. So it is with fresh biases of 0 over an empty background:
+               there ReLU's input is exactly 0, and its derivative taken as 0.
     sum        the terms; None for a kind of layer that arithmetic.py does not spell out
     """
 
@@ -172,6 +177,9 @@ class GradientExplained:
     value: float
     gradient: float
     numeric: float
+    left: float
+    right: float
+    kink: bool
     step: float
     sum: Sum | None
 
@@ -182,6 +190,8 @@ class GradientExplained:
             lines.append(self.sum.text(most))
         lines.append(f"backward pass       {self.gradient:+.10g}")
         lines.append(f"numeric derivative  {self.numeric:+.10g}   (step {self.step:g})")
+        if self.kink:
+            lines.append(f"a kink: the slope is {self.left:+.6g} below and {self.right:+.6g} above")
         return "\n".join(lines)
 
     __str__ = text
@@ -354,26 +364,37 @@ class Trace:
         if type(owner.layer) in GRADIENTS:
             spell = GRADIENTS[type(owner.layer)]
             terms = spell(owner.layer, key, at, owner.input, owner.dy, self.training)
+        gradient = self.gradients[parameter]
+        below, here, above = self._losses_around(array, at)
+        left, right = (here - below) / STEP, (above - here) / STEP
+        numeric = (above - below) / (2 * STEP)
+        off = abs(float(gradient[at]) - numeric)
+        matters = off > 1e-6 * float(np.abs(gradient).max()) + 1e-9 * here
         return GradientExplained(
-            parameter,
-            at,
-            float(array[at]),
-            float(self.gradients[parameter][at]),
-            self._numeric(array, at),
-            STEP,
-            terms,
+            parameter=parameter,
+            index=at,
+            value=float(array[at]),
+            gradient=float(gradient[at]),
+            numeric=numeric,
+            left=left,
+            right=right,
+            kink=matters and abs(right - left) >= off,
+            step=STEP,
+            sum=terms,
         )
 
-    def _numeric(self, array: Array, at: tuple[int, ...]) -> float:
-        place = int(np.ravel_multi_index(at, array.shape))
-        entry = array.reshape(-1)[place : place + 1]  # a view
+    def _losses_around(self, array: Array, at: tuple[int, ...]) -> list[float]:
+        """The loss with one parameter STEP lower, as it is, and STEP higher."""
+        kept, found = array[at], []
         with _frozen(*self.model.layers) as rewind, kernels.one_blas_thread():
-
-            def loss() -> float:
-                rewind()
-                return self._loss_of(self._forward(self.x[None]))
-
-            return float(numeric_gradient(loss, entry, STEP)[0])
+            try:
+                for step in (-STEP, 0.0, STEP):
+                    array[at] = kept + step
+                    rewind()
+                    found.append(self._loss_of(self._forward(self.x[None])))
+            finally:
+                array[at] = kept
+        return found
 
     def explain_output(self, layer: str | int, index: int | Sequence[int]) -> OutputExplained:
         """One value of a layer's output, and the arithmetic that makes it."""
