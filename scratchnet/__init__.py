@@ -5,6 +5,7 @@ import scratchnet as sn; see `Sequential` for the model and `layers` for the mat
 
 from . import (
     architectures,
+    callbacks,
     datasets,
     explain,
     gradcheck,
@@ -31,6 +32,7 @@ from .layers import (
     Layer,
     MaxPool2D,
     ReLU,
+    Residual,
     Softmax,
 )
 from .model import Sequential, load_model
@@ -57,11 +59,13 @@ __all__ = [
     "Layer",
     "MaxPool2D",
     "ReLU",
+    "Residual",
     "Sequential",
     "Softmax",
     "Trace",
     "architectures",
     "batches",
+    "callbacks",
     "datasets",
     "explain",
     "gradcheck",

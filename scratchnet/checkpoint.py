@@ -2,12 +2,14 @@
 
 The format is safetensors: a length, a JSON header with each array's name, type, shape and place,
 then the bytes. Nothing in it can be executed, its reader checks every size against the file before
-it takes memory, and other tools open it. The description is JSON text in the header's metadata.
+it takes memory, and other tools open it. The description is JSON text in the header's metadata, and
+beside it stands a checksum of everything: safetensors would not notice a changed number.
 
 This module knows files, not models; what the description means is `Sequential.load`'s business.
 """
 
 import contextlib
+import hashlib
 import json
 import os
 import tempfile
@@ -21,6 +23,8 @@ from .errors import InputError
 
 #: the key under which safetensors metadata holds the description
 DESCRIPTION = "scratchnet"
+#: the key of the checksum; files of older versions have none
+CHECKSUM = "sha256"
 
 
 def write_atomically(path: str | os.PathLike, content: bytes) -> None:
@@ -57,6 +61,15 @@ def write_atomically(path: str | os.PathLike, content: bytes) -> None:
             os.close(folder)
 
 
+def remove_leftovers(folder: str | os.PathLike, name: str = "*") -> None:
+    """Delete what `write_atomically` left when it was killed, of files whose name has that form.
+
+    Only for a folder in which nobody else writes now.
+    """
+    for path in Path(folder).glob(f".{name}.*.tmp"):
+        path.unlink(missing_ok=True)
+
+
 def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
@@ -69,8 +82,19 @@ def save(path: str | os.PathLike, description: dict[str, Any], arrays: dict[str,
 
     # safetensors writes the memory as it lies: an array that is not contiguous would be scrambled
     whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    text = json.dumps(description, default=lambda number: number.item())  # NumPy's numbers
-    write_atomically(path, to_bytes(whole, metadata={DESCRIPTION: text}))
+    text = json.dumps(description, default=lambda numbers: numbers.tolist())  # NumPy's
+    metadata = {DESCRIPTION: text, CHECKSUM: _checksum(text, whole)}
+    write_atomically(path, to_bytes(whole, metadata=metadata))
+
+
+def _checksum(text: str, arrays: dict[str, NDArray]) -> str:
+    """SHA-256 of the description, and of every array's name, form and content."""
+    digest = hashlib.sha256(text.encode())
+    for name in sorted(arrays):
+        array = arrays[name]
+        digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+    return digest.hexdigest()
 
 
 def load(path: str | os.PathLike) -> tuple[dict[str, Any], dict[str, NDArray]]:
@@ -83,7 +107,8 @@ def load(path: str | os.PathLike) -> tuple[dict[str, Any], dict[str, NDArray]]:
             kind = "a folder" if path.is_dir() else "no such file"
             raise InputError(f"{path}: expected a model file, found {kind}")
         with safe_open(path, framework="numpy") as file:
-            text = (file.metadata() or {}).get(DESCRIPTION)
+            metadata = file.metadata() or {}
+            text = metadata.get(DESCRIPTION)
             if text is None:
                 raise InputError(
                     f"{path}: expected a scratchnet model, found safetensors of something else"
@@ -95,6 +120,11 @@ def load(path: str | os.PathLike) -> tuple[dict[str, Any], dict[str, NDArray]]:
         raise InputError(
             f"{path}: expected a scratchnet model, found a damaged or foreign file ({reason})"
         ) from None
+    if CHECKSUM in metadata and metadata[CHECKSUM] != _checksum(text, arrays):
+        raise InputError(
+            f"{path}: expected the content that was saved, found a damaged file "
+            "(its checksum is another)"
+        )
     try:
         description = json.loads(text)
     except (ValueError, RecursionError):

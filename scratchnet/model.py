@@ -5,8 +5,8 @@ its dx to the one before as its dy. `forward` and `backward` below are those two
 gives them the surface that Keras users know.
 """
 
+import copy
 import html
-import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -20,10 +20,11 @@ from . import checkpoint, kernels, losses, optimizers, training
 from . import plan as planning
 from .errors import InputError, is_whole
 from .kernels.memory import flat_zeros
-from .layers import LAYERS, Layer, Softmax
+from .layers import Layer, Softmax, described, from_description
+from .layers.base import join, shapes_along
 from .losses import Loss
 from .optimizers import Optimizer
-from .training import Callback, History
+from .training import Augment, Callback, History
 
 Array = NDArray[np.floating]
 Shape = tuple[int, ...]
@@ -51,12 +52,14 @@ class Sequential:
     layers        in order; each instance belongs to one model
     input_shape   of one example, without the batch axis, such as (28, 28, 1). Without it the model
                   is built when it first sees data.
-    seed          of the initial weights, the dropout and the shuffling; or a Generator
+    seed          of the initial weights, the dropout, the shuffling and the augmentation; or a
+                  Generator
     dtype         float32 to train, float64 to check gradients
     fuse          let fused kernels run several layers at once (see plan.py); False: layer by layer
 
     flat_params, flat_grads   all parameters, and their gradients, as one array each; every layer's
                   `params` and `grads` are views into them
+    flat_buffers  all running statistics likewise
 
     Images may come as (n, h, w, c), and as (n, h, w) or (h, w) where the model wants one channel.
     uint8 images are scaled from 0..255 to 0..1; other numbers are taken as they are.
@@ -75,11 +78,13 @@ class Sequential:
         self.dtype = np.dtype(dtype)
         if self.dtype not in (np.float32, np.float64):
             raise InputError(f"dtype: expected float32 or float64, found {self.dtype}")
-        # two streams, so that the order of the batches does not depend on the architecture
-        self.init_rng, self.shuffle_rng = np.random.default_rng(seed).spawn(2)
+        # streams apart, so that the order of the batches does not depend on the architecture
+        streams = np.random.default_rng(seed).spawn(3)
+        self.init_rng, self.shuffle_rng, self.augment_rng = streams
         self.input_shape: Shape | None = None
         self.flat_params = np.zeros(0, self.dtype)
         self.flat_grads = np.zeros(0, self.dtype)
+        self.flat_buffers = np.zeros(0, self.dtype)
         self.loss: Loss | None = None
         self.optimizer: Optimizer | None = None
         self.metrics: list[str] = []
@@ -96,19 +101,9 @@ class Sequential:
 
     def add(self, layer: Layer) -> None:
         """Append a layer; not after the model has been built."""
-        if not isinstance(layer, Layer):
-            raise InputError(f"Sequential: expected a layer, found {layer!r}")
         if self.built:
             raise RuntimeError("Sequential: add layers before the model is built")
-        if any(layer is other for other in self.layers):
-            raise InputError(f"Sequential: expected different layers, found {layer} twice")
-        if layer.name is None:
-            kind = type(layer).__name__.lower()
-            number = sum(type(other) is type(layer) for other in self.layers)
-            layer.name = f"{kind}_{number}" if number else kind
-        if any(layer.name == other.name for other in self.layers):
-            raise InputError(f"Sequential: expected different names, found {layer.name!r} twice")
-        self.layers.append(layer)
+        join(self.layers, layer, "Sequential")
 
     @property
     def built(self) -> bool:
@@ -128,15 +123,19 @@ class Sequential:
         shape = tuple(int(d) for d in input_shape)
         for layer in self.layers:
             shape = layer.build(shape, self.init_rng, self.dtype)
-        self.flat_params, self.flat_grads = self._flatten("params"), self._flatten("grads")
+        self._flatten_all()
         self.input_shape = tuple(int(d) for d in input_shape)
 
     def _check_not_empty(self) -> None:
         if not self.layers:
             raise InputError("Sequential: expected at least one layer, found none")
 
+    def _flatten_all(self) -> None:
+        self.flat_params, self.flat_grads = self._flatten("params"), self._flatten("grads")
+        self.flat_buffers = self._flatten("buffers")
+
     def _flatten(self, store: str) -> Array:
-        """Move all arrays of every layer's params (or grads) into one; they become views of it."""
+        """Move all arrays of every layer's store of that name into one; they become views of it."""
         places = [
             (arrays, key) for arrays in (getattr(at, store) for at in self.layers) for key in arrays
         ]
@@ -166,6 +165,24 @@ class Sequential:
         if x.dtype == np.uint8:
             return np.divide(x, 255, dtype=self.dtype)
         return x.astype(self.dtype, copy=False)
+
+    def generators(self) -> dict[str, np.random.Generator]:
+        """Every stream of random numbers that training draws from, by name."""
+        leaves = [leaf for layer in self.layers for leaf in layer.leaves()]
+        own = {"init": self.init_rng, "shuffle": self.shuffle_rng, "augment": self.augment_rng}
+        inner = {f"layer {i}": leaf.rng for i, leaf in enumerate(leaves) if hasattr(leaf, "rng")}
+        return own | inner
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Sequential":
+        """A model of its own; plain copying would tear the layers from the flat arrays."""
+        new = object.__new__(type(self))
+        memo[id(self)] = new
+        of_this_memory = dict.fromkeys(("flat_params", "flat_grads", "flat_buffers"))
+        of_this_memory |= {"_groups": [], "_ran": []}
+        for key, value in vars(self).items():
+            setattr(new, key, copy.deepcopy(of_this_memory.get(key, value), memo))
+        new._flatten_all()
+        return new
 
     # ---- the two loops -----------------------------------------------------------------------
 
@@ -241,7 +258,9 @@ class Sequential:
         """
         loss = self._compiled_loss()
         if self._softmax_is_folded():
-            return type(loss)(from_logits=True), groups[:-1]
+            loss = copy.copy(loss)
+            loss.from_logits = True
+            return loss, groups[:-1]
         return loss, groups
 
     def _softmax_is_folded(self) -> bool:
@@ -277,6 +296,7 @@ class Sequential:
         """
         if self.optimizer is None:
             raise RuntimeError("Sequential: call compile(optimizer, loss) first")
+        self.optimizer.use_raw(self)
         found = self._loss_and_gradients(x, y, training=True)
         self.optimizer.step(self)
         return found
@@ -294,6 +314,7 @@ class Sequential:
         shuffle: bool = True,
         initial_epoch: int = 0,
         progress_file: TextIO | None = None,
+        augment: Augment | None = None,
     ) -> History:
         """Train on x (n, ...) and y (n,) or (n, k); returns the history.
 
@@ -302,6 +323,8 @@ class Sequential:
         validation_data    (x, y) to evaluate every epoch instead
         initial_epoch      where to start counting, to go on with an earlier training
         progress_file      where the progress goes; standard output by default
+        augment            called with each batch of images, as they are in x, and a Generator:
+                           returns what to train on instead (see datasets.augmentation)
         """
         self._compiled_loss()
         self._check_not_empty()
@@ -318,6 +341,7 @@ class Sequential:
             shuffle=shuffle,
             initial_epoch=initial_epoch,
             progress_file=progress_file,
+            augment=augment,
         )
 
     def evaluate(
@@ -356,12 +380,29 @@ class Sequential:
     # ---- looking at it -----------------------------------------------------------------------
 
     def rows(self) -> Iterator[Row]:
-        """What `summary` prints, as data: one Row a layer."""
+        """What `summary` prints, as data: one Row a layer.
+
+        A layer made of others has no numbers of its own; these follow it, called after it:
+        "residual.main.conv2d".
+        """
         self._check_built("summary")
-        for layer in self.layers:
-            size = sum(p.size for p in layer.params.values())
-            kind = type(layer).__name__
-            yield Row(layer.name, kind, layer.output_shape, size, layer.multiply_adds())
+        for name, _, layer in self._walk():
+            own = 0, 0
+            if not layer.inner():
+                own = sum(p.size for p in layer.params.values()), layer.multiply_adds()
+            yield Row(name, type(layer).__name__, layer.output_shape, *own)
+
+    def _walk(self) -> Iterator[tuple[str, str, Layer]]:
+        """Every layer with its name and its line in a table; inner ones behind theirs."""
+
+        def walk(layers: dict[str, Layer], indent: str) -> Iterator[tuple[str, str, Layer]]:
+            for name, layer in layers.items():
+                beside = "shortcut: " if name.split(".")[-2:-1] == ["shortcut"] else ""
+                yield name, f"{indent}{beside}{_short(layer)}", layer
+                inner = {f"{name}.{key}": one for key, one in layer.inner().items()}
+                yield from walk(inner, f"{indent}- ")
+
+        return walk({layer.name: layer for layer in self.layers}, "")
 
     def count_params(self) -> int:
         """The number of learnt values."""
@@ -379,9 +420,9 @@ class Sequential:
         table.add_column("output shape")
         table.add_column("parameters", f"{self.count_params():,}", justify="right")
         table.add_column("multiply-adds", f"{adds:,}", justify="right")
-        for layer, row in zip(self.layers, rows, strict=True):
+        for (_, line, _), row in zip(self._walk(), rows, strict=True):
             numbers = (f"{row.parameters:,}", f"{row.multiply_adds:,}")
-            table.add_row(_short(layer), _shape_text(row.output_shape), *numbers)
+            table.add_row(line, _shape_text(row.output_shape), *numbers)
         console = Console(width=None if print_fn is None else 100)
         if print_fn is None:
             console.print(table)
@@ -395,9 +436,9 @@ class Sequential:
             return f"<code>{html.escape(repr(self))}</code>"
         head = "<tr><th>layer<th>output shape<th>parameters<th>multiply-adds</tr>"
         body = "".join(
-            f"<tr><td>{html.escape(_short(layer))}<td>{_shape_text(row.output_shape)}"
+            f"<tr><td>{html.escape(line)}<td>{_shape_text(row.output_shape)}"
             f"<td>{row.parameters:,}<td>{row.multiply_adds:,}</tr>"
-            for layer, row in zip(self.layers, self.rows(), strict=True)
+            for (_, line, _), row in zip(self._walk(), self.rows(), strict=True)
         )
         caption = f"input {_shape_text(self.input_shape)}, {self.count_params():,} parameters"
         return f"<table><caption>{caption}</caption>{head}{body}</table>"
@@ -415,16 +456,11 @@ class Sequential:
     def save(self, path: str | PathLike) -> None:
         """Architecture, weights, and what compile chose, to one safetensors file, atomically."""
         self._check_built("save")
-        for layer in self.layers:
-            _name_in(LAYERS, layer)  # raises for a kind that `load` would not know
         description: dict[str, Any] = {
             "version": FORMAT_VERSION,
             "input_shape": self.input_shape,
             "dtype": self.dtype.name,
-            "layers": [
-                {"kind": type(layer).__name__, "name": layer.name, "config": layer.config()}
-                for layer in self.layers
-            ],
+            "layers": [described(layer) for layer in self.layers],
         }
         if self.loss is not None and self.optimizer is not None:
             description["compile"] = {
@@ -435,6 +471,14 @@ class Sequential:
                 "metrics": self.metrics,
             }
         checkpoint.save(path, description, self.arrays())
+
+    def parameters(self) -> dict[str, Array]:
+        """All parameters by name, such as "conv2d.W"; views of flat_params."""
+        return {
+            f"{layer.name}.{key}": array
+            for layer in self.layers
+            for key, array in layer.params.items()
+        }
 
     def arrays(self) -> dict[str, Array]:
         """All parameters and buffers by name, such as "conv2d.W"; the model's own memory."""
@@ -452,7 +496,14 @@ class Sequential:
             return _from_description(description, arrays)
         except InputError as error:
             raise InputError(f"{path}: {error}") from None
-        except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        except (
+            LookupError,
+            TypeError,
+            ValueError,
+            AttributeError,
+            OverflowError,
+            RecursionError,
+        ) as error:
             raise InputError(
                 f"{path}: expected a model description of version {FORMAT_VERSION}, found one "
                 f"that cannot be read ({type(error).__name__}: {error})"
@@ -464,25 +515,15 @@ def _from_description(description: dict[str, Any], arrays: dict[str, NDArray]) -
         raise InputError(
             f"expected format version {FORMAT_VERSION}, found {description.get('version')!r}"
         )
-    layers = []
     if len(description["layers"]) > MOST_LAYERS:
         raise InputError(f"expected at most {MOST_LAYERS:,} layers, found more")
-    for entry in description["layers"]:
-        if entry["kind"] not in LAYERS:
-            raise InputError(f"expected one of {', '.join(LAYERS)}, found layer {entry['kind']!r}")
-        layers.append(LAYERS[entry["kind"]].from_config(entry["config"]))
-        layers[-1].name = str(entry["name"])
+    layers = [from_description(entry) for entry in description["layers"]]
 
     # what the architecture needs against what the file holds, before memory is taken for it
-    shape: Shape = tuple(description["input_shape"])
     expected: dict[str, Shape] = {}
-    for layer in layers:
-        after = layer.shape_after(shape)
+    for layer, shape, _ in shapes_along(layers, tuple(description["input_shape"])):
         inner = layer.parameter_shapes(shape) | layer.buffer_shapes(shape)
         expected |= {f"{layer.name}.{key}": size for key, size in inner.items()}
-        shape = after
-        if math.prod(shape) > 2**31:
-            raise InputError(f"expected outputs of a sane size, found {shape} after {layer}")
     dtype = description["dtype"]
     for name in sorted(expected.keys() | arrays.keys()):
         want = f"{dtype} {expected[name]}" if name in expected else "nothing"

@@ -413,7 +413,12 @@ class Trace:
                     not changed
         """
         optimizer = copy.deepcopy(optimizers.get(optimizer))
-        optimizer.state = {key: a.astype(np.float64) for key, a in optimizer.state.items()}
+        optimizer.use_ema = False  # a step from the weights that are traced, no average of them
+        optimizer.memory = {
+            key: a.astype(np.float64)
+            for key, a in optimizer.memory.items()
+            if not key.startswith(("average", "raw"))
+        }
         model = copied(self.model)
         model.flat_grads[:] = self.model.flat_grads
         rate = optimizer.learning_rate(optimizer.iterations)

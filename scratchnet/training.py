@@ -13,7 +13,8 @@ What is added here is bookkeeping: means over the epoch, validation, progress, s
 import math
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self, TextIO
 
@@ -22,6 +23,9 @@ from numpy.typing import NDArray
 
 from . import kernels, metrics
 from .errors import InputError, is_whole
+
+#: a batch of images and a generator in, other images of the same shape and dtype out
+Augment = Callable[[NDArray, np.random.Generator], NDArray]
 
 
 class History:
@@ -36,9 +40,21 @@ class History:
         self.history: dict[str, list[float]] = {}
 
     def append(self, epoch: int, logs: dict[str, float]) -> None:
+        for key in {**self.history, **logs}:  # a figure may come late, or not every time
+            series = self.history.setdefault(key, [math.nan] * len(self.epoch))
+            series.append(logs.get(key, math.nan))
         self.epoch.append(epoch)
-        for key, value in logs.items():
-            self.history.setdefault(key, []).append(value)
+
+    def rows(self) -> list[dict[str, float]]:
+        """One dict an epoch: its number and its values."""
+        columns = {"epoch": self.epoch, **self.history}
+        return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+    def plot(self) -> Any:
+        """The curves of loss and accuracy, as a matplotlib Figure."""
+        from . import plots
+
+        return plots.training_curves(self.history, [epoch + 1 for epoch in self.epoch])
 
     def __repr__(self) -> str:
         last = ", ".join(f"{key} {values[-1]:.4f}" for key, values in self.history.items())
@@ -46,12 +62,16 @@ class History:
 
 
 class Callback:
-    """Told what happens during fit. Override any of the three; `self.model` is the model.
+    """Told what happens during fit. Override any of the first three; mostly nothing else is needed.
 
-    Setting `self.model.stop_training = True` ends the training after the batch.
+    self.model   the model; `self.model.stop_training = True` ends the training after the batch
+    self.run     the Run: data, order, history so far
     """
 
     model: Any = None
+    run: Any = None
+    #: told after the others, when History has the epoch already
+    runs_last = False
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float]) -> None:
         """epoch counts from 0; logs is empty."""
@@ -60,7 +80,23 @@ class Callback:
         """batch counts from 0; logs holds the means over the epoch so far."""
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
-        """logs holds the epoch's means and, with validation, val_loss and val_accuracy."""
+        """logs holds the epoch's means and, with validation, val_loss and val_accuracy.
+
+        What is added to logs goes to the callbacks behind this one and into History.
+        """
+
+    def on_train_begin(self, logs: dict[str, float]) -> None:
+        """Before the first epoch; logs is empty."""
+
+    def on_train_end(self, logs: dict[str, float]) -> None:
+        """After the last epoch, or when the training was stopped; logs is empty."""
+
+    def state(self) -> dict[str, Any]:
+        """What has to be remembered to go on after a crash: numbers and arrays by name."""
+        return {}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Remember what `state` returned; comes after `on_train_begin`."""
 
 
 class Means:
@@ -93,10 +129,53 @@ def batches(
 
     The last batch holds what is left and may be smaller.
     """
-    order = np.arange(len(x)) if rng is None else rng.permutation(len(x))
+    order = _order(len(x), rng)
     for start in range(0, len(x), batch_size):
         chosen = order[start : start + batch_size]
         yield x[chosen], y[chosen]
+
+
+def _order(images: int, rng: np.random.Generator | None) -> NDArray[np.int64]:
+    return np.arange(images) if rng is None else rng.permutation(images)
+
+
+@dataclass
+class Run:
+    """One call of fit and where it stands. With the model, all that going on needs.
+
+    x, y      what is trained on, without the part held out
+    callbacks that were given to fit
+    epoch     the one that runs, or comes next
+    batch     how many batches of it are done
+    order     of its examples; None where it has not begun
+    means     over its batches so far
+    history   of the epochs before it
+    """
+
+    x: NDArray
+    y: NDArray
+    batch_size: int
+    callbacks: Sequence[Callback]
+    epoch: int
+    means: Means
+    batch: int = 0
+    order: NDArray[np.int64] | None = None
+    history: History = field(default_factory=History)
+
+    @property
+    def batches(self) -> int:
+        """In one epoch."""
+        return -(-len(self.x) // self.batch_size)
+
+    def take(self, batch: int) -> tuple[NDArray, NDArray]:
+        """The examples of that batch of the epoch."""
+        chosen = self.order[batch * self.batch_size : (batch + 1) * self.batch_size]
+        return self.x[chosen], self.y[chosen]
+
+    def end_epoch(self, logs: dict[str, float]) -> None:
+        self.history.append(self.epoch, logs)
+        self.epoch, self.batch, self.order = self.epoch + 1, 0, None
+        self.means = Means(self.means.names)
 
 
 def fit(
@@ -113,12 +192,15 @@ def fit(
     shuffle: bool = True,
     initial_epoch: int = 0,
     progress_file: TextIO | None = None,
+    augment: Augment | None = None,
 ) -> History:
     """The loop behind `Sequential.fit`; see there for the arguments."""
     x, y = paired(x, y)
     check_count("batch_size", batch_size, 1)
     check_count("epochs", epochs, 0)
     check_count("initial_epoch", initial_epoch, 0)
+    if not (augment is None or callable(augment)):
+        raise InputError(f"augment: expected a function of (x, rng), found {augment!r}")
     if validation_data is not None:
         validation_data = paired(*validation_data)
     elif validation_split:
@@ -134,38 +216,55 @@ def fit(
         validation_data = x[at:], y[at:]
         x, y = x[:at], y[:at]
 
-    history = History()
-    model.stop_training = False
-    for callback in callbacks:
-        callback.model = model
+    if not model.built:
+        model(x[:1])  # callbacks may want to see the parameters before the first batch
+    run = Run(x, y, batch_size, callbacks, initial_epoch, Means(model.metrics))
+    first = [callback for callback in callbacks if not callback.runs_last]
+    last = [callback for callback in callbacks if callback.runs_last]
     rng = model.shuffle_rng if shuffle else None
+    model.stop_training = False
     bar = Progress(len(x), batch_size, epochs, verbose, progress_file)
     with kernels.one_blas_thread(), bar as progress:
-        for epoch in range(initial_epoch, epochs):
-            means = Means(model.metrics)
-            for callback in (progress, *callbacks):
+        everyone = (progress, *first, *last)
+        for callback in everyone:
+            callback.model, callback.run = model, run
+        for callback in everyone:
+            callback.on_train_begin({})
+        while run.epoch < epochs and not model.stop_training:
+            epoch = run.epoch
+            if run.order is None:
+                run.order = _order(len(x), rng)
+            for callback in everyone:
                 callback.on_epoch_begin(epoch, {})
-            for number, (x_batch, y_batch) in enumerate(batches(x, y, batch_size, rng)):
-                means.add(*model.train_on_batch(x_batch, y_batch), y_batch)
-                logs = means.logs()
-                for callback in (progress, *callbacks):
-                    callback.on_batch_end(number, logs)
+            for batch in range(run.batch, run.batches):
+                x_batch, y_batch = run.take(batch)
+                if augment is not None:
+                    x_batch = augment(x_batch, model.augment_rng)
+                run.means.add(*model.train_on_batch(x_batch, y_batch), y_batch)
+                run.batch = batch + 1
+                logs = run.means.logs()
+                for callback in everyone:
+                    callback.on_batch_end(batch, logs)
                 if model.stop_training:
                     break
-            if means.images < len(x):
+            if run.batch < run.batches:
                 break  # stopped in the middle of an epoch
-            logs = means.logs()
+            logs = run.means.logs()
+            model.optimizer.use_average(model)  # until the next epoch's first batch
             if validation_data is not None:
                 found = model.evaluate(
                     *validation_data, batch_size=batch_size, verbose=0, return_dict=True
                 )
                 logs |= {f"val_{key}": value for key, value in found.items()}
-            history.append(epoch, logs)
-            for callback in (progress, *callbacks):
+            for callback in (progress, *first):
                 callback.on_epoch_end(epoch, logs)
-            if model.stop_training:
-                break
-    return history
+            run.end_epoch(logs)
+            for callback in last:
+                callback.on_epoch_end(epoch, logs)
+        model.optimizer.use_average(model)
+        for callback in everyone:
+            callback.on_train_end({})
+    return run.history
 
 
 class Progress(Callback):
@@ -202,6 +301,7 @@ class Progress(Callback):
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float]) -> None:
         self.started = time.perf_counter()
+        self.before = self.run.batch * self.batch_size  # where an epoch goes on after a crash
         self.title = f"epoch {epoch + 1:>{len(str(self.epochs))}}/{self.epochs}"
         if self.bar:
             self.task = self.bar.add_task(self.title, total=self.images, figures="", speed="")
@@ -210,7 +310,7 @@ class Progress(Callback):
         if self.bar:
             done = min((batch + 1) * self.batch_size, self.images)
             seconds = time.perf_counter() - self.started
-            speed = f"{done / seconds:,.0f} images/s"
+            speed = f"{(done - self.before) / seconds:,.0f} images/s"
             self.bar.update(self.task, completed=done, figures=figures(logs), speed=speed)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:

@@ -21,7 +21,9 @@ ROOMS = {
     "layers": {"kernels", "initializers", "errors", "layers"},
     **dict.fromkeys(SMALL - {"kernels", "errors"}, SMALL),
     "checkpoint": {"errors", "metrics"},
-    "training": {"errors", "metrics", "kernels"},
+    "training": {"errors", "metrics", "kernels", "plots"},
+    "backup": {"errors", "checkpoint", "training"},
+    "callbacks": {"errors", "checkpoint", "training", "backup"},
     "gradcheck": {"errors"},
     "model": MODEL,
     "plan": MODEL,
@@ -29,7 +31,7 @@ ROOMS = {
     "arithmetic": {"layers", "errors"},
     "trace": MODEL | {"model", "arithmetic", "gradcheck", "plots"},
     "explain": MODEL | {"model", "trace"},
-    "datasets": {"datasets", "errors"},
+    "datasets": {"datasets", "errors", "kernels"},
     "plots": {"errors", "plots", "checkpoint", "imaging", "model"},
     "imaging": {"errors"},
     "__main__": {"cli"},
@@ -37,7 +39,7 @@ ROOMS = {
 ANYTHING = {"cli", "web", "interop"}  # and nothing else imports them
 FRAMEWORKS = {"torch", "tensorflow", "keras", "jax", "onnx", "onnxruntime"}
 HEAVY = FRAMEWORKS | {"matplotlib", "PIL", "rich", "typer", "safetensors", "numba"}
-COMPILED = [f"kernels/{name}.py" for name in ("compiled", "fused", "simd")]
+COMPILED = [f"kernels/{name}.py" for name in ("augment", "compiled", "fused", "simd")]
 LATE = ("charts", "images", "inside", "network", "style")  # loaded when first used
 DRAWING = [f"plots/{name}.py" for name in LATE]
 AT_THE_TOP = {path: {"typer"} for path in FILES if path.startswith("cli/")} | {

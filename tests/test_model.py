@@ -235,7 +235,7 @@ def test_a_float64_model_stays_float64(digits):
     model = tiny(dtype=np.float64)
     model.fit(x[:64], y[:64], verbose=0)
     assert model.predict(x[:2]).dtype == model.forward(x[:2], True).dtype == np.float64
-    arrays = [*model.arrays().values(), *model.optimizer.state.values()]
+    arrays = [*model.arrays().values(), *model.optimizer.memory.values()]
     assert {a.dtype for a in (*arrays, model.flat_params, model.flat_grads)} == {np.dtype("f8")}
 
 

@@ -256,17 +256,17 @@ def test_one_step_of_gradient_descent(rng):
 
 def test_an_optimizer_steps_on_with_its_memory_and_keeps_it(rng):
     model = all_kinds(rng, np.float32)
-    optimizer = sn.SGD(0.01, momentum=0.9)
+    optimizer = sn.SGD(0.01, momentum=0.9, use_ema=True)
     model.compile(optimizer, "sparse_categorical_crossentropy")
     x = image(rng, model)
     model.train_on_batch(x[None], np.array([0]))
-    velocity, trace = optimizer.state["velocity"].copy(), sn.trace(model, x, 1)
+    velocity, trace = optimizer.memory["velocity"].copy(), sn.trace(model, x, 1)
     changes = trace.step(optimizer).changes
     flat = np.concatenate([change.ravel() for change in changes.values()])
     gradient = np.concatenate([g.ravel() for g in trace.gradients.values()])
     np.testing.assert_allclose(flat, 0.9 * velocity - 0.01 * gradient, rtol=1e-4, atol=1e-7)
-    np.testing.assert_array_equal(optimizer.state["velocity"], velocity)
-    assert optimizer.iterations == 1
+    np.testing.assert_array_equal(optimizer.memory["velocity"], velocity)
+    assert optimizer.iterations == 1 and "average" in optimizer.memory
 
 
 def test_a_layer_of_ones_own_is_traced_and_its_gradient_checked(rng):
@@ -296,39 +296,26 @@ def test_a_layer_of_ones_own_is_traced_and_its_gradient_checked(rng):
         trace.explain_output("scale", 0)
 
 
-class Around(sn.Layer):
-    """x + inner(x): a layer made of another."""
-
-    def __init__(self, layer):
-        super().__init__()
-        self.layer = layer
-
-    def inner(self):
-        return {"main": self.layer}
-
-    def build(self, input_shape, rng, dtype=np.float32):
-        self.input_shape = self.output_shape = self.layer.build(input_shape, rng, dtype)
-        for store in ("params", "grads", "buffers"):
-            own = {f"main.{key}": a for key, a in getattr(self.layer, store).items()}
-            setattr(self, store, own)
-        return self.output_shape
-
-    def forward(self, x, training=False):
-        return x + self.layer.forward(x, training)
-
-    def backward(self, dy):
-        return dy + self.layer.backward(dy)
-
-
-def test_layers_inside_a_layer_are_traced_too(rng):
-    model = sn.Sequential([Around(sn.BatchNorm()), sn.Flatten(), sn.Dense(3)], (2, 3, 2))
-    trace = sn.trace(model, rng.uniform(0, 1, (2, 3, 2)), 0)
-    outer, inner = trace["around"], trace["around.main"]
-    assert outer.inside == [inner] and inner.kind == "BatchNorm"
-    np.testing.assert_array_equal(outer.output, outer.input + inner.output)
-    np.testing.assert_array_equal(outer.dx, outer.dy + inner.dx)
-    assert [row["layer"] for row in trace.rows()][:2] == ["around", "around.main"]
-    assert trace.explain_output("around.main", (0, 0, 1)).value == inner.output[0, 0, 1]
+@pytest.mark.parametrize("training", [False, True])
+def test_layers_inside_a_layer_are_traced_and_explained_too(rng, training):
+    main = [sn.Conv2D(3, 3, padding="same"), sn.BatchNorm(), sn.ReLU(), sn.Dropout(0.2)]
+    block = sn.Residual(main, [sn.Conv2D(3, 1)])
+    model = sn.Sequential([block, sn.Flatten(), sn.Dense(3)], (4, 5, 2), dtype=np.float64)
+    trace = sn.trace(model, image(rng, model), 0, training)
+    outer = trace["residual"]
+    assert [t.name for t in outer.inside][:2] == ["residual.main.conv2d", "residual.main.batchnorm"]
+    last, shortcut = trace["residual.main.dropout"], trace["residual.shortcut.conv2d"]
+    np.testing.assert_array_equal(outer.output, last.output + shortcut.output)
+    np.testing.assert_allclose(outer.dx, outer.inside[0].dx + shortcut.dx)
+    assert [row["layer"] for row in trace.rows()][1] == "residual.main.conv2d"
+    assert trace.explain_output("residual.shortcut.conv2d", (0, 0, 1)).sum.total == pytest.approx(
+        shortcut.output[0, 0, 1]
+    )
+    for name, gradient in trace.gradients.items():
+        index = tuple(int(rng.integers(size)) for size in gradient.shape)
+        explained = trace.explain(name, index)
+        assert explained.sum.total == pytest.approx(gradient[index], abs=1e-12)
+        assert explained.kink or explained.numeric == pytest.approx(gradient[index], abs=1e-6)
 
 
 @pytest.mark.parametrize("shape", [(28, 28), (28, 28, 1), (1, 28, 28, 1), (1, 28, 28)])

@@ -1,0 +1,198 @@
+"""Exact resume: a killed training goes on and ends with the same bits as one never killed.
+
+A training is a function of what it starts from. So a backup holds all that the next step depends
+on: parameters and buffers, what the optimizer and the callbacks remember, the state of every random
+stream, the epoch, its order and how many batches of it are done, the running means, the history.
+
+Each backup is a file of its own, written whole or not at all. The one before is kept too, in case
+that the disk damages the newest.
+"""
+
+import re
+import sys
+import time
+import zlib
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import checkpoint
+from .errors import InputError, is_whole
+from .training import Callback
+
+#: of the files; one of another version is refused
+VERSION = 1
+KIND = "training state"
+FILE = re.compile(r"state-\d{10}\.safetensors")
+
+
+class BackupAndRestore(Callback):
+    """Save the state of the training after every epoch, and go on from it when fit runs again.
+
+    backup_dir   a folder for the backups, made where there is none; one for each training
+    save_freq    "epoch", or a number of batches: after so many, too
+    seconds      when so many have passed since the last backup, too
+
+    The last two backups are kept. A script that was killed is started again as it was: fit finds
+    the newest backup and goes on behind the batch that it was written after. Of a training that
+    has ended there is nothing left to do, and fit returns its history. `delete` clears the folder.
+    A stop in the middle of an epoch (`stop_training`, set in another callback) is saved at once.
+
+    Raises InputError where the backups belong to another training: other data, another batch size,
+    another network, optimizer or list of callbacks. A damaged file is named on stderr, and the one
+    before it is used; if none is left, that is an InputError as well.
+    """
+
+    runs_last = True
+
+    def __init__(
+        self,
+        backup_dir: str | PathLike,
+        save_freq: str | int = "epoch",
+        seconds: float | None = None,
+    ) -> None:
+        if save_freq != "epoch" and not is_whole(save_freq, 1):
+            raise InputError(
+                f'save_freq: expected "epoch" or a number of batches, found {save_freq!r}'
+            )
+        self.folder = Path(backup_dir)
+        self.batches = None if save_freq == "epoch" else int(save_freq)
+        self.seconds = seconds
+        self.kept: list[Path] = []  # good ones, the newest last
+
+    def on_train_begin(self, logs: dict[str, float]) -> None:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"{self.folder}: expected a folder: {error.strerror}") from None
+        checkpoint.remove_leftovers(self.folder, "state-*")
+        self.kept = []
+        self.saved_at = time.monotonic()
+        model, run = self.model, self.run
+        #: what a backup must have in common with this training
+        self.training = {
+            "examples": len(run.x),
+            "batch size": run.batch_size,
+            "checksum of x": zlib.crc32(np.ascontiguousarray(run.x)),
+            "checksum of y": zlib.crc32(np.ascontiguousarray(run.y)),
+            "input": [*model.input_shape, model.dtype.name],
+            "network": [repr(layer) for layer in model.layers],
+            "optimizer": type(model.optimizer).__name__,
+            "callbacks": [type(callback).__name__ for callback in run.callbacks],
+        }
+        files = self._files()
+        for number, path in reversed(list(enumerate(files))):
+            try:
+                description, arrays = checkpoint.load(path)
+            except InputError as error:
+                if number == 0:
+                    raise InputError(f"{error}; no backup before it is left") from None
+                print(f"scratchnet: {error}; going on from the one before it", file=sys.stderr)
+                continue
+            self._restore(path, description, arrays)
+            self.kept = files[: number + 1]
+            break
+
+    def on_batch_end(self, batch: int, logs: dict[str, float]) -> None:
+        due = self.model.stop_training
+        due |= self.batches is not None and self._step() % self.batches == 0
+        due |= self.seconds is not None and time.monotonic() - self.saved_at >= self.seconds
+        if due:
+            self._save()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+        self._save()
+
+    def delete(self) -> None:
+        """Delete all backups in the folder."""
+        for path in self._files():
+            path.unlink()
+
+    def _files(self) -> list[Path]:
+        return sorted(path for path in self.folder.iterdir() if FILE.fullmatch(path.name))
+
+    def _step(self) -> int:
+        """Batches since the training began."""
+        return self.run.epoch * self.run.batches + self.run.batch
+
+    # ---- one file ----------------------------------------------------------------------------
+
+    def _save(self) -> None:
+        run, means = self.run, self.run.means
+        arrays = {f"model/{name}": array for name, array in self.model.arrays().items()}
+        if run.order is not None:
+            arrays["order"] = run.order
+        description = {
+            "version": VERSION,
+            "kind": KIND,
+            "training": self.training,
+            "epoch": run.epoch,
+            "batch": run.batch,
+            "means": {"images": means.images, "loss": means.loss, "correct": means.correct},
+            "history": {"epoch": run.history.epoch, "history": run.history.history},
+            "random": {
+                name: {"state": rng.bit_generator.state, "seed": rng.bit_generator.seed_seq.state}
+                for name, rng in self.model.generators().items()
+            },
+            "optimizer": _numbers("optimizer", self.model.optimizer.state(), arrays),
+            "callbacks": [
+                _numbers(f"callback {i}", callback.state(), arrays)
+                for i, callback in enumerate(run.callbacks)
+            ],
+        }
+        path = self.folder / f"state-{self._step():010}.safetensors"
+        checkpoint.save(path, description, arrays)
+        self.saved_at = time.monotonic()
+        self.kept = [*(kept for kept in self.kept if kept != path), path][-2:]
+        for old in self._files():
+            if old not in self.kept:
+                old.unlink()
+
+    def _restore(self, path: Path, description: dict[str, Any], arrays: dict[str, NDArray]) -> None:
+        found = {key: description.get(key) for key in ("kind", "version")}
+        if found != {"kind": KIND, "version": VERSION}:
+            raise InputError(
+                f"{path}: expected a {KIND} of version {VERSION}, "
+                f"found {found['kind'] or 'something else'} of version {found['version']}"
+            )
+        for key, mine in self.training.items():
+            theirs = description["training"].get(key)
+            if theirs != mine:
+                raise InputError(
+                    f"{path}: expected a backup of this training, with {key} {mine}, found {theirs}"
+                )
+        run, model = self.run, self.model
+        for name, array in model.arrays().items():
+            array[...] = arrays[f"model/{name}"]
+        run.epoch, run.batch = description["epoch"], description["batch"]
+        run.order = arrays.get("order")
+        for key, value in description["means"].items():
+            setattr(run.means, key, value)
+        run.history.epoch = description["history"]["epoch"]
+        run.history.history = description["history"]["history"]
+        for name, rng in model.generators().items():
+            kept = description["random"][name]
+            # in place, as unpickling does it: a layer may share its stream with others
+            seed = np.random.SeedSequence(**kept["seed"])
+            rng.bit_generator.__setstate__((kept["state"], seed))
+        model.optimizer.load_state(_state("optimizer", description["optimizer"], arrays))
+        for i, callback in enumerate(run.callbacks):
+            numbers = description["callbacks"][i]
+            callback.load_state(_state(f"callback {i}", numbers, arrays))
+
+
+def _numbers(owner: str, state: dict[str, Any], arrays: dict[str, NDArray]) -> dict[str, Any]:
+    """The state without its arrays, which go into `arrays` under the owner's name."""
+    own = {key: value for key, value in state.items() if isinstance(value, np.ndarray)}
+    arrays |= {f"{owner}/{key}": value for key, value in own.items()}
+    return {key: value for key, value in state.items() if key not in own}
+
+
+def _state(owner: str, numbers: dict[str, Any], arrays: dict[str, NDArray]) -> dict[str, Any]:
+    """What `_numbers` took apart."""
+    start = f"{owner}/"
+    own = {name.removeprefix(start): arrays[name] for name in arrays if name.startswith(start)}
+    return {**numbers, **own}

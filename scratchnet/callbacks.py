@@ -1,0 +1,279 @@
+"""What can watch a training and act on it: give a list of these to `fit(callbacks=[...])`.
+
+Their names and arguments are Keras's where Keras has them. Your own is a class with up to three
+methods, see `Callback`.
+"""
+
+import csv
+import io
+import json
+import math
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .backup import BackupAndRestore
+from .checkpoint import write_atomically
+from .errors import InputError, check_number, is_whole
+from .training import Callback
+
+__all__ = [
+    "BackupAndRestore",
+    "CSVLogger",
+    "Callback",
+    "DivergedError",
+    "EarlyStopping",
+    "JSONLinesLogger",
+    "LearningRateLogger",
+    "ModelCheckpoint",
+    "StopOnNaN",
+]
+
+
+class Best:
+    """The best value of one figure so far.
+
+    monitor    "loss", "accuracy", "val_loss", "val_accuracy", or what another callback adds to logs
+    mode       "min", "max", or "auto": an accuracy shall grow, anything else shall fall
+    min_delta  what is better by no more than this is not better
+    """
+
+    def __init__(self, monitor: str, mode: str, min_delta: float = 0.0) -> None:
+        if mode not in ("auto", "min", "max"):
+            raise InputError(f'mode: expected "auto", "min" or "max", found {mode!r}')
+        self.monitor = monitor
+        self.sign = 1 if mode == "max" or mode == "auto" and "acc" in monitor else -1
+        self.min_delta = check_number("min_delta", min_delta, least=0)
+        self.value: float | None = None
+
+    def beaten(self, logs: dict[str, float]) -> bool:
+        """Whether the figure in logs is the best so far; then it becomes the one to beat."""
+        if self.monitor not in logs:
+            raise InputError(f"monitor: expected one of {', '.join(logs)}, found {self.monitor!r}")
+        value = logs[self.monitor]
+        first = self.value is None and not math.isnan(value)
+        better = first or (
+            self.value is not None and self.sign * (value - self.value) > self.min_delta
+        )
+        if better:
+            self.value = value
+        return better
+
+
+class EarlyStopping(Callback):
+    """Stop when a figure has not become better for `patience` epochs in a row; 0 means 1, too.
+
+    monitor, min_delta, mode   see `Best`
+    restore_best_weights       at the end, the weights are those of the best epoch, not the last
+    """
+
+    def __init__(
+        self,
+        monitor: str = "val_loss",
+        min_delta: float = 0.0,
+        patience: int = 0,
+        *,
+        mode: str = "auto",
+        restore_best_weights: bool = False,
+    ) -> None:
+        if not is_whole(patience, 0):
+            raise InputError(f"patience: expected a number of epochs, found {patience!r}")
+        self.arguments = monitor, mode, min_delta
+        self.patience = int(patience)
+        self.restore_best_weights = restore_best_weights
+        self.best = Best(*self.arguments)
+
+    def on_train_begin(self, logs: dict[str, float]) -> None:
+        self.best = Best(*self.arguments)
+        self.wait = 0  # epochs since the best one
+        self.best_epoch: int | None = None
+        self.stopped_epoch: int | None = None
+        self.weights: dict[str, NDArray] = {}
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+        if self.best.beaten(logs):
+            self.wait, self.best_epoch = 0, epoch
+            if self.restore_best_weights:
+                self.weights = {key: array.copy() for key, array in self.model.arrays().items()}
+            return
+        self.wait += 1
+        if self.wait >= max(self.patience, 1):
+            self.stopped_epoch = epoch
+            self.model.stop_training = True
+
+    def on_train_end(self, logs: dict[str, float]) -> None:
+        for key, array in self.model.arrays().items():
+            if key in self.weights:
+                array[...] = self.weights[key]
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "best": self.best.value,
+            "wait": self.wait,
+            "best_epoch": self.best_epoch,
+            "stopped_epoch": self.stopped_epoch,
+            **self.weights,
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        self.weights = dict(state)
+        self.best.value = self.weights.pop("best")
+        self.wait = self.weights.pop("wait")
+        self.best_epoch = self.weights.pop("best_epoch")
+        self.stopped_epoch = self.weights.pop("stopped_epoch")
+        if self.stopped_epoch is not None:
+            self.model.stop_training = True
+
+
+class ModelCheckpoint(Callback):
+    """Save the model after every epoch, or after those that are the best so far.
+
+    filepath         may name figures: "{epoch:02d}-{val_loss:.2f}.safetensors", epoch from 1
+    monitor, mode    see `Best`; used with save_best_only
+    """
+
+    def __init__(
+        self,
+        filepath: str | PathLike,
+        monitor: str = "val_loss",
+        *,
+        save_best_only: bool = False,
+        mode: str = "auto",
+    ) -> None:
+        self.filepath = str(filepath)
+        self.best = Best(monitor, mode)
+        self.save_best_only = save_best_only
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+        if self.save_best_only and not self.best.beaten(logs):
+            return
+        try:
+            path = self.filepath.format(epoch=epoch + 1, **logs)
+        except (LookupError, ValueError) as error:
+            names = ", ".join(["epoch", *logs])
+            raise InputError(
+                f"filepath {self.filepath}: expected names of {names} in it, found {error}"
+            ) from None
+        self.model.save(path)
+
+    def state(self) -> dict[str, Any]:
+        return {"best": self.best.value}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        self.best.value = state["best"]
+
+
+class LearningRateLogger(Callback):
+    """Add `learning_rate` to logs and History: the rate of the epoch's last step."""
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+        optimizer = self.model.optimizer
+        logs["learning_rate"] = float(optimizer.learning_rate(optimizer.iterations - 1))
+
+
+class _Logger(Callback):
+    """Keeps a file equal to History.
+
+    It is written anew after every epoch, whole or not at all: so it has no epoch twice, and none is
+    missing, where a training was killed and went on.
+    """
+
+    runs_last = True
+
+    def __init__(self, filename: str | PathLike) -> None:
+        self.path = Path(filename)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+        write_atomically(self.path, self.text(self.run.history.rows()).encode())
+
+    def on_train_end(self, logs: dict[str, float]) -> None:
+        if rows := self.run.history.rows():
+            write_atomically(self.path, self.text(rows).encode())
+
+    def text(self, rows: list[dict[str, float]]) -> str:
+        raise NotImplementedError(f"{type(self).__name__} has no text")
+
+
+class CSVLogger(_Logger):
+    """Write History to a CSV file: names first, then a line an epoch, numbered from 0."""
+
+    def __init__(self, filename: str | PathLike, separator: str = ",") -> None:
+        super().__init__(filename)
+        self.separator = separator
+
+    def text(self, rows: list[dict[str, float]]) -> str:
+        file = io.StringIO()
+        writer = csv.DictWriter(file, rows[0], delimiter=self.separator, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        return file.getvalue()
+
+
+class JSONLinesLogger(_Logger):
+    """Write History to a file: one JSON object a line, one line an epoch, numbered from 0.
+
+    JSON has no NaN and no infinities: null stands for them.
+    """
+
+    def text(self, rows: list[dict[str, float]]) -> str:
+        finite = [
+            {key: value if math.isfinite(value) else None for key, value in row.items()}
+            for row in rows
+        ]
+        return "".join(f"{json.dumps(row)}\n" for row in finite)
+
+
+class DivergedError(InputError):
+    """The training left the finite numbers. The model has the weights of the last good step."""
+
+
+class StopOnNaN(Callback):
+    """End the training with `DivergedError` as soon as a loss, gradient or parameter is not finite.
+
+    The message names the step, and the layer where it began: in backward order the first one with
+    such a gradient, or in forward order the first with such a parameter. Parameters and buffers are
+    put back to what they were before the step. It costs a copy of them a step, and two passes over
+    memory (a sum of squares is finite only if all its terms are).
+    """
+
+    def on_train_begin(self, logs: dict[str, float]) -> None:
+        # parameters are one block; buffers (running statistics) are few and small
+        buffers = [array for layer in self.model.layers for array in layer.buffers.values()]
+        self.watched = [self.model.flat_params, *buffers]
+        self.good = [array.copy() for array in self.watched]
+
+    def on_batch_end(self, batch: int, logs: dict[str, float]) -> None:
+        params, grads = self.model.flat_params, self.model.flat_grads
+        if _finite(params) and _finite(grads) and math.isfinite(logs["loss"]):
+            for kept, array in zip(self.good, self.watched, strict=True):
+                np.copyto(kept, array)
+            return
+        what = self._where()
+        for kept, array in zip(self.good, self.watched, strict=True):
+            np.copyto(array, kept)
+        raise DivergedError(
+            f"the training diverged in step {self.model.optimizer.iterations} "
+            f"(epoch {self.run.epoch + 1}, batch {batch + 1}): {what} no longer finite; "
+            "the model keeps the weights of the step before"
+        )
+
+    def _where(self) -> str:
+        layers = self.model.layers
+        for kind, stores in (
+            ("gradient", [(layer, layer.grads) for layer in reversed(layers)]),
+            ("parameter", [(layer, layer.params) for layer in layers]),
+        ):
+            for layer, arrays in stores:
+                for key, array in arrays.items():
+                    if not np.isfinite(array).all():
+                        return f"the {kind} {key} of layer {layer.name} is"
+        return "the loss is"
+
+
+def _finite(a: NDArray) -> bool:
+    """Whether all numbers are. The sum of squares may overflow, so it only says yes for sure."""
+    with np.errstate(all="ignore"):
+        return math.isfinite(float(a @ a)) or bool(np.isfinite(a).all())
