@@ -276,7 +276,10 @@ class Trace:
             self.model.loss = SparseCategoricalCrossentropy(from_logits=not ends_in_softmax)
         self._loss, self._row = self.model._loss_on(self.model.layers)
         self._folded = len(self._row) < len(self.model.layers)
-        self._takes_logits = bool(self._loss.config().get("from_logits"))
+        settings = self._loss.config()
+        self._takes_logits = bool(settings.pop("from_logits", False))
+        plain = type(self._loss) in (SparseCategoricalCrossentropy, CategoricalCrossentropy)
+        self._keeps_digits = plain and self._takes_logits and not any(settings.values())
         self.layers = [_blank(layer, layer.name) for layer in self.model.layers]
         self._run(batch)
 
@@ -321,8 +324,7 @@ class Trace:
         -log(e^t / sum e^j) = log(1 + sum over the others of e^(j - t)): no 1 + 1e-20 is rounded to
         1, so that its differences are still those of the loss.
         """
-        plain = type(self._loss) in (SparseCategoricalCrossentropy, CategoricalCrossentropy)
-        if not plain or self._loss.config() != {"from_logits": True}:
+        if not self._keeps_digits:
             return self._loss.forward(out, self._target())
         others = np.delete(out[0], self.label) - out[0, self.label]
         return float(np.logaddexp(0.0, np.logaddexp.reduce(others)))
@@ -369,7 +371,8 @@ class Trace:
         left, right = (here - below) / STEP, (above - here) / STEP
         numeric = (above - below) / (2 * STEP)
         off = abs(float(gradient[at]) - numeric)
-        matters = off > 1e-6 * float(np.abs(gradient).max()) + 1e-9 * here
+        rounding = 1e-9 * (here if self._keeps_digits else 1 + here)
+        matters = off > 1e-6 * float(np.abs(gradient).max()) + rounding
         return GradientExplained(
             parameter=parameter,
             index=at,

@@ -136,6 +136,18 @@ def test_a_kink_is_named_and_a_mistake_is_not():
     assert not trace.explain("dense.W", (0, 0)).kink
 
 
+def test_a_sure_answer_has_a_numeric_derivative_too(rng):
+    """Its loss is about 1e-10: in 1 + 1e-10 most digits of a difference would be lost."""
+    _, (x, y) = sn.datasets.mnist.load_data()
+    trace = sn.trace(sn.architectures.pretrained(), x[y == 8][0], 8)
+    assert 0 < trace.loss < 1e-8
+    for name, gradient in trace.gradients.items():
+        for _ in range(5):
+            explained = trace.explain(name, [int(rng.integers(size)) for size in gradient.shape])
+            error = abs(explained.numeric - explained.gradient)
+            assert not explained.kink and error <= 2e-6 * np.abs(gradient).max()
+
+
 def test_terms_name_where_each_number_stands(rng):
     model = all_kinds(rng)
     trace = sn.trace(model, image(rng, model), 0)
