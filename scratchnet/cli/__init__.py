@@ -16,7 +16,15 @@ import typer
 
 from .. import kernels
 from ..errors import InputError
-from . import evaluate, explain, export, predict, summary, train, warmup  # noqa: F401  each adds its command
+from . import (  # noqa: F401 - each adds its command
+    evaluate,
+    explain,
+    export,
+    predict,
+    summary,
+    train,
+    warmup,
+)
 from .shared import app
 
 
