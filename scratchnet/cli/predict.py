@@ -35,6 +35,7 @@ def predict(
             f"{model}: expected a classifier of 28 x 28 x 1 images, "
             f"found input {net.input_shape} and output {net.output_shape}"
         )
+    names = net.class_names
     results, failed = [], False
     for path in images:
         try:
@@ -49,17 +50,20 @@ def predict(
             {
                 "path": str(path),
                 "digit": int(best[0]),
+                "class": names[best[0]],
                 "confidence": float(probabilities[best[0]]),
                 "probabilities": [float(p) for p in probabilities],
             }
         )
         if not json_:
-            others = ", ".join(f"{d} {100 * probabilities[d]:.1f} %" for d in best[1:3])
-            print(f"{path}: {best[0]}  {100 * probabilities[best[0]]:.1f} %   (then {others})")
+            others = ", ".join(f"{names[d]} {100 * probabilities[d]:.1f} %" for d in best[1:3])
+            print(
+                f"{path}: {names[best[0]]}  {100 * probabilities[best[0]]:.1f} %   (then {others})"
+            )
         if show_steps:
             from .. import plots
 
-            plots.save(plots.image_steps(prepared.steps, probabilities), show_steps)
+            plots.save(plots.image_steps(prepared.steps, probabilities, names), show_steps)
     if json_:
         print(json.dumps(results))
     if failed:

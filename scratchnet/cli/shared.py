@@ -17,7 +17,12 @@ app = typer.Typer(
 )
 
 DataOption = Annotated[
-    str, typer.Option(metavar="mnist|DIR", help="MNIST, or a folder with four IDX files.")
+    str,
+    typer.Option(
+        metavar="NAME|DIR",
+        help=f"One of {', '.join(datasets.NAMES)}; or a folder with four IDX files, or with one "
+        "sub-folder of images for each class.",
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object last on stdout.")]
 
@@ -25,10 +30,6 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object 
 def load(path: Path | None) -> Sequential:
     """The model in that file, or the one that ships with the package."""
     return load_model(path) if path else architectures.pretrained()
-
-
-def load_data(data: str) -> tuple[datasets.idx.Split, datasets.idx.Split]:
-    return datasets.mnist.load_data() if data == "mnist" else datasets.idx.load_folder(data)
 
 
 def test(net: Sequential, x: NDArray, y: NDArray) -> tuple[NDArray, dict[str, float]]:

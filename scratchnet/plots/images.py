@@ -50,7 +50,7 @@ def prediction_grid(
 
     columns = min(columns, len(order))
     cell = min(max(style.WIDTH / columns, 54.0), 100.0)  # neither too narrow for text nor huge
-    between = " · " if class_names is None else "\n"  # beside a name there is no room
+    between = " · " if max(map(len, names)) == 1 else "\n"  # beside a name there is no room
     captions = []
     for i in order:
         name = style.wrap(names[guesses[i]], cell - 8, SMALL)
@@ -96,7 +96,7 @@ def image_steps(
         names = style.names_of(class_names, len(probs))
         titles.append("prediction")
         captions.append("probability" if len(probs) <= 10 else f"best 10 of {len(probs)}")
-    most = 5 if class_names is None else 4  # beside names, bars want more width
+    most = 5 if probabilities is None or max(map(len, names)) == 1 else 4  # for names: wider bars
     columns = math.ceil(len(titles) / math.ceil(len(titles) / most))
     cell = min(style.WIDTH / columns, 190.0)
     captions = [style.wrap(caption, cell - 16, SMALL) for caption in captions]
