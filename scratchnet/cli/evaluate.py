@@ -13,7 +13,6 @@ from .. import datasets, metrics, training
 from ..errors import InputError
 from .shared import DataOption, JsonOption, app, load, test
 
-
 MOST_IN_TABLE = 20  # classes; more do not fit on a screen
 
 
@@ -62,9 +61,10 @@ def _print_confusion(matrix: NDArray[np.int64], names: Sequence[str]) -> None:
     from rich.table import Table
 
     table = Table(title="rows: true class, columns: read as")
-    table.add_column("")
+    table.add_column("", no_wrap=True)
+    wide = len(str(matrix.max()))
     for name in names:  # a long name is folded, a count never
-        table.add_column(escape(name), justify="right", min_width=len(str(matrix.max())))
+        table.add_column(escape(name), justify="right", overflow="fold", min_width=wide)
     for k, row in enumerate(matrix):
         cells = [str(count) if count else "." for count in row]
         cells[k] = f"[bold]{cells[k]}[/bold]"
