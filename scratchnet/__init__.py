@@ -16,6 +16,7 @@ from . import (
     optimizers,
     plots,
     schedules,
+    sequences,
 )
 from .errors import InputError
 from .kernels import use_backend
@@ -71,5 +72,6 @@ __all__ = [
     "optimizers",
     "plots",
     "schedules",
+    "sequences",
     "use_backend",
 ]
