@@ -643,11 +643,7 @@ def _thicken(ink: np.ndarray) -> tuple[np.ndarray, str]:
     Averaged down to 20 x 20, a stroke of half a pixel would be left as a faint, broken grey. A
     dilation with a disc, on 8 times MNIST's resolution, widens it evenly.
     """
-    # Area and perimeter of the outline; their ratio is half the width of a long stroke.
-    solid = np.pad(ink > 0.5, 1).astype(np.float64)
-    falling, rising = solid[1:, 1:] - solid[:-1, :-1], solid[1:, :-1] - solid[:-1, 1:]
-    perimeter = np.sqrt((falling**2 + rising**2) / 2).sum()
-    width = 2 * solid.sum() / perimeter * BOX / max(ink.shape)
+    width = _stroke_width(ink) * BOX / max(ink.shape)
     if width >= THIN_STROKE or max(ink.shape) <= 2 * BOX:
         return ink, f"strokes of {width:.1f} pixels at MNIST's scale: kept"
     fine_side = FINE * BOX
@@ -666,6 +662,15 @@ def _thicken(ink: np.ndarray) -> tuple[np.ndarray, str]:
     return thick[rows, columns].clip(0, 1), (
         f"strokes of {width:.1f} pixels at MNIST's scale: thickened to {USUAL_STROKE}"
     )
+
+
+def _stroke_width(ink: np.ndarray) -> float:
+    """How wide the strokes are, in pixels; `ink` has its core at 1."""
+    # Area and perimeter of the outline; their ratio is half the width of a long stroke.
+    solid = np.pad(ink > 0.5, 1).astype(np.float64)
+    falling, rising = solid[1:, 1:] - solid[:-1, :-1], solid[1:, :-1] - solid[:-1, 1:]
+    perimeter = np.sqrt((falling**2 + rising**2) / 2).sum()
+    return float(2 * solid.sum() / perimeter)
 
 
 def _scale(ink: np.ndarray) -> tuple[np.ndarray, str]:

@@ -37,12 +37,13 @@ MAX_DIGIT_HEIGHT, MAX_DIGIT_WIDTH = 1.4, 1.2  # of digits put together from part
 MIN_DIGIT = 0.4  # what is lower and has no digit beside it is no digit
 SAME_LINE = 0.4  # digits whose heights overlap by this part of the smaller one are neighbours
 USUAL_WIDTH = 0.9  # what is wider may be several digits
-MAX_WIDTH = 1.4  # what is wider is several digits
+WIDE, WIDE_COST = 1.15, 8.0  # what is wider probably is, the more so the wider
+MAX_WIDTH = 1.4  # what is wider than this must be
 MIN_WIDTH = 0.12
 MAX_CUTS = 12
-CUT_COST = 0.5  # a cut must make the reading this much surer
+CUT_COST = 0.4  # of a cut across one stroke
 MIN_HEIGHT = 8  # pixels; digits that are smaller cannot be told from texture
-MAX_MARKS = 1000
+MAX_MARKS = 500
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ class _Mark:
     def part(self, start: int, stop: int) -> _Mark | None:
         """The columns from start to stop without the empty rows and columns around the ink."""
         ink = self.ink[:, start:stop]
-        if not (ink > imaging.EDGE_LEVEL).any():
+        if not (ink > 0.5).any():
             return None
         rows, columns = imaging._extent(ink > 0)
         return _Mark(ink[rows, columns], self.left + start + columns.start, self.top + rows.start)
@@ -224,41 +225,54 @@ def _distance(a: NDArray, b: NDArray) -> float:
 # --- From marks to digits: cutting, and reading
 
 
+@dataclass(frozen=True)
+class _Piece:
+    """Columns start to stop of a mark; `cost` is what speaks against it, as a logarithm."""
+
+    start: int
+    stop: int
+    mark: _Mark
+    cost: float
+
+
 def _read_marks(marks: list[_Mark], height: float, model: Sequential, scale: float) -> list[Digit]:
     """Every mark read as one digit or more, all pieces of all marks in one batch."""
-    pieces: list[dict[tuple[int, int], _Mark]] = [_pieces(mark, height) for mark in marks]
-    images = [_in_form(piece.ink) for found in pieces for piece in found.values()]
-    answers = iter(zip(images, model.predict(np.stack(images), batch_size=256), strict=True))
+    rows = [_pieces(mark, height) for mark in marks]
+    images = np.stack([_in_form(piece.mark.ink) for row in rows for piece in row])
+    answers = iter(zip(images, model.predict(images, batch_size=256), strict=True))
     digits = []
-    for found in pieces:
-        read = {span: _digit(piece, *next(answers), scale) for span, piece in found.items()}
-        digits += _best_row(read)
+    for row in rows:
+        digits += _best_row([(piece, _digit(piece.mark, *next(answers), scale)) for piece in row])
     return digits
 
 
-def _pieces(mark: _Mark, height: float) -> dict[tuple[int, int], _Mark]:
-    """All pieces of a mark that may be a digit, by where they start and stop.
+def _pieces(mark: _Mark, height: float) -> list[_Piece]:
+    """All pieces of a mark that may be a digit. A narrow mark is one, a wide one may be cut.
 
-    Where it is as wide as several digits, it may be cut where there is least ink in a column.
+    Cuts are where there is least ink in a column. A cut across much ink has a high cost, and so
+    has a piece that is wider than nearly all digits.
     """
     width = mark.ink.shape[1]
-    whole = {(0, width): mark}
+    whole = [_Piece(0, width, mark, 0.0)]
     if width <= USUAL_WIDTH * height:
         return whole
     margin = max(1, round(MIN_WIDTH * height))
-    column = np.convolve(mark.ink.sum(axis=0), np.ones(3), "same")
+    column = np.convolve(mark.ink.sum(axis=0), np.ones(3) / 3, "same")
     cuts: list[int] = []
     for x in np.argsort(column, kind="stable"):
         if margin <= x <= width - margin and all(abs(x - cut) >= margin for cut in cuts):
             cuts.append(int(x))
     places = [0, *sorted(cuts[:MAX_CUTS]), width]
-    pieces = {
-        (start, stop): mark.part(start, stop)
-        for i, start in enumerate(places)
-        for stop in places[i + 1 :]
-        if stop - start <= MAX_WIDTH * height
-    }
-    return {span: piece for span, piece in pieces.items() if piece} or whole
+    stroke = imaging._stroke_width(mark.ink)
+    pieces = []
+    for i, start in enumerate(places[:-1]):
+        cut = CUT_COST * column[start] / stroke if start else 0.0
+        for stop in places[i + 1 :]:
+            wide = WIDE_COST * max(0.0, (stop - start) / height - WIDE)
+            part = mark.part(start, stop) if stop - start <= MAX_WIDTH * height else None
+            if part:
+                pieces.append(_Piece(start, stop, part, cut + wide))
+    return pieces if any(piece.stop == width for piece in pieces) else whole
 
 
 def _in_form(ink: NDArray) -> NDArray[np.uint8]:
@@ -268,24 +282,21 @@ def _in_form(ink: NDArray) -> NDArray[np.uint8]:
     return imaging._to_uint8(ink)
 
 
-def _digit(piece: _Mark, image: NDArray[np.uint8], probabilities: NDArray, scale: float) -> Digit:
+def _digit(mark: _Mark, image: NDArray[np.uint8], probabilities: NDArray, scale: float) -> Digit:
     label = int(probabilities.argmax())
-    box = tuple(round(scale * edge) for edge in piece.box)
-    return Digit(label, float(probabilities[label]), box, image)
+    left, top, right, bottom = (round(scale * edge) for edge in mark.box)
+    return Digit(label, float(probabilities[label]), (left, top, right, bottom), image)
 
 
-def _best_row(read: dict[tuple[int, int], Digit]) -> list[Digit]:
-    """The pieces from end to end that are surest together: the best path, place after place."""
+def _best_row(read: list[tuple[_Piece, Digit]]) -> list[Digit]:
+    """The pieces from end to end that are surest together: the best way to each place, in turn."""
     best: dict[int, tuple[float, list[Digit]]] = {0: (0.0, [])}
-    for stop in sorted({stop for _, stop in read}):
-        ways = []
-        for (start, end), digit in read.items():
-            if end == stop and start in best:
-                sure, row = best[start]
-                cost = np.log(CUT_COST) if start else 0.0
-                ways.append((sure + cost + np.log(digit.confidence), [*row, digit]))
-        if ways:
-            best[stop] = max(ways, key=lambda way: way[0])
+    for piece, digit in sorted(read, key=lambda pair: pair[0].stop):
+        if piece.start in best:
+            sure, row = best[piece.start]
+            sure += np.log(max(digit.confidence, 1e-9)) - piece.cost
+            if piece.stop not in best or sure > best[piece.stop][0]:
+                best[piece.stop] = sure, [*row, digit]
     return best[max(best)][1]
 
 

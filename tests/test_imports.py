@@ -29,7 +29,8 @@ ROOMS = {
     "trace": MODEL | {"model"},
     "explain": MODEL | {"model"},
     "datasets": {"datasets", "errors", "imaging"},
-    "plots": {"errors", "plots", "checkpoint", "imaging", "model"},
+    "plots": {"errors", "plots", "checkpoint", "imaging", "model", "sequences"},
+    "sequences": {"errors", "imaging", "model"},
     "imaging": {"errors"},
     "__main__": {"cli"},
 }

@@ -10,6 +10,7 @@ from typing import Any
 _FILES = {
     "architecture": "network",
     "confusion_matrix": "charts",
+    "digit_boxes": "images",
     "image_steps": "images",
     "prediction_grid": "images",
     "save": "style",
