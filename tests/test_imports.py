@@ -30,7 +30,7 @@ ROOMS = {
     "architectures": {"layers", "model", "errors"},
     "trace": MODEL | {"model"},
     "explain": MODEL | {"model"},
-    "datasets": {"datasets", "errors"},
+    "datasets": {"datasets", "errors", "kernels"},
     "plots": {"errors", "plots", "checkpoint", "imaging", "model"},
     "imaging": {"errors"},
     "__main__": {"cli"},
@@ -38,7 +38,7 @@ ROOMS = {
 ANYTHING = {"cli", "web", "interop"}  # and nothing else imports them
 FRAMEWORKS = {"torch", "tensorflow", "keras", "jax", "onnx", "onnxruntime"}
 HEAVY = FRAMEWORKS | {"matplotlib", "PIL", "rich", "typer", "safetensors", "numba"}
-COMPILED = [f"kernels/{name}.py" for name in ("compiled", "fused", "simd")]
+COMPILED = [f"kernels/{name}.py" for name in ("augment", "compiled", "fused", "simd")]
 DRAWING = [f"plots/{name}.py" for name in ("charts", "images", "network", "style")]  # loaded late
 AT_THE_TOP = {path: {"typer"} for path in FILES if path.startswith("cli/")} | {
     **dict.fromkeys(COMPILED, {"numba"}),

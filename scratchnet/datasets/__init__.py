@@ -1,7 +1,8 @@
 """Images to learn from. `mnist.load_data()` gives the whole of MNIST, which ships with the package;
-`idx.load_folder(DIR)` reads four files of your own in MNIST's format.
+`idx.load_folder(DIR)` reads four files of your own in MNIST's format. `augmentation` makes more out
+of what there is.
 """
 
-from . import idx, mnist
+from . import augmentation, idx, mnist
 
-__all__ = ["idx", "mnist"]
+__all__ = ["augmentation", "idx", "mnist"]

@@ -9,6 +9,7 @@ from typing import Any
 
 _FILES = {
     "architecture": "network",
+    "augmented_samples": "images",
     "confusion_matrix": "charts",
     "image_steps": "images",
     "prediction_grid": "images",

@@ -1,14 +1,14 @@
 """Images with what the model makes of them, and what was done to one of them."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from ..errors import InputError
+from ..errors import InputError, is_whole
 from ..imaging import Step
 from . import style
 from .style import SMALL, text_width
@@ -109,6 +109,38 @@ def image_steps(
     return axes[0].figure
 
 
+@style.styled
+def augmented_samples(
+    x: NDArray,
+    augment: Callable[[NDArray, np.random.Generator], NDArray],
+    rng: np.random.Generator,
+    draws: int = 6,
+) -> Figure:
+    """Images in the first row, and below each what augmentation makes of it, drawn several times.
+
+    x         (n, h, w) or (n, h, w, 1 or 3), uint8 or float; the first ten are shown
+    augment   what `fit` takes: (x, rng) -> x
+    draws     rows below the first
+    """
+    x = np.asarray(x)[:10]
+    if not is_whole(draws, 1):
+        raise InputError(f"draws: expected a whole number, at least 1, found {draws!r}")
+    rows = [x, *(augment(x, rng) for _ in range(draws))]
+    pictures = _pictures(np.concatenate(rows), "images")
+    columns = len(x)
+    cell = min(style.WIDTH / columns, 64.0)
+    title = "originals, and below each what becomes of it"
+    width = max(cell * columns, 16 + text_width(title, style.TITLE, "bold"))
+    line = style.wrap(str(getattr(augment, "__name__", augment)), width - 16, SMALL)
+    pad = 21 + 11 * line.count("\n")
+    captions = [""] * len(pictures)
+    axes = _panels(pictures, captions, columns, cell, top=pad + 16, width=width, below=10)
+    axes[0].set_title(title, pad=pad)
+    how = {"fontsize": SMALL, "color": style.GREY}
+    axes[0].annotate(line, (0, 1), (0, 5), "axes fraction", "offset points", **how)
+    return axes[0].figure
+
+
 def _draw_bars(ax: Axes, probs: NDArray, names: list[str]) -> None:
     """The classes in their order, of many the ten most probable; of long names the first words."""
     chosen = np.sort(np.argsort(-probs, kind="stable")[:10])
@@ -136,11 +168,13 @@ def _panels(
     above: float = 0.0,
     top: float = 0.0,
     width: float = 0.0,
+    below: float = 21.0,
 ) -> list[Axes]:
     """Pictures over their captions, in rows; where there are more captions, empty squares.
 
     cell, above, top   points from one picture to the next, over each row, over all rows
     width              at least that of the figure
+    below              under each row, for the first line of the captions
 
     Placed by hand, because every size is known: matplotlib's layout of 50 axes takes seconds.
     """
@@ -148,7 +182,7 @@ def _panels(
     ratios = [min(1.0, picture.shape[0] / picture.shape[1]) for picture in pictures]
     ratios += [1.0] * (len(captions) - len(pictures))
     tall = [side * max(ratios[i : i + columns]) for i in range(0, len(ratios), columns)]
-    pitch = above + 21 + 11 * max(caption.count("\n") for caption in captions)
+    pitch = above + below + 11 * max(caption.count("\n") for caption in captions)
     height = top + sum(tall) + pitch * len(tall)
     figure = style.new_figure(width, height, layout="none")
     for i, caption in enumerate(captions):
