@@ -84,7 +84,17 @@ def save(path: str | os.PathLike, description: dict[str, Any], arrays: dict[str,
     whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     text = json.dumps(description, default=lambda numbers: numbers.tolist())  # NumPy's
     metadata = {DESCRIPTION: text, CHECKSUM: _checksum(text, whole)}
-    write_atomically(path, to_bytes(whole, metadata=metadata))
+    write_atomically(path, _in_order(to_bytes(whole, metadata=metadata)))
+
+
+def _in_order(content: bytes) -> bytes:
+    """The same safetensors with sorted metadata: the library's order changes from call to call."""
+    start = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:start])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # so that the numbers behind it lie where they may
+    return len(text).to_bytes(8, "little") + text + content[start:]
 
 
 def _checksum(text: str, arrays: dict[str, NDArray]) -> str:

@@ -20,7 +20,7 @@ from scratchnet.datasets.idx import FILES
 
 COMMAND = [sys.executable, "-m", "scratchnet"]
 RUN = {"model.safetensors", "history.json", "training.png", "confusion.png", "predictions.png"}
-RUN |= {"architecture.png"}
+RUN |= {"architecture.png", "metrics.csv"}
 
 # -------------------------------------------------------------------------------------------- tools
 
@@ -111,7 +111,8 @@ def test_train_leaves_a_whole_run(here, trained):
         if name.endswith(".png"):
             check_png(here / "run" / name)
     history = json.loads((here / "run/history.json").read_text())
-    assert set(history["history"]) == {"loss", "accuracy", "val_loss", "val_accuracy"}
+    names = {"loss", "accuracy", "val_loss", "val_accuracy", "learning_rate"}
+    assert set(history["history"]) == names
     assert all(len(values) == 2 for values in history["history"].values())
     assert history["settings"]["model"] == "lenet5"
     loaded = sn.load_model(here / "run/model.safetensors")
@@ -169,7 +170,9 @@ def started(*args, **settings):
 
 
 def check_stopped(folder, epochs):
-    assert names_in(folder) == {"model.safetensors", "history.json"}
+    names = {name for name in names_in(folder) if not name.startswith("state-")}
+    assert names - {"metrics.csv"} == {"model.safetensors", "history.json"}
+    assert len(names_in(folder)) > len(names)  # something to go on from
     history = json.loads((folder / "history.json").read_text())
     assert history["epoch"] == list(range(len(history["epoch"])))
     assert len(history["epoch"]) >= epochs
@@ -332,6 +335,15 @@ TRAIN = "train --model lenet5 --epochs 1 --data {here}/data"
         (f"{TRAIN} --out {{here}}/note.txt/sub", 1, ["note.txt/sub", "folder"]),
         (f"{TRAIN} --out {{here}}/run", 1, ["run", "model.safetensors"]),
         (f"{TRAIN} --out {'x' * 300}", 1, ["xxx", "folder"]),
+        (f"{TRAIN} --patience 0", 2, ["--patience", "1"]),
+        (f"{TRAIN} --patience 3 --validation-split 0", 2, ["--patience", "--validation-split"]),
+        (f"{TRAIN} --checkpoint-every 3h", 2, ["--checkpoint-every", "30s", "3h"]),
+        (f"{TRAIN} --checkpoint-every 0", 2, ["--checkpoint-every", "found '0'"]),
+        ("train --resume missing", 1, ["missing", "history.json"]),
+        ("train --resume {here}/data", 1, ["data", "history.json"]),
+        ("train --resume {here}/run --out out", 2, ["--out", "--resume"]),
+        ("train --resume {here}/run --lr 0.5", 2, ["--lr 0.5", "0.003", "run"]),
+        ("train --resume {here}/run --model cnn", 2, ["--model cnn", "lenet5"]),
         ("evaluate missing.safetensors", 1, ["missing.safetensors", "no such file"]),
         ("evaluate {here}/half.safetensors", 1, ["half.safetensors", "damaged"]),
         ("evaluate {here}/note.txt", 1, ["note.txt", "foreign"]),

@@ -3,11 +3,8 @@
 import json
 import math
 import os
-import signal
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,168 +12,231 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from .. import architectures, datasets, metrics, optimizers, schedules, training
-from ..checkpoint import write_atomically
-from ..errors import InputError, check_number
+from .. import architectures, callbacks, datasets, metrics, optimizers, schedules, training
+from ..errors import InputError
 from ..model import Sequential
+from . import runs
+from .runs import HISTORY_FILE, MODEL_FILE, Settings
 from .shared import DataOption, JsonOption, app, test
 
-MODEL_FILE = "model.safetensors"
+DEFAULT = Settings()
 
 
 @app.command()
 def train(
     model: Annotated[
-        str, typer.Option(help=f"One of: {', '.join(architectures.ARCHITECTURES)}.")
-    ] = "cnn",
-    epochs: Annotated[int, typer.Option(min=1, help="How often to see every image.")] = 5,
-    batch_size: Annotated[int, typer.Option(min=1, help="Images a step.")] = 128,
+        str | None,
+        typer.Option(
+            help=f"One of: {', '.join(architectures.ARCHITECTURES)}.", show_default=DEFAULT.model
+        ),
+    ] = None,
+    epochs: Annotated[
+        int | None,
+        typer.Option(min=1, help="How often to see every image.", show_default=f"{DEFAULT.epochs}"),
+    ] = None,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(min=1, help="Images a step.", show_default=f"{DEFAULT.batch_size}"),
+    ] = None,
     lr: Annotated[
-        float, typer.Option(help="Highest learning rate of the one-cycle schedule, with Adam.")
-    ] = 3e-3,
+        float | None,
+        typer.Option(
+            help="Highest learning rate of the one-cycle schedule, with Adam.",
+            show_default=f"{DEFAULT.lr}",
+        ),
+    ] = None,
     seed: Annotated[
-        int, typer.Option(min=0, help="Of the initial weights, dropout and shuffling.")
-    ] = 0,
-    data: DataOption = "mnist",
+        int | None,
+        typer.Option(
+            min=0,
+            help="Of the initial weights, dropout, shuffling and augmentation.",
+            show_default=f"{DEFAULT.seed}",
+        ),
+    ] = None,
+    data: Annotated[str | None, *DataOption.__metadata__] = None,
     validation_split: Annotated[
-        float, typer.Option(help="Part of the training images held out for the curves; 0 for none.")
-    ] = 0.1,
+        float | None,
+        typer.Option(
+            help="Part of the training images held out for the curves; 0 for none.",
+            show_default=f"{DEFAULT.validation_split}",
+        ),
+    ] = None,
+    augment: Annotated[
+        str | None,
+        typer.Option(
+            metavar="none|affine|elastic",
+            help="Change every training image a little, each time anew.",
+            show_default=DEFAULT.augment,
+        ),
+    ] = None,
+    patience: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Stop when val_loss has not fallen for so many epochs; keep the best weights.",
+            show_default="never",
+        ),
+    ] = None,
+    checkpoint_every: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N|SECONDSs",
+            help="Save the run's state every N batches (100) or seconds (30s), too.",
+            show_default="after every epoch",
+        ),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder for the results.", show_default="runs/MODEL-TIME")
+    ] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Go on with the run in that folder; no other settings."),
     ] = None,
     json_: JsonOption = False,
 ) -> None:
     """Train a network; leaves the model, its history and pictures in a folder."""
+    if data not in (None, DEFAULT.data) and os.path.isdir(data):
+        data = os.path.abspath(data)  # the run may go on from another folder
+    values = {name: value for name, value in locals().items() if name in vars(DEFAULT)}
+    given = {name: value for name, value in values.items() if value is not None}
+    if resume is not None:
+        if out is not None:
+            raise typer.BadParameter(f"--out {out}: expected nothing with --resume")
+        if not os.path.isfile(resume / HISTORY_FILE):
+            raise InputError(f"{resume}: expected the folder of a run, found no {HISTORY_FILE}")
+        with runs.in_folder(resume):
+            settings, record = runs.found_again(resume)
+            _check_same(settings, given, resume)
+            _train(resume, settings, record, _prepared(settings), json_)
+        return
     try:
-        check_number("--lr", lr, above=0)
-        check_number("--validation-split", validation_split, least=0, below=1)
+        settings = Settings(**given)
     except InputError as error:
         raise typer.BadParameter(str(error)) from None
-    if model not in architectures.ARCHITECTURES:
-        known = ", ".join(architectures.ARCHITECTURES)
-        raise typer.BadParameter(f"--model: expected one of {known}, found {model!r}")
-    dataset = datasets.load(data)
-    x_train, y_train, x_test, y_test = dataset.arrays()
-    net = architectures.build(model, (*x_train.shape[1:], 1), len(dataset.class_names), seed)
+    prepared = _prepared(settings)
+    folder = out or Path("runs") / f"{settings.model}-{time.strftime('%Y%m%d-%H%M%S')}"
+    with runs.in_folder(folder):
+        _train(folder, settings, runs.started_anew(folder, settings), prepared, json_)
+
+
+def _check_same(settings: Settings, given: dict[str, Any], folder: Path) -> None:
+    for name, value in given.items():
+        stored = getattr(settings, name)
+        if value != stored:
+            raise typer.BadParameter(
+                f"--{name.replace('_', '-')} {value}: expected {stored}, as the run in {folder} "
+                "was started, or nothing"
+            )
+
+
+def _prepared(settings: Settings) -> tuple[Sequential, datasets.Dataset]:
+    """The network, compiled, and its images."""
+    dataset = datasets.load(settings.data)
+    shape = (*dataset.x_train.shape[1:], 1)
+    net = architectures.build(settings.model, shape, len(dataset.class_names), settings.seed)
     net.class_names = dataset.class_names
-    images = math.floor(len(x_train) * (1 - validation_split))
-    if images == 0:
-        raise InputError(
-            f"--validation-split {validation_split:g}: expected it to leave images to train on, "
-            f"found {len(x_train)} images in all"
-        )
-    folder = _run_folder(out, model)
-    steps = epochs * -(-images // batch_size)
+    images = _images_to_train_on(settings, len(dataset.x_train))
+    steps = settings.epochs * -(-images // settings.batch_size)
     net.compile(
-        optimizers.Adam(schedules.OneCycle(lr, steps)),
+        optimizers.Adam(schedules.OneCycle(settings.lr, steps)),
         "sparse_categorical_crossentropy",
         ["accuracy"],
     )
+    return net, dataset
 
-    print(
-        f"training {model}: {net.count_params():,} parameters, {images:,} images", file=sys.stderr
-    )
-    settings = {
-        "model": model,
-        "epochs": epochs,
-        "batch_size": batch_size,
-        "lr": lr,
-        "seed": seed,
-        "data": data,
-        "validation_split": validation_split,
-    }
-    run: dict[str, Any] = {"settings": settings}
-    started = time.perf_counter()
-    # a training that diverges is told below, in one line; NumPy need not warn as well
-    with _stopped_by_signals(net) as stopped, np.errstate(all="ignore"):
-        history = net.fit(
-            x_train,
-            y_train,
-            batch_size,
-            epochs,
-            validation_split=validation_split,
-            progress_file=sys.stderr,
-        )
-    run["train_seconds"] = round(time.perf_counter() - started, 3)
-    run |= {"epoch": history.epoch, "history": history.history}
 
-    if not np.isfinite(net.flat_params).all():
-        _save_history(folder, run)
+def _images_to_train_on(settings: Settings, images: int) -> int:
+    """How many are left when those for validation are held out."""
+    split = settings.validation_split
+    left = math.floor(images * (1 - split))
+    if left == 0:
         raise InputError(
-            f"--lr {lr:g}: training diverged, the weights are no longer numbers; try a smaller rate"
+            f"--validation-split {split:g}: expected it to leave images to train on, "
+            f"found {images} images in all"
         )
-    net.save(folder / MODEL_FILE)
-    if stopped:
-        _save_history(folder, run)
-        print(
-            f"scratchnet: stopped after {len(history.epoch)} of {epochs} epochs; "
-            f"model and history are in {folder}",
-            file=sys.stderr,
-        )
-        raise typer.Exit(128 + stopped[0])
+    return left
 
-    probabilities, found = test(net, x_test, y_test)
-    run["test"] = found
-    _save_history(folder, run)
-    _save_pictures(folder, net, run, x_test, y_test, probabilities)
-    print(f"test {training.figures(found)}   {run['train_seconds']:.1f} s   results in {folder}")
+
+def _train(
+    folder: Path,
+    settings: Settings,
+    record: dict[str, Any],
+    prepared: tuple[Sequential, datasets.Dataset],
+    json_: bool,
+) -> None:
+    """Train to the end, or go on to it, and leave the results in the folder."""
+    net, dataset = prepared
+    x_train, y_train, x_test, y_test = dataset.arrays()
+    backup = settings.backup(folder)
+    if "test" not in record:
+        _fit(folder, settings, record, net, x_train, y_train)
+        probabilities, record["test"] = test(net, x_test, y_test)
+        _save_pictures(folder, net, record, x_test, y_test, probabilities)
+        runs.save_record(folder, record)  # now the run has ended
+    backup.delete()
+    found, seconds = record["test"], record["train_seconds"]
+    print(f"test {training.figures(found)}   {seconds:.1f} s   results in {folder}")
     if json_:
         result = {
             "test_accuracy": found["accuracy"],
             "test_loss": found["loss"],
-            "epochs": epochs,
-            "train_seconds": run["train_seconds"],
+            "epochs": len(record["epoch"]),
+            "train_seconds": seconds,
             "model": str(folder / MODEL_FILE),
         }
         print(json.dumps(result))
 
 
-def _run_folder(out: Path | None, model: str) -> Path:
-    """An existing, writable folder without a run in it. Found out before training, not after."""
-    folder = out or Path("runs") / f"{model}-{time.strftime('%Y%m%d-%H%M%S')}"
-    if os.path.exists(folder / MODEL_FILE):
-        raise InputError(f"{folder}: expected a folder for a new run, found {MODEL_FILE} in it")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{folder}: expected a folder to write to: {error.strerror}") from None
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise InputError(f"{folder}: expected a folder to write to, found one without permission")
-    return folder
-
-
-@contextmanager
-def _stopped_by_signals(net: Sequential) -> Iterator[list[int]]:
-    """Inside, Ctrl-C and SIGTERM end the training after the batch; the list holds which came."""
-    came: list[int] = []
-
-    def stop(number: int, frame: object) -> None:
-        came.append(number)
-        net.stop_training = True
-        signal.signal(number, previous[number])  # the second one stops at once
-
-    previous = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield came
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-
-
-def _save_history(folder: Path, run: dict[str, Any]) -> None:
-    # JSON has no NaN
-    values = {
-        key: [value if math.isfinite(value) else None for value in series]
-        for key, series in run["history"].items()
-    }
-    text = json.dumps({**run, "history": values}, indent=1)
-    write_atomically(folder / "history.json", f"{text}\n".encode())
+def _fit(
+    folder: Path,
+    settings: Settings,
+    record: dict[str, Any],
+    net: Sequential,
+    x: NDArray,
+    y: NDArray,
+) -> None:
+    """Train, and save the model; raises if the training diverged, exits if it was stopped."""
+    images = _images_to_train_on(settings, len(x))
+    print(
+        f"training {settings.model}: {net.count_params():,} parameters, {images:,} images",
+        file=sys.stderr,
+    )
+    watching: list[training.Callback] = [callbacks.LearningRateLogger(), callbacks.StopOnNaN()]
+    if settings.patience is not None:
+        watching.append(
+            callbacks.EarlyStopping(patience=settings.patience, restore_best_weights=True)
+        )
+    watching += [callbacks.CSVLogger(folder / "metrics.csv"), runs.Recorder(folder, record)]
+    # a training that diverges is told in one line; NumPy need not warn as well
+    with runs.stopped_by_signals() as stop, np.errstate(all="ignore"):
+        try:
+            net.fit(
+                x,
+                y,
+                settings.batch_size,
+                settings.epochs,
+                callbacks=[*watching, stop, settings.backup(folder)],
+                validation_split=settings.validation_split,
+                progress_file=sys.stderr,
+                augment=settings.augmentation(),
+            )
+        except callbacks.DivergedError as error:
+            net.save(folder / MODEL_FILE)
+            raise InputError(f"--lr {settings.lr:g}: {error}; try a smaller rate") from None
+        net.save(folder / MODEL_FILE)
+    if stop.number is not None:
+        print(
+            f"scratchnet: stopped after {len(record['epoch'])} of {settings.epochs} epochs; model "
+            f"and history are in {folder}, and --resume {folder} goes on",
+            file=sys.stderr,
+        )
+        raise typer.Exit(128 + stop.number)
 
 
 def _save_pictures(
     folder: Path,
     net: Sequential,
-    run: dict[str, Any],
+    record: dict[str, Any],
     x_test: NDArray,
     y_test: NDArray,
     probabilities: NDArray,
@@ -184,9 +244,9 @@ def _save_pictures(
     from .. import plots
 
     matrix = metrics.confusion_matrix(probabilities, y_test)
-    epochs = [epoch + 1 for epoch in run["epoch"]]
+    epochs = [epoch + 1 for epoch in record["epoch"]]
     for name, figure in (
-        ("training", plots.training_curves(run["history"], epochs, run["test"])),
+        ("training", plots.training_curves(record["history"], epochs, record["test"])),
         ("confusion", plots.confusion_matrix(matrix, net.class_names)),
         ("predictions", plots.prediction_grid(x_test, probabilities, y_test, net.class_names)),
         ("architecture", plots.architecture(net)),

@@ -164,6 +164,12 @@ def adam_step(
     params -= lr * m_hat / (np.sqrt(v_hat) + epsilon)
 
 
+def average_step(average: Array, values: Array, momentum: float) -> None:
+    """average <- momentum * average + (1 - momentum) * values, in place; both flat, (size,)."""
+    average *= momentum
+    average += (1 - momentum) * values
+
+
 def warp(x: NDArray, maps: Array, field: Array | None = None) -> NDArray:
     """Images seen through maps: y[n, i, j] is x[n] at maps[n] @ (i, j, 1) + field[n, i, j].
 
@@ -199,9 +205,3 @@ def smooth(noise: NDArray[np.uint8], taps: Array) -> Array:
     values = (noise.astype(np.float32) - np.float32(127.5)) / np.float32(127.5)
     down = sliding_window_view(_pad(values, (r, r, 0, 0)), len(taps), axis=1) @ taps
     return sliding_window_view(_pad(down, (0, 0, r, r)), len(taps), axis=2) @ taps
-
-
-def average_step(average: Array, values: Array, momentum: float) -> None:
-    """average <- momentum * average + (1 - momentum) * values, in place; both flat, (size,)."""
-    average *= momentum
-    average += (1 - momentum) * values

@@ -1,0 +1,215 @@
+"""A run of training: its settings, its folder, what it remembers there, and what stops it."""
+
+import json
+import math
+import os
+import re
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from .. import architectures
+from ..backup import BackupAndRestore
+from ..callbacks import Callback
+from ..checkpoint import remove_leftovers, write_atomically
+from ..errors import InputError, check_number
+from ..training import Augment, check_count
+
+MODEL_FILE = "model.safetensors"
+HISTORY_FILE = "history.json"
+LOCK_FILE = ".lock"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What decides a run's result; stored in its folder, and the same when it goes on.
+
+    Checked wherever they come from, and named as the command's options.
+    """
+
+    model: str = "cnn"
+    epochs: int = 5
+    batch_size: int = 128
+    lr: float = 3e-3
+    seed: int = 0
+    data: str = "mnist"
+    validation_split: float = 0.1
+    augment: str = "none"
+    patience: int | None = None
+    checkpoint_every: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.model not in architectures.ARCHITECTURES:
+            known = ", ".join(architectures.ARCHITECTURES)
+            raise InputError(f"--model: expected one of {known}, found {self.model!r}")
+        check_count("--epochs", self.epochs, 1)
+        check_count("--batch-size", self.batch_size, 1)
+        check_number("--lr", self.lr, above=0)
+        check_count("--seed", self.seed, 0)
+        if not isinstance(self.data, str):
+            raise InputError(f"--data: expected a name or a folder, found {self.data!r}")
+        check_number("--validation-split", self.validation_split, least=0, below=1)
+        self.augmentation()
+        if self.patience is not None:
+            check_count("--patience", self.patience, 1)
+            if not self.validation_split:
+                raise InputError("--patience: expected a --validation-split with it, found 0")
+        self.backup("")
+
+    def augmentation(self) -> Augment | None:
+        """The function that changes the training images."""
+        if self.augment == "none":
+            return None
+        from ..datasets.augmentation import PRESETS
+
+        if self.augment not in PRESETS:
+            known = ", ".join(["none", *PRESETS])
+            raise InputError(f"--augment: expected one of {known}, found {self.augment!r}")
+        return PRESETS[self.augment]()
+
+    def backup(self, folder: str | os.PathLike) -> BackupAndRestore:
+        """The callback that saves the run's state: every epoch, and as `checkpoint_every` says."""
+        if self.checkpoint_every is None:
+            return BackupAndRestore(folder)
+        found = re.fullmatch(r"([1-9]\d{0,8})(s?)", str(self.checkpoint_every))
+        if not found:
+            raise InputError(
+                "--checkpoint-every: expected a number of batches such as 100, or of seconds such "
+                f"as 30s, found {self.checkpoint_every!r}"
+            )
+        number, unit = int(found[1]), found[2]
+        return (
+            BackupAndRestore(folder, seconds=number) if unit else BackupAndRestore(folder, number)
+        )
+
+
+def started_anew(folder: Path, settings: Settings) -> dict[str, Any]:
+    """The record of a new run, in a folder (see `in_folder`) that has none in it."""
+    for name in (MODEL_FILE, HISTORY_FILE):
+        if os.path.exists(folder / name):
+            raise InputError(
+                f"{folder}: expected a folder for a new run, found {name} in it "
+                f"(--resume {folder} goes on with a run that was stopped)"
+            )
+    record = {"settings": asdict(settings), "train_seconds": 0.0, "epoch": [], "history": {}}
+    save_record(folder, record)
+    return record
+
+
+def found_again(folder: Path) -> tuple[Settings, dict[str, Any]]:
+    """Settings and record of the run in a folder."""
+    remove_leftovers(folder)
+    path = folder / HISTORY_FILE
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        settings = Settings(**record["settings"])
+        if not isinstance(record["history"], dict) or not isinstance(record["epoch"], list):
+            raise TypeError("no history")
+        record["train_seconds"] = check_number("train_seconds", record["train_seconds"], least=0)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(
+            f"{path}: expected the record of a run, found none ({type(error).__name__}: {reason})"
+        ) from None
+    return settings, record
+
+
+def save_record(folder: Path, record: dict[str, Any]) -> None:
+    # JSON has no NaN
+    values = {
+        key: [value if value is None or math.isfinite(value) else None for value in series]
+        for key, series in record["history"].items()
+    }
+    text = json.dumps({**record, "history": values}, indent=1)
+    write_atomically(folder / HISTORY_FILE, f"{text}\n".encode())
+
+
+class Recorder(Callback):
+    """Keeps a run's record, and the file in its folder, up to date."""
+
+    runs_last = True
+
+    def __init__(self, folder: Path, record: dict[str, Any]) -> None:
+        self.folder, self.record = folder, record
+        self.before = record["train_seconds"]  # of this run, before it was stopped
+        self.started = time.perf_counter()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+        seconds = self.before + time.perf_counter() - self.started
+        history = self.run.history
+        self.record |= {"train_seconds": round(seconds, 3)}
+        self.record |= {"epoch": history.epoch, "history": history.history}
+        save_record(self.folder, self.record)
+
+    def on_train_end(self, logs: dict[str, float]) -> None:
+        self.on_epoch_end(self.run.epoch, logs)
+
+
+@contextmanager
+def in_folder(folder: Path) -> Iterator[None]:
+    """The folder, made where there is none, belongs to this process alone, however it may end."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{folder}: expected a folder to write to: {error.strerror}") from None
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise InputError(f"{folder}: expected a folder to write to, found one without permission")
+    try:
+        import fcntl
+    except ImportError:  # Windows has no such lock; there nobody keeps two runs apart
+        yield
+        return
+    path = folder / LOCK_FILE
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        try:
+            # the system takes the lock back when the process is gone, not when the file is
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            mine = os.path.samestat(os.fstat(handle), os.stat(path))
+        except (BlockingIOError, FileNotFoundError):
+            mine = False
+        if not mine:  # held by another, or just deleted by one that has ended
+            raise InputError(f"{folder}: expected a folder without a run at work, found one in it")
+        try:
+            yield
+        finally:
+            os.unlink(path)
+    finally:
+        os.close(handle)
+
+
+class Stop(Callback):
+    """Ends the training after the batch in which a signal came; `number` is the signal's."""
+
+    number: int | None = None
+
+    def on_train_begin(self, logs: dict[str, float]) -> None:
+        self.model.stop_training |= self.number is not None
+
+    def on_batch_end(self, batch: int, logs: dict[str, float]) -> None:
+        self.model.stop_training |= self.number is not None
+
+
+@contextmanager
+def stopped_by_signals() -> Iterator[Stop]:
+    """Inside, Ctrl-C and SIGTERM end the training, where the callback takes part in it."""
+    stop = Stop()
+
+    def note(number: int, frame: object) -> None:
+        stop.number = number
+        signal.signal(number, previous[number])  # the second one stops at once
+
+    previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        for number in previous:
+            signal.signal(number, note)
+        yield stop
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
