@@ -7,8 +7,8 @@ http://yann.lecun.com/exdb/mnist/). `prepare` brings a photograph, scan or drawi
 
     read -> grey -> polarity -> flattened -> ink -> cropped -> thickened -> scaled -> centred
 
-Left out on purpose: finding several digits in one picture, straightening a slanted or turned digit,
-and removing ruled lines that cross the ink. One image, one digit, upright.
+Left out on purpose: several digits in one picture (see sequences.py), straightening a slanted or
+turned digit, and removing ruled lines that cross the ink. One image, one digit, upright.
 
 Pillow is imported when first used, so that importing the package stays light.
 """
