@@ -20,6 +20,12 @@ with warnings.catch_warnings():
 import parity  # noqa: E402
 import parity_checks  # noqa: E402
 
+# Keras 3 on NumPy 2, and its advice on a softmax over one class
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:.*softmax over axis:UserWarning"),
+]
+
 
 class TestKeras(parity_checks.Parity):
     kind = parity.Keras
