@@ -109,14 +109,14 @@ class Parity:
         loss, their_loss = us.step(x, y), them.step(x, y)
         assert their_loss == pytest.approx(loss, rel=1.3e-6 if dtype == "float32" else 1e-10)
         ends = us.arrays(), them.arrays()
-        for name, g in ours.items() if dtype == "float32" else ():
+        for key, g in ours.items() if dtype == "float32" else ():
             # where a gradient is not far above epsilon, Adam's first step is up to lr / epsilon, or
             # 10,000, times as steep, and makes 1e-5 of a rounding of 1e-9
             for arrays in ends:
-                arrays[name][np.abs(g) < 10 * parity.EPSILON] = 0
+                arrays[key][np.abs(g) < 10 * parity.EPSILON] = 0
         agree(dtype, *ends, without=() if dtype == "float32" else adrift(name))
 
-    @pytest.mark.parametrize("name", filter(has_batchnorm, MODELS))
+    @pytest.mark.parametrize("name", [*filter(has_batchnorm, MODELS)])
     def test_float32_gradients_through_batchnorm_agree_as_a_whole(self, name):
         """Not one by one within 1e-5: the batch's statistics round differently, and among a million
         values before a ReLU a few change sign by it. Each moves many gradients by about 1e-4."""

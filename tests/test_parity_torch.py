@@ -1,5 +1,7 @@
 """scratchnet beside PyTorch: the same weights, the same batches, the same numbers."""
 
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -106,3 +108,16 @@ def test_batchnorm_on_rows_has_no_equal():
     model = sn.Sequential([sn.BatchNorm()], (5, 3))
     with pytest.raises(sn.InputError, match="no equal of BatchNorm"):
         to_torch.build(model)
+
+
+def test_the_report_prints_a_table_and_draws_the_curves(tmp_path, monkeypatch, capsys):
+    given = ["--models", "mlp", "--frameworks", "torch", "--steps", "3", "--batch-size", "4"]
+    files = ["--out", str(tmp_path), "--json", str(tmp_path / "all.json")]
+    monkeypatch.setattr("sys.argv", ["parity.py", *given, *files])
+    parity.main()
+    printed = capsys.readouterr().out
+    assert "PyTorch" in printed and "3 Adam steps" in printed and "Keras" not in printed
+    found = json.loads((tmp_path / "all.json").read_text())["results"]["mlp"]["float64"]["torch"]
+    assert len(found["losses"][0]) == 3
+    assert max(found[quantity] for quantity in ("forward", "gradients", "Adam")) <= 1e-10
+    assert (tmp_path / "parity.png").stat().st_size > 5_000
