@@ -47,6 +47,8 @@ DRAWING = [f"plots/{name}.py" for name in LATE]
 AT_THE_TOP = {path: {"typer"} for path in FILES if path.startswith("cli/")} | {
     **dict.fromkeys(COMPILED, {"numba"}),
     **dict.fromkeys(DRAWING, {"matplotlib"}),
+    "interop/torch_modules.py": {"torch"},  # loaded late, too
+    "interop/keras_layers.py": {"keras"},
 }
 
 
