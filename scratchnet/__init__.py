@@ -16,6 +16,7 @@ from . import (
     metrics,
     optimizers,
     plots,
+    recipes,
     schedules,
 )
 from .errors import InputError
@@ -74,6 +75,7 @@ __all__ = [
     "metrics",
     "optimizers",
     "plots",
+    "recipes",
     "schedules",
     "use_backend",
 ]

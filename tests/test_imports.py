@@ -28,6 +28,7 @@ ROOMS = {
     "model": MODEL,
     "plan": MODEL,
     "architectures": {"layers", "model", "errors"},
+    "recipes": MODEL | {"model", "architectures", "datasets"},
     "trace": MODEL | {"model"},
     "explain": MODEL | {"model"},
     "datasets": {"datasets", "errors", "kernels"},
