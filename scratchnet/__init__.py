@@ -17,6 +17,7 @@ from . import (
     metrics,
     optimizers,
     plots,
+    recipes,
     schedules,
     sequences,
 )
@@ -79,6 +80,7 @@ __all__ = [
     "metrics",
     "optimizers",
     "plots",
+    "recipes",
     "schedules",
     "sequences",
     "trace",

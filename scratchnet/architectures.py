@@ -169,6 +169,14 @@ ARCHITECTURES: dict[str, Callable[[int], list[Layer]]] = {
 }
 
 
+def check_name(name: str) -> None:
+    """Raise unless there is an architecture of that name."""
+    if name not in ARCHITECTURES:
+        raise InputError(
+            f"architecture: expected one of {', '.join(ARCHITECTURES)}, found {name!r}"
+        )
+
+
 def build(
     name: str,
     input_shape: Shape = (28, 28, 1),
@@ -177,10 +185,7 @@ def build(
     dtype: DTypeLike = np.float32,
 ) -> Sequential:
     """The architecture of that name, with fresh weights."""
-    if name not in ARCHITECTURES:
-        raise InputError(
-            f"architecture: expected one of {', '.join(ARCHITECTURES)}, found {name!r}"
-        )
+    check_name(name)
     return Sequential(ARCHITECTURES[name](classes), input_shape, seed, dtype)
 
 

@@ -34,6 +34,7 @@ ROOMS = {
     "datasets": {"datasets", "errors", "kernels", "imaging"},
     "plots": {"errors", "plots", "checkpoint", "imaging", "model", "sequences"},
     "sequences": {"errors", "imaging", "model"},
+    "recipes": MODEL | {"model", "architectures", "datasets"},
     "imaging": {"errors"},
     "__main__": {"cli"},
 }

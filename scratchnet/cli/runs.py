@@ -8,14 +8,15 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from .. import architectures
+from .. import architectures, recipes
 from ..backup import BackupAndRestore
 from ..callbacks import Callback
 from ..checkpoint import remove_leftovers, write_atomically
+from ..datasets.augmentation import PRESETS
 from ..errors import InputError, check_number
 from ..training import Augment, check_count
 
@@ -28,21 +29,36 @@ LOCK_FILE = ".lock"
 class Settings:
     """What decides a run's result; stored in its folder, and the same when it goes on.
 
-    Checked wherever they come from, and named as the command's options.
+    Checked wherever they come from, and named as the command's options. Those that are None at
+    first are the recipe's.
     """
 
-    model: str = "cnn"
-    epochs: int = 5
-    batch_size: int = 128
-    lr: float = 3e-3
+    recipe: str = "standard"
+    model: str | None = None
+    epochs: int | None = None
+    batch_size: int | None = None
+    lr: float | None = None
     seed: int = 0
     data: str = "mnist"
     validation_split: float = 0.1
-    augment: str = "none"
+    augment: str | None = None
     patience: int | None = None
     checkpoint_every: str | None = None
 
     def __post_init__(self) -> None:
+        if self.recipe not in recipes.RECIPES:
+            known = ", ".join(recipes.RECIPES)
+            raise InputError(f"--recipe: expected one of {known}, found {self.recipe!r}")
+        recipe = recipes.RECIPES[self.recipe]
+        for name, value in (
+            ("model", recipe.architecture),
+            ("epochs", recipe.epochs),
+            ("batch_size", recipe.batch_size),
+            ("lr", recipe.lr),
+            ("augment", recipe.augment),
+        ):
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, value)  # it is frozen for everybody else
         if self.model not in architectures.ARCHITECTURES:
             known = ", ".join(architectures.ARCHITECTURES)
             raise InputError(f"--model: expected one of {known}, found {self.model!r}")
@@ -62,14 +78,24 @@ class Settings:
 
     def augmentation(self) -> Augment | None:
         """The function that changes the training images."""
-        if self.augment == "none":
-            return None
-        from ..datasets.augmentation import PRESETS
-
-        if self.augment not in PRESETS:
+        if self.augment not in ("none", *PRESETS):
             known = ", ".join(["none", *PRESETS])
             raise InputError(f"--augment: expected one of {known}, found {self.augment!r}")
-        return PRESETS[self.augment]()
+        return self.changed_recipe().augmentation()
+
+    def changed_recipe(self) -> recipes.Recipe:
+        """The recipe with what these settings change."""
+        recipe = recipes.RECIPES[self.recipe]
+        own = self.augment == recipe.augment
+        return replace(
+            recipe,
+            architecture=self.model,
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            lr=self.lr,
+            augment=self.augment,
+            augment_changes=recipe.augment_changes if own else {},
+        )
 
     def backup(self, folder: str | os.PathLike) -> BackupAndRestore:
         """The callback that saves the run's state: every epoch, and as `checkpoint_every` says."""

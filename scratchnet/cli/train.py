@@ -12,7 +12,7 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from .. import architectures, callbacks, datasets, metrics, optimizers, schedules, training
+from .. import architectures, callbacks, datasets, metrics, recipes, training
 from ..errors import InputError
 from ..model import Sequential
 from . import runs
@@ -24,25 +24,32 @@ DEFAULT = Settings()
 
 @app.command()
 def train(
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            help=f"Settings that go together: {', '.join(recipes.RECIPES)}. Options change them.",
+            show_default=DEFAULT.recipe,
+        ),
+    ] = None,
     model: Annotated[
         str | None,
         typer.Option(
-            help=f"One of: {', '.join(architectures.ARCHITECTURES)}.", show_default=DEFAULT.model
+            help=f"One of: {', '.join(architectures.ARCHITECTURES)}.", show_default="the recipe's"
         ),
     ] = None,
     epochs: Annotated[
         int | None,
-        typer.Option(min=1, help="How often to see every image.", show_default=f"{DEFAULT.epochs}"),
+        typer.Option(min=1, help="How often to see every image.", show_default="the recipe's"),
     ] = None,
     batch_size: Annotated[
         int | None,
-        typer.Option(min=1, help="Images a step.", show_default=f"{DEFAULT.batch_size}"),
+        typer.Option(min=1, help="Images a step.", show_default="the recipe's"),
     ] = None,
     lr: Annotated[
         float | None,
         typer.Option(
             help="Highest learning rate of the one-cycle schedule, with Adam.",
-            show_default=f"{DEFAULT.lr}",
+            show_default="the recipe's",
         ),
     ] = None,
     seed: Annotated[
@@ -64,9 +71,9 @@ def train(
     augment: Annotated[
         str | None,
         typer.Option(
-            metavar="none|affine|elastic",
+            metavar="none|affine|elastic|erase",
             help="Change every training image a little, each time anew.",
-            show_default=DEFAULT.augment,
+            show_default="the recipe's",
         ),
     ] = None,
     patience: Annotated[
@@ -135,13 +142,7 @@ def _prepared(settings: Settings) -> tuple[Sequential, datasets.Dataset]:
     shape = (*dataset.x_train.shape[1:], 1)
     net = architectures.build(settings.model, shape, len(dataset.class_names), settings.seed)
     net.class_names = dataset.class_names
-    images = _images_to_train_on(settings, len(dataset.x_train))
-    steps = settings.epochs * -(-images // settings.batch_size)
-    net.compile(
-        optimizers.Adam(schedules.OneCycle(settings.lr, steps)),
-        "sparse_categorical_crossentropy",
-        ["accuracy"],
-    )
+    settings.changed_recipe().compile(net, _images_to_train_on(settings, len(dataset.x_train)))
     return net, dataset
 
 
