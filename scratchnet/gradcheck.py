@@ -103,12 +103,13 @@ class Report(tuple[Check, ...]):
         for check in self:
             of = "directions" if check.along else f"of {math.prod(check.shape):,}"
             index = ", ".join(map(str, check.index))
+            at = f"direction {index}" if check.along else f"[{index}]"
             lines.append(
                 (
                     check.name,
                     " x ".join(map(str, check.shape)),
                     f"{check.checked:,} {of}",
-                    f"direction {index}" if check.along else f"[{index}]",
+                    at if check.index else "",  # "" where there are kinks alone
                     f"{check.analytic:+.6e}",
                     f"{check.numeric:+.6e}",
                     f"{check.error:.1e}",
@@ -402,26 +403,29 @@ def _is_odd(value: Any) -> bool:
     return isinstance(value, float) and not math.isfinite(value)
 
 
-def _generators(thing: Any, seen: set[int]) -> Iterator[np.random.Generator]:
+def _generators(thing: Any) -> list[np.random.Generator]:
     """The random generators that a layer holds, in whatever it holds: layers, lists, dicts."""
-    if id(thing) in seen:
-        return
-    seen.add(id(thing))
-    if isinstance(thing, np.random.Generator):
-        yield thing
-    elif isinstance(thing, (list, tuple)):
-        for part in thing:
-            yield from _generators(part, seen)
-    elif isinstance(thing, dict):
-        yield from _generators(list(thing.values()), seen)
-    elif hasattr(thing, "__dict__") and not isinstance(thing, type):
-        yield from _generators(vars(thing), seen)
+    found, seen, rest = [], {}, [thing]
+    while rest:
+        thing = rest.pop()
+        if id(thing) in seen:
+            continue
+        seen[id(thing)] = thing  # kept alive, or another might get its id
+        if isinstance(thing, np.random.Generator):
+            found.append(thing)
+        elif isinstance(thing, (list, tuple)):
+            rest += thing
+        elif isinstance(thing, dict):
+            rest += thing.values()
+        elif hasattr(thing, "__dict__") and not isinstance(thing, type):
+            rest += vars(thing).values()
+    return found
 
 
 @contextmanager
 def _frozen(*layers: Any) -> Iterator[Callable[[], None]]:
     """Hand out a function that puts random streams and buffers back to where they are now."""
-    streams = [(rng, rng.bit_generator.state) for rng in _generators(layers, set())]
+    streams = [(rng, rng.bit_generator.state) for rng in _generators(layers)]
     buffers = [(array, array.copy()) for layer in layers for array in layer.buffers.values()]
 
     def rewind() -> None:
