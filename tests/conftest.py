@@ -4,7 +4,7 @@ import os
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 import scratchnet as sn
 
@@ -20,6 +20,15 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.function_scoped_fixture],  # `backend` holds no state
 )
 settings.register_profile("thorough", settings.get_profile("scratchnet"), max_examples=1000)
+#: where the same tests run again and again: few examples, the same ones, none made smaller
+settings.register_profile(
+    "few",
+    settings.get_profile("scratchnet"),
+    max_examples=8,
+    derandomize=True,
+    database=None,
+    phases=[Phase.explicit, Phase.generate],
+)
 settings.load_profile("scratchnet")  # `pytest --hypothesis-profile=thorough` for the other
 
 
