@@ -20,6 +20,7 @@ from . import (  # noqa: F401 - each adds its command
     evaluate,
     explain,
     export,
+    gradcheck,
     predict,
     summary,
     train,
