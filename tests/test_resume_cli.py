@@ -164,7 +164,15 @@ def test_a_finished_run_says_its_result_again(here, uninterrupted):
 
 @pytest.mark.parametrize(
     "content",
-    ["", "[]", "{}", '{"settings": {"epochs": 0}}', '{"settings": {"colour": 1}}', "[" * 10**5],
+    [
+        "",
+        "[]",
+        "{}",
+        '{"settings": {"epochs": 0}}',
+        '{"settings": {"colour": 1}}',
+        "[" * 10**5,
+        '{"settings": {}, "epoch": [], "history": {}, "train_seconds": 0, "test": 3}',
+    ],
     ids=lambda content: content[:30],
 )
 def test_a_record_that_is_none_is_refused_in_one_line(tmp_path, content):
