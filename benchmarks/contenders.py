@@ -55,9 +55,9 @@ MODELS = {"vgg-bn": vgg_bn, "vgg-bn-32": vgg_bn} | ARCHITECTURES
 def build(name: str, dropout: bool = True, weights: str | None = None) -> sn.Sequential:
     """The network by name: 28x28x1 images, or 32x32x3 where the name ends in -32."""
     rows = MODELS[name](10)
-    for layer in rows:
-        if isinstance(layer, L.Dropout) and not dropout:
-            layer.rate = 0.0
+    for leaf in (leaf for layer in rows for leaf in layer.leaves()):
+        if isinstance(leaf, L.Dropout) and not dropout:
+            leaf.rate = 0.0
     model = sn.Sequential(rows, (32, 32, 3) if name.endswith("-32") else (28, 28, 1), seed=0)
     if weights is not None:
         with np.load(weights) as stored:
@@ -85,6 +85,15 @@ def data(name: str, images: int, seed: int = 0, test: bool = False) -> tuple[Arr
 def body(model: sn.Sequential) -> list[L.Layer]:
     """The layers without the last Softmax, which goes into the loss."""
     return model.layers[: -1 if isinstance(model.layers[-1], L.Softmax) else None]
+
+
+def leaves(layers: dict[str, L.Layer]) -> dict[str, L.Layer]:
+    """The layers, those inside of others in the place of these: "residual.main.conv2d"."""
+    found = {}
+    for name, layer in layers.items():
+        inner = {f"{name}.{key}": one for key, one in layer.inner().items()}
+        found |= leaves(inner) if inner else {name: layer}
+    return found
 
 
 def channels_first(shape: Sequence[int]) -> NDArray[np.int64]:
@@ -165,14 +174,27 @@ class Torch(Contender):
 
     def network(self, model: sn.Sequential) -> Any:
         import torch
-        from torch import nn
 
         torch.set_num_threads(self.threads)
+        self.format = torch.channels_last if self.channels_last else torch.contiguous_format
+        return self.row(body(model)).to(memory_format=self.format)
+
+    def row(self, layers: Sequence[L.Layer]) -> Any:
+        import torch
+        from torch import nn
 
         class Apply(nn.Module):
             def __init__(self, function: Callable) -> None:
                 super().__init__()
                 self.forward = function
+
+        class Sum(nn.Module):
+            def __init__(self, *rows: nn.Module) -> None:
+                super().__init__()
+                self.main, self.shortcut = rows
+
+            def forward(self, x: Any) -> Any:
+                return self.main(x) + self.shortcut(x)
 
         def filled(module: nn.Module, **values: Array) -> nn.Module:
             for key, value in values.items():
@@ -182,7 +204,7 @@ class Torch(Contender):
 
         rows: list[nn.Module] = []
         order = None  # of the features of a flattened image
-        for layer in body(model):
+        for layer in layers:
             p = layer.params | layer.buffers
             bias = {"bias": p["b"]} if "b" in p else {}
             pads = getattr(layer, "pads", (0, 0, 0, 0))
@@ -221,10 +243,11 @@ class Torch(Contender):
                     rows.append(nn.ReLU())
                 case L.Dropout():
                     rows.append(nn.Dropout(layer.rate))
+                case L.Residual():
+                    rows.append(Sum(self.row(layer.main), self.row(layer.shortcut)))
                 case _:
                     raise no_translation(layer, "PyTorch")
-        self.format = torch.channels_last if self.channels_last else torch.contiguous_format
-        return nn.Sequential(*rows).to(memory_format=self.format)
+        return nn.Sequential(*rows)
 
     def train(self, model: sn.Sequential, x: Array, y: NDArray, batch_size: int) -> None:
         import torch
@@ -296,25 +319,35 @@ class Keras(Contender):
 
         tf.config.threading.set_intra_op_parallelism_threads(self.threads)
         tf.config.threading.set_inter_op_parallelism_threads(self.threads)
-        net = keras.Sequential([keras.Input(model.input_shape)])
-        for layer in body(model):
+        start = keras.Input(model.input_shape)
+        return keras.Model(start, self.row(body(model), start))
+
+    def row(self, layers: Sequence[L.Layer], x: Any) -> Any:
+        """The symbolic output of the layers for x."""
+        import keras
+
+        for layer in layers:
+            if isinstance(layer, L.Residual):
+                x = keras.layers.Add()([self.row(layer.main, x), self.row(layer.shortcut, x)])
+                continue
             how = layer.config()  # the names of the arguments are Keras's
             if any(getattr(layer, "pads", ())):
                 top, bottom, left, right = layer.pads
                 kept = layer.strides == (1, 1) and layer.output_shape[:2] == layer.input_shape[:2]
                 how["padding"] = "same" if kept or layer.padding == "same" else "valid"
                 if how["padding"] == "valid" and isinstance(layer, L.Conv2D):
-                    net.add(keras.layers.ZeroPadding2D(((top, bottom), (left, right))))
+                    x = keras.layers.ZeroPadding2D(((top, bottom), (left, right)))(x)
                 elif how["padding"] == "valid":
                     raise no_translation(layer, "Keras")
             kind = type(layer).__name__.replace("Pool2D", "Pooling2D")
             kind = "BatchNormalization" if kind == "BatchNorm" else kind
             if not hasattr(keras.layers, kind):
                 raise no_translation(layer, "Keras")
-            net.add(getattr(keras.layers, kind)(**how))
+            translated = getattr(keras.layers, kind)(**how)
+            x = translated(x)
             if layer.params:
-                net.layers[-1].set_weights(list((layer.params | layer.buffers).values()))
-        return net
+                translated.set_weights(list((layer.params | layer.buffers).values()))
+        return x
 
     def train(self, model: sn.Sequential, x: Array, y: NDArray, batch_size: int) -> None:
         import keras
@@ -377,11 +410,14 @@ class Jax(Contender):
                 best = jnp.where(best >= other, best, other)  # the first of equals
             return best
 
-        def forward(params: Any, stats: Any, x: Any, key: Any = None) -> tuple[Any, Any]:
-            """Logits and the new statistics; with a random key as in training."""
+        def row(
+            layers: Sequence[L.Layer], start: str, params: Any, stats: Any, x: Any, key: Any
+        ) -> tuple[Any, Any]:
+            """Output and new statistics of layers whose names begin with `start`."""
             stats = dict(stats)
-            for number, layer in enumerate(body(model)):
-                p = params.get(layer.name, {})
+            for layer in layers:
+                name = start + layer.name
+                p = params.get(name, {})
                 match layer:
                     case L.Conv2D():
                         top, bottom, left, right = layer.pads
@@ -393,14 +429,14 @@ class Jax(Contender):
                         x = x @ p["W"]
                         x = x + p["b"] if "b" in p else x
                     case L.BatchNorm():
-                        s = stats[layer.name]
+                        s = stats[name]
                         mean, var = s["running_mean"], s["running_var"]
                         if key is not None:
                             axes = tuple(range(x.ndim - 1))
                             old, keep = (mean, var), layer.momentum
                             mean, var = x.mean(axes), x.var(axes)
                             new = (keep * o + (1 - keep) * n for o, n in zip(old, (mean, var)))  # noqa: B905
-                            stats[layer.name] = dict(zip(s, new, strict=True))
+                            stats[name] = dict(zip(s, new, strict=True))
                         x = (x - mean) * (p["gamma"] * lax.rsqrt(var + layer.epsilon)) + p["beta"]
                     case L.MaxPool2D():
                         x = max_pooled(layer, x)
@@ -415,16 +451,31 @@ class Jax(Contender):
                         x = jax.nn.relu(x)
                     case L.Dropout():
                         if key is not None and layer.rate:
-                            drawn = jax.random.fold_in(key, number)
+                            drawn = jax.random.fold_in(key, names.index(name))
                             kept = jax.random.bernoulli(drawn, 1 - layer.rate, x.shape)
                             x = jnp.where(kept, x / (1 - layer.rate), 0)
+                    case L.Residual():
+                        rows = (
+                            (layer.main, f"{name}.main."),
+                            (layer.shortcut, f"{name}.shortcut."),
+                        )
+                        terms = []
+                        for inner, begin in rows:
+                            y, stats = row(inner, begin, params, stats, x, key)
+                            terms.append(y)
+                        x = terms[0] + terms[1]
                     case _:
                         raise no_translation(layer, "JAX")
             return x, stats
 
-        named = {layer.name: layer for layer in model.layers}
-        params = {name: dict(layer.params) for name, layer in named.items() if layer.params}
-        stats = {name: dict(layer.buffers) for name, layer in named.items() if layer.buffers}
+        def forward(params: Any, stats: Any, x: Any, key: Any = None) -> tuple[Any, Any]:
+            """Logits and the new statistics; with a random key as in training."""
+            return row(body(model), "", params, stats, x, key)
+
+        named = leaves({layer.name: layer for layer in model.layers})
+        names = list(named)
+        params = {name: dict(leaf.params) for name, leaf in named.items() if leaf.params}
+        stats = {name: dict(leaf.buffers) for name, leaf in named.items() if leaf.buffers}
         return forward, *jax.tree.map(jnp.array, (params, stats))
 
     def train(self, model: sn.Sequential, x: Array, y: NDArray, batch_size: int) -> None:
@@ -496,42 +547,54 @@ class OnnxRuntime(Contender):
             at = out
 
         order = None
+
+        def run(layers: Sequence[L.Layer]) -> None:
+            nonlocal at, order
+            for layer in layers:
+                p = layer.params | layer.buffers
+                bias = (p["b"],) if "b" in p else ()
+                window = {}
+                if hasattr(layer, "pads"):
+                    top, bottom, left, right = layer.pads
+                    size = getattr(layer, "kernel_size", None) or layer.pool_size
+                    window = {"kernel_shape": size, "strides": layer.strides}
+                    window["pads"] = [top, left, bottom, right]
+                match layer:
+                    case L.Conv2D():
+                        add("Conv", p["W"].transpose(3, 2, 0, 1), *bias, **window)
+                    case L.Dense():
+                        add("Gemm", p["W"] if order is None else p["W"][order], *bias)
+                        order = None
+                    case L.BatchNorm():
+                        values = (v if order is None else v[order] for v in p.values())
+                        add("BatchNormalization", *values, epsilon=layer.epsilon)
+                    case L.MaxPool2D():
+                        add("MaxPool", **window)
+                    case L.AveragePool2D():
+                        add("AveragePool", **window)
+                    case L.GlobalAveragePool2D():
+                        add("GlobalAveragePool")
+                        add("Flatten")
+                    case L.Flatten():
+                        add("Flatten")
+                        order = channels_first(layer.input_shape)
+                    case L.ReLU():
+                        add("Relu")
+                    case L.Dropout():
+                        pass
+                    case L.Residual():
+                        start = at
+                        run(layer.main)
+                        main, at = at, start
+                        run(layer.shortcut)
+                        nodes.append(helper.make_node("Add", [main, at], [f"y{len(nodes)}"]))
+                        at = nodes[-1].output[0]
+                    case _:
+                        raise no_translation(layer, "ONNX")
+
         if len(model.input_shape) == 3:
             add("Transpose", perm=[0, 3, 1, 2])
-        for layer in body(model):
-            p = layer.params | layer.buffers
-            bias = (p["b"],) if "b" in p else ()
-            window = {}
-            if hasattr(layer, "pads"):
-                top, bottom, left, right = layer.pads
-                size = getattr(layer, "kernel_size", None) or layer.pool_size
-                window = {"kernel_shape": size, "strides": layer.strides}
-                window["pads"] = [top, left, bottom, right]
-            match layer:
-                case L.Conv2D():
-                    add("Conv", p["W"].transpose(3, 2, 0, 1), *bias, **window)
-                case L.Dense():
-                    add("Gemm", p["W"] if order is None else p["W"][order], *bias)
-                    order = None
-                case L.BatchNorm():
-                    values = (v if order is None else v[order] for v in p.values())
-                    add("BatchNormalization", *values, epsilon=layer.epsilon)
-                case L.MaxPool2D():
-                    add("MaxPool", **window)
-                case L.AveragePool2D():
-                    add("AveragePool", **window)
-                case L.GlobalAveragePool2D():
-                    add("GlobalAveragePool")
-                    add("Flatten")
-                case L.Flatten():
-                    add("Flatten")
-                    order = channels_first(layer.input_shape)
-                case L.ReLU():
-                    add("Relu")
-                case L.Dropout():
-                    pass
-                case _:
-                    raise no_translation(layer, "ONNX")
+        run(body(model))
         add("Softmax", axis=1)
         ends = [
             helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ("n", *shape))

@@ -7,6 +7,7 @@ from . import (
     architectures,
     callbacks,
     datasets,
+    explain,
     gradcheck,
     imaging,
     initializers,
@@ -17,6 +18,7 @@ from . import (
     optimizers,
     plots,
     schedules,
+    sequences,
 )
 from .errors import InputError
 from .kernels import use_backend
@@ -31,10 +33,12 @@ from .layers import (
     Layer,
     MaxPool2D,
     ReLU,
+    Residual,
     Softmax,
 )
 from .model import Sequential, load_model
 from .optimizers import SGD, Adam, AdamW
+from .trace import Trace, trace
 from .training import Callback, History, batches
 
 __version__ = "0.1.0"
@@ -56,12 +60,15 @@ __all__ = [
     "Layer",
     "MaxPool2D",
     "ReLU",
+    "Residual",
     "Sequential",
     "Softmax",
+    "Trace",
     "architectures",
     "batches",
     "callbacks",
     "datasets",
+    "explain",
     "gradcheck",
     "imaging",
     "initializers",
@@ -73,5 +80,7 @@ __all__ = [
     "optimizers",
     "plots",
     "schedules",
+    "sequences",
+    "trace",
     "use_backend",
 ]

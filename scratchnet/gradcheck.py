@@ -146,9 +146,8 @@ def _float64(a: Array) -> Array:
 @contextmanager
 def _frozen(*layers: Any) -> Iterator[Callable[[], None]]:
     """Hand out a function that puts random streams and buffers back to where they are now."""
-    streams = [
-        (layer.rng, layer.rng.bit_generator.state) for layer in layers if hasattr(layer, "rng")
-    ]
+    leaves = [leaf for layer in layers for leaf in layer.leaves()]
+    streams = [(leaf.rng, leaf.rng.bit_generator.state) for leaf in leaves if hasattr(leaf, "rng")]
     buffers = [(array, array.copy()) for layer in layers for array in layer.buffers.values()]
 
     def rewind() -> None:

@@ -14,7 +14,15 @@ No logarithm of a small number and no division by one is left, so `from_logits=T
 the two separate steps lose everything: a probability that underflows to 0 has no logarithm. A
 Sequential that ends in Softmax and is compiled with a cross-entropy trains this way by itself.
 
-Source: Goodfellow, Bengio and Courville 2016, sections 6.2.1.1 and 6.2.2.3.
+**Label smoothing.** A network can lower the cross-entropy for ever by making its logits larger,
+long after every answer is right. With `label_smoothing=s` the target of k classes is
+
+    (1 - s) * one_hot + s / k
+
+and the best logits are finite: the wrong classes should get s / k each, and no less.
+
+Source: Goodfellow, Bengio and Courville 2016, sections 6.2.1.1 and 6.2.2.3; label smoothing:
+Szegedy et al. 2016, "Rethinking the Inception Architecture", section 7.
 """
 
 from typing import Any
@@ -22,7 +30,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import InputError
+from .errors import InputError, check_number
 
 Array = NDArray[np.floating]
 
@@ -54,68 +62,28 @@ class Loss:
         return {}
 
 
-class SparseCategoricalCrossentropy(Loss):
-    """Cross-entropy against whole-number labels.
-
-    Shapes    y_pred (n, k): probabilities, or logits with from_logits=True; y_true (n,) or (n, 1)
-    Forward   L = -1/n sum_n log probs[n, y_true[n]]
-    Backward  from probabilities: -1 / (n probs[n,t]) at the true class t, 0 elsewhere;
-              from logits: (probs - one_hot) / n, see the top of this file
-    Edges     a probability below 1e-7 counts as 1e-7, and its gradient is that of 1e-7: a network
-              that is surely wrong must still learn. An empty batch has loss 0.
-              A label outside 0 .. k-1 is an error.
-    """
-
-    def __init__(self, from_logits: bool = False) -> None:
-        super().__init__()
-        self.from_logits = from_logits
-
-    def forward(self, y_pred: Array, y_true: NDArray) -> float:
-        labels = check_labels(y_true, y_pred)  # (n,)
-        rows = np.arange(len(labels))
-        n = max(len(labels), 1)
-        if self.from_logits:
-            shifted = y_pred - y_pred.max(axis=1, keepdims=True)
-            log_sum = np.log(np.exp(shifted).sum(axis=1))  # (n,)
-            self.cache = shifted, log_sum, labels
-            return float((log_sum - shifted[rows, labels]).sum(dtype=np.float64) / n)
-        true_probs = np.maximum(y_pred[rows, labels], y_pred.dtype.type(SMALLEST_PROBABILITY))
-        self.cache = y_pred, true_probs, labels
-        return float(-np.log(true_probs).sum(dtype=np.float64) / n)
-
-    def backward(self) -> Array:
-        y_pred, by_row, labels = self.kept()
-        rows = np.arange(len(labels))
-        n = max(len(labels), 1)
-        if self.from_logits:
-            shifted, log_sum = y_pred, by_row
-            dy = np.exp(shifted - log_sum[:, None])  # probs, (n, k)
-            dy[rows, labels] -= 1
-            return dy / n
-        dy = np.zeros_like(y_pred)
-        dy[rows, labels] = -1 / by_row / n
-        return dy
-
-    def config(self) -> dict[str, Any]:
-        return {"from_logits": self.from_logits}
-
-
 class CategoricalCrossentropy(Loss):
     """Cross-entropy against a distribution over the classes, such as one-hot labels.
 
     Shapes    y_pred (n, k): probabilities, or logits with from_logits=True; y_true (n, k), rows
               that add up to 1
-    Forward   L = -1/n sum_n sum_j y_true[n,j] log probs[n,j]
-    Backward  from probabilities: -y_true / probs / n;   from logits: (probs - y_true) / n
-    Edges     as in SparseCategoricalCrossentropy
+    Forward   L = -1/n sum_n sum_j t[n,j] log probs[n,j], with t = (1 - s) y_true + s / k and
+              s = label_smoothing
+    Backward  from probabilities: -t / probs / n;   from logits: (probs - t) / n
+    Edges     a probability below 1e-7 counts as 1e-7, and its gradient is that of 1e-7: a network
+              that is surely wrong must still learn. An empty batch has loss 0.
     """
 
-    def __init__(self, from_logits: bool = False) -> None:
+    def __init__(self, from_logits: bool = False, label_smoothing: float = 0.0) -> None:
         super().__init__()
         self.from_logits = from_logits
+        self.label_smoothing = check_number("label_smoothing", label_smoothing, least=0, most=1)
 
     def forward(self, y_pred: Array, y_true: NDArray) -> float:
         y_true = _same_shape(y_true, y_pred, "one-hot labels")
+        if self.label_smoothing:
+            smooth = y_pred.dtype.type(self.label_smoothing)
+            y_true = (1 - smooth) * y_true + smooth / y_pred.shape[-1]
         n = max(len(y_pred), 1)
         if self.from_logits:
             shifted = y_pred - y_pred.max(axis=1, keepdims=True)
@@ -135,7 +103,49 @@ class CategoricalCrossentropy(Loss):
         return -y_true / probs / n
 
     def config(self) -> dict[str, Any]:
-        return {"from_logits": self.from_logits}
+        return {"from_logits": self.from_logits, "label_smoothing": self.label_smoothing}
+
+
+class SparseCategoricalCrossentropy(CategoricalCrossentropy):
+    """Cross-entropy against whole-number labels.
+
+    Shapes    y_pred (n, k): probabilities, or logits with from_logits=True; y_true (n,) or (n, 1)
+    Forward   L = -1/n sum_n log probs[n, y_true[n]]
+    Backward  from probabilities: -1 / (n probs[n,t]) at the true class t, 0 elsewhere;
+              from logits: (probs - one_hot) / n, see the top of this file
+              With label_smoothing the target has no zeros, and CategoricalCrossentropy does it all.
+    Edges     as in CategoricalCrossentropy. A label outside 0 .. k-1 is an error.
+    """
+
+    def forward(self, y_pred: Array, y_true: NDArray) -> float:
+        labels = check_labels(y_true, y_pred)  # (n,)
+        if self.label_smoothing:
+            return super().forward(y_pred, np.eye(y_pred.shape[1], dtype=y_pred.dtype)[labels])
+        rows = np.arange(len(labels))
+        n = max(len(labels), 1)
+        if self.from_logits:
+            shifted = y_pred - y_pred.max(axis=1, keepdims=True)
+            log_sum = np.log(np.exp(shifted).sum(axis=1))  # (n,)
+            self.cache = shifted, log_sum, labels
+            return float((log_sum - shifted[rows, labels]).sum(dtype=np.float64) / n)
+        true_probs = np.maximum(y_pred[rows, labels], y_pred.dtype.type(SMALLEST_PROBABILITY))
+        self.cache = y_pred, true_probs, labels
+        return float(-np.log(true_probs).sum(dtype=np.float64) / n)
+
+    def backward(self) -> Array:
+        if self.label_smoothing:
+            return super().backward()
+        y_pred, by_row, labels = self.kept()
+        rows = np.arange(len(labels))
+        n = max(len(labels), 1)
+        if self.from_logits:
+            shifted, log_sum = y_pred, by_row
+            dy = np.exp(shifted - log_sum[:, None])  # probs, (n, k)
+            dy[rows, labels] -= 1
+            return dy / n
+        dy = np.zeros_like(y_pred)
+        dy[rows, labels] = -1 / by_row / n
+        return dy
 
 
 class MeanSquaredError(Loss):

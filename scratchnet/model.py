@@ -7,7 +7,6 @@ gives them the surface that Keras users know.
 
 import copy
 import html
-import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -21,7 +20,8 @@ from . import checkpoint, kernels, losses, optimizers, training
 from . import plan as planning
 from .errors import InputError, is_whole
 from .kernels.memory import flat_zeros
-from .layers import LAYERS, Layer, Softmax
+from .layers import Layer, Softmax, described, from_description
+from .layers.base import join, shapes_along
 from .losses import Loss
 from .optimizers import Optimizer
 from .training import Augment, Callback, History
@@ -59,6 +59,8 @@ class Sequential:
 
     flat_params, flat_grads   all parameters, and their gradients, as one array each; every layer's
                   `params` and `grads` are views into them
+    flat_buffers  all running statistics likewise
+    class_names   what the classes are called, saved with the model; 0, 1, ... unless set
 
     Images may come as (n, h, w, c), and as (n, h, w) or (h, w) where the model wants one channel.
     uint8 images are scaled from 0..255 to 0..1; other numbers are taken as they are.
@@ -83,10 +85,12 @@ class Sequential:
         self.input_shape: Shape | None = None
         self.flat_params = np.zeros(0, self.dtype)
         self.flat_grads = np.zeros(0, self.dtype)
+        self.flat_buffers = np.zeros(0, self.dtype)
         self.loss: Loss | None = None
         self.optimizer: Optimizer | None = None
         self.metrics: list[str] = []
         self.stop_training = False
+        self._class_names: tuple[str, ...] | None = None
         self._groups: list[planning.Single | planning.Group] = []
         self._ran: list[planning.Single | planning.Group] = []
         self._out_shape: Shape = ()
@@ -99,19 +103,9 @@ class Sequential:
 
     def add(self, layer: Layer) -> None:
         """Append a layer; not after the model has been built."""
-        if not isinstance(layer, Layer):
-            raise InputError(f"Sequential: expected a layer, found {layer!r}")
         if self.built:
             raise RuntimeError("Sequential: add layers before the model is built")
-        if any(layer is other for other in self.layers):
-            raise InputError(f"Sequential: expected different layers, found {layer} twice")
-        if layer.name is None:
-            kind = type(layer).__name__.lower()
-            number = sum(type(other) is type(layer) for other in self.layers)
-            layer.name = f"{kind}_{number}" if number else kind
-        if any(layer.name == other.name for other in self.layers):
-            raise InputError(f"Sequential: expected different names, found {layer.name!r} twice")
-        self.layers.append(layer)
+        join(self.layers, layer, "Sequential")
 
     @property
     def built(self) -> bool:
@@ -120,6 +114,19 @@ class Sequential:
     @property
     def output_shape(self) -> Shape | None:
         return self.layers[-1].output_shape if self.built else None
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        self._check_built("class_names")
+        return self._class_names or tuple(map(str, range(self.output_shape[-1])))
+
+    @class_names.setter
+    def class_names(self, names: Sequence[str]) -> None:
+        self._check_built("class_names")
+        classes = self.output_shape[-1]
+        if len(names) != classes or not all(isinstance(name, str) for name in names):
+            raise InputError(f"class_names: expected {classes} texts, found {names!r}")
+        self._class_names = tuple(names)
 
     def build(self, input_shape: Shape) -> None:
         """Take memory for the parameters and initialize them."""
@@ -131,15 +138,19 @@ class Sequential:
         shape = tuple(int(d) for d in input_shape)
         for layer in self.layers:
             shape = layer.build(shape, self.init_rng, self.dtype)
-        self.flat_params, self.flat_grads = self._flatten("params"), self._flatten("grads")
+        self._flatten_all()
         self.input_shape = tuple(int(d) for d in input_shape)
 
     def _check_not_empty(self) -> None:
         if not self.layers:
             raise InputError("Sequential: expected at least one layer, found none")
 
+    def _flatten_all(self) -> None:
+        self.flat_params, self.flat_grads = self._flatten("params"), self._flatten("grads")
+        self.flat_buffers = self._flatten("buffers")
+
     def _flatten(self, store: str) -> Array:
-        """Move all arrays of every layer's params (or grads) into one; they become views of it."""
+        """Move all arrays of every layer's store of that name into one; they become views of it."""
         places = [
             (arrays, key) for arrays in (getattr(at, store) for at in self.layers) for key in arrays
         ]
@@ -181,10 +192,11 @@ class Sequential:
         """A model of its own; plain copying would tear the layers from the flat arrays."""
         new = object.__new__(type(self))
         memo[id(self)] = new
-        of_this_memory = {"flat_params": None, "flat_grads": None, "_groups": [], "_ran": []}
+        of_this_memory = dict.fromkeys(("flat_params", "flat_grads", "flat_buffers"))
+        of_this_memory |= {"_groups": [], "_ran": []}
         for key, value in vars(self).items():
             setattr(new, key, copy.deepcopy(of_this_memory.get(key, value), memo))
-        new.flat_params, new.flat_grads = new._flatten("params"), new._flatten("grads")
+        new._flatten_all()
         return new
 
     # ---- the two loops -----------------------------------------------------------------------
@@ -261,7 +273,9 @@ class Sequential:
         """
         loss = self._compiled_loss()
         if self._softmax_is_folded():
-            return type(loss)(from_logits=True), groups[:-1]
+            loss = copy.copy(loss)
+            loss.from_logits = True
+            return loss, groups[:-1]
         return loss, groups
 
     def _softmax_is_folded(self) -> bool:
@@ -297,6 +311,7 @@ class Sequential:
         """
         if self.optimizer is None:
             raise RuntimeError("Sequential: call compile(optimizer, loss) first")
+        self.optimizer.use_raw(self)
         found = self._loss_and_gradients(x, y, training=True)
         self.optimizer.step(self)
         return found
@@ -380,12 +395,29 @@ class Sequential:
     # ---- looking at it -----------------------------------------------------------------------
 
     def rows(self) -> Iterator[Row]:
-        """What `summary` prints, as data: one Row a layer."""
+        """What `summary` prints, as data: one Row a layer.
+
+        A layer made of others has no numbers of its own; these follow it, called after it:
+        "residual.main.conv2d".
+        """
         self._check_built("summary")
-        for layer in self.layers:
-            size = sum(p.size for p in layer.params.values())
-            kind = type(layer).__name__
-            yield Row(layer.name, kind, layer.output_shape, size, layer.multiply_adds())
+        for name, _, layer in self._walk():
+            own = 0, 0
+            if not layer.inner():
+                own = sum(p.size for p in layer.params.values()), layer.multiply_adds()
+            yield Row(name, type(layer).__name__, layer.output_shape, *own)
+
+    def _walk(self) -> Iterator[tuple[str, str, Layer]]:
+        """Every layer with its name and its line in a table; inner ones behind theirs."""
+
+        def walk(layers: dict[str, Layer], indent: str) -> Iterator[tuple[str, str, Layer]]:
+            for name, layer in layers.items():
+                beside = "shortcut: " if name.split(".")[-2:-1] == ["shortcut"] else ""
+                yield name, f"{indent}{beside}{_short(layer)}", layer
+                inner = {f"{name}.{key}": one for key, one in layer.inner().items()}
+                yield from walk(inner, f"{indent}- ")
+
+        return walk({layer.name: layer for layer in self.layers}, "")
 
     def count_params(self) -> int:
         """The number of learnt values."""
@@ -403,9 +435,9 @@ class Sequential:
         table.add_column("output shape")
         table.add_column("parameters", f"{self.count_params():,}", justify="right")
         table.add_column("multiply-adds", f"{adds:,}", justify="right")
-        for layer, row in zip(self.layers, rows, strict=True):
+        for (_, line, _), row in zip(self._walk(), rows, strict=True):
             numbers = (f"{row.parameters:,}", f"{row.multiply_adds:,}")
-            table.add_row(_short(layer), _shape_text(row.output_shape), *numbers)
+            table.add_row(line, _shape_text(row.output_shape), *numbers)
         console = Console(width=None if print_fn is None else 100)
         if print_fn is None:
             console.print(table)
@@ -419,9 +451,9 @@ class Sequential:
             return f"<code>{html.escape(repr(self))}</code>"
         head = "<tr><th>layer<th>output shape<th>parameters<th>multiply-adds</tr>"
         body = "".join(
-            f"<tr><td>{html.escape(_short(layer))}<td>{_shape_text(row.output_shape)}"
+            f"<tr><td>{html.escape(line)}<td>{_shape_text(row.output_shape)}"
             f"<td>{row.parameters:,}<td>{row.multiply_adds:,}</tr>"
-            for layer, row in zip(self.layers, self.rows(), strict=True)
+            for (_, line, _), row in zip(self._walk(), self.rows(), strict=True)
         )
         caption = f"input {_shape_text(self.input_shape)}, {self.count_params():,} parameters"
         return f"<table><caption>{caption}</caption>{head}{body}</table>"
@@ -439,17 +471,14 @@ class Sequential:
     def save(self, path: str | PathLike) -> None:
         """Architecture, weights, and what compile chose, to one safetensors file, atomically."""
         self._check_built("save")
-        for layer in self.layers:
-            _name_in(LAYERS, layer)  # raises for a kind that `load` would not know
         description: dict[str, Any] = {
             "version": FORMAT_VERSION,
             "input_shape": self.input_shape,
             "dtype": self.dtype.name,
-            "layers": [
-                {"kind": type(layer).__name__, "name": layer.name, "config": layer.config()}
-                for layer in self.layers
-            ],
+            "layers": [described(layer) for layer in self.layers],
         }
+        if self._class_names:
+            description["class_names"] = self._class_names
         if self.loss is not None and self.optimizer is not None:
             description["compile"] = {
                 "optimizer": _name_in(optimizers.OPTIMIZERS, self.optimizer),
@@ -459,6 +488,14 @@ class Sequential:
                 "metrics": self.metrics,
             }
         checkpoint.save(path, description, self.arrays())
+
+    def parameters(self) -> dict[str, Array]:
+        """All parameters by name, such as "conv2d.W"; views of flat_params."""
+        return {
+            f"{layer.name}.{key}": array
+            for layer in self.layers
+            for key, array in layer.params.items()
+        }
 
     def arrays(self) -> dict[str, Array]:
         """All parameters and buffers by name, such as "conv2d.W"; the model's own memory."""
@@ -476,7 +513,14 @@ class Sequential:
             return _from_description(description, arrays)
         except InputError as error:
             raise InputError(f"{path}: {error}") from None
-        except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        except (
+            LookupError,
+            TypeError,
+            ValueError,
+            AttributeError,
+            OverflowError,
+            RecursionError,
+        ) as error:
             raise InputError(
                 f"{path}: expected a model description of version {FORMAT_VERSION}, found one "
                 f"that cannot be read ({type(error).__name__}: {error})"
@@ -488,25 +532,15 @@ def _from_description(description: dict[str, Any], arrays: dict[str, NDArray]) -
         raise InputError(
             f"expected format version {FORMAT_VERSION}, found {description.get('version')!r}"
         )
-    layers = []
     if len(description["layers"]) > MOST_LAYERS:
         raise InputError(f"expected at most {MOST_LAYERS:,} layers, found more")
-    for entry in description["layers"]:
-        if entry["kind"] not in LAYERS:
-            raise InputError(f"expected one of {', '.join(LAYERS)}, found layer {entry['kind']!r}")
-        layers.append(LAYERS[entry["kind"]].from_config(entry["config"]))
-        layers[-1].name = str(entry["name"])
+    layers = [from_description(entry) for entry in description["layers"]]
 
     # what the architecture needs against what the file holds, before memory is taken for it
-    shape: Shape = tuple(description["input_shape"])
     expected: dict[str, Shape] = {}
-    for layer in layers:
-        after = layer.shape_after(shape)
+    for layer, shape, _ in shapes_along(layers, tuple(description["input_shape"])):
         inner = layer.parameter_shapes(shape) | layer.buffer_shapes(shape)
         expected |= {f"{layer.name}.{key}": size for key, size in inner.items()}
-        shape = after
-        if math.prod(shape) > 2**31:
-            raise InputError(f"expected outputs of a sane size, found {shape} after {layer}")
     dtype = description["dtype"]
     for name in sorted(expected.keys() | arrays.keys()):
         want = f"{dtype} {expected[name]}" if name in expected else "nothing"
@@ -517,6 +551,8 @@ def _from_description(description: dict[str, Any], arrays: dict[str, NDArray]) -
     model = Sequential(layers, tuple(description["input_shape"]), dtype=dtype)
     for name, array in model.arrays().items():
         array[:] = arrays[name]
+    if "class_names" in description:
+        model.class_names = description["class_names"]
     if "compile" in description:
         chosen = description["compile"]
         optimizer = optimizers.from_config(chosen["optimizer"], chosen["optimizer_config"])

@@ -5,6 +5,7 @@ the two, `optimizer.step(model)`. What it remembers between steps (momentum, Ada
 own and flat, too.
 """
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,36 +19,132 @@ Array = NDArray[np.floating]
 
 
 class HasParameters(Protocol):
-    """What a step needs of a model: its parameters and their gradients, flat and of one size."""
+    """What a step needs of a model: its parameters and their gradients, flat and of one size.
+
+    flat_buffers        running statistics; for `use_ema` alone
+    parameters()        views of flat_params by name; for AdamW's exceptions alone
+    """
 
     flat_params: Array
     flat_grads: Array
+    flat_buffers: Array
+
+    def parameters(self) -> dict[str, Array]: ...
 
 
 class Optimizer:
-    """learning_rate: a number, or a Schedule. `iterations` counts the steps done."""
+    """What all optimizers share: a learning rate, clipped gradients, averaged weights.
 
-    def __init__(self, learning_rate: float | Schedule) -> None:
+    learning_rate     a number, or a Schedule. `iterations` counts the steps done.
+    global_clipnorm   a gradient longer than this, all parameters together, is scaled down to it:
+                      g <- g * clip / max(|g|, clip). A rare huge step cannot throw the weights far.
+                      Source: Pascanu, Mikolov and Bengio 2013, algorithm 1.
+    clipvalue         every entry of the gradient is brought into [-clip, clip]; one of the two
+    use_ema           follow the weights with an exponential moving average,
+                      average <- ema_momentum * average + (1 - ema_momentum) * weights,
+                      which begins with the weights after the first step. The steps of SGD and Adam
+                      jump about a minimum, and the average lies nearer to it.
+                      Source: Polyak and Juditsky 1992; Keras for the names and the beginning.
+
+    With use_ema, `fit` evaluates with the averages, and the model holds them afterwards. The raw
+    weights wait in the optimizer, and training goes on from them exactly. BatchNorm's running
+    statistics are averaged with the same momentum: those of the last steps belong to weights that
+    are newer than the average. (PyTorch's AveragedModel does the same with use_buffers=True; the
+    other way, Izmailov et al. 2018, section 3.2, is one more pass over the training set.)
+    """
+
+    def __init__(
+        self,
+        learning_rate: float | Schedule,
+        *,
+        global_clipnorm: float | None = None,
+        clipvalue: float | None = None,
+        use_ema: bool = False,
+        ema_momentum: float = 0.99,
+    ) -> None:
         if not isinstance(learning_rate, Schedule):
             learning_rate = Constant(learning_rate)
+        if global_clipnorm is not None and clipvalue is not None:
+            raise InputError("clipping: expected global_clipnorm or clipvalue, found both")
+        for name, clip in (("global_clipnorm", global_clipnorm), ("clipvalue", clipvalue)):
+            if clip is not None:
+                check_number(name, clip, above=0)
         self.learning_rate = learning_rate
+        self.global_clipnorm, self.clipvalue = global_clipnorm, clipvalue
+        self.use_ema = bool(use_ema)
+        self.ema_momentum = check_number("ema_momentum", ema_momentum, least=0, most=1)
         self.iterations = 0
         self.memory: dict[str, Array] = {}
 
     def step(self, model: HasParameters) -> None:
         """Change the model's parameters in place, by the gradients that are in it now."""
         params, grads = model.flat_params, model.flat_grads
-        if self.memory and next(iter(self.memory.values())).size != params.size:
+        sizes = {a.size for key, a in self.memory.items() if not key.endswith("_buffers")}
+        if sizes - {params.size}:
             raise RuntimeError(
                 f"{type(self).__name__}: its state belongs to a model of another size; "
                 "use a new optimizer for each model"
             )
+        self.use_raw(model)
         lr = self.learning_rate(self.iterations)
         self.iterations += 1
-        self.update(params, grads, lr)
+        self.decay(model, lr)
+        self.update(params, self._clipped(grads), lr)
+        if self.use_ema:
+            self._follow("average", params)
+            self._follow("average_buffers", model.flat_buffers)
 
     def update(self, params: Array, grads: Array, lr: float) -> None:
         raise NotImplementedError(f"{type(self).__name__} has no update")
+
+    def decay(self, model: HasParameters, lr: float) -> None:
+        """Shrink some of the parameters before the update; most optimizers don't."""
+
+    def _clipped(self, grads: Array) -> Array:
+        number = grads.dtype.type
+        if self.clipvalue is not None:
+            return np.clip(grads, number(-self.clipvalue), number(self.clipvalue))
+        if self.global_clipnorm is not None:
+            # not by BLAS, whose sum depends on its threads; in float64, where no square overflows
+            norm = float(np.sqrt(np.square(grads, dtype=np.float64).sum()))
+            return grads * number(self.global_clipnorm / max(norm, self.global_clipnorm))
+        return grads
+
+    def _follow(self, key: str, values: Array) -> None:
+        if key in self.memory:
+            kernels.average_step(self.memory[key], values, self.ema_momentum)
+        else:
+            self.memory[key] = values.copy()
+
+    def use_average(self, model: HasParameters) -> None:
+        """Put the averaged weights into the model, and keep the raw ones; without use_ema nothing.
+
+        The next step, or `use_raw`, puts the raw ones back.
+        """
+        if "average" not in self.memory or "raw" in self.memory:
+            return
+        for kept, key, values in self._places(model):
+            self.memory[kept] = values.copy()
+            values[:] = self.memory[key]
+
+    def use_raw(self, model: HasParameters) -> None:
+        """Undo `use_average`. Weights that somebody has changed since stay, and start anew."""
+        if "raw" not in self.memory:
+            return
+        changed = not np.array_equal(model.flat_params, self.memory["average"], equal_nan=True)
+        for kept, key, values in self._places(model):
+            raw = self.memory.pop(kept)
+            if changed:
+                del self.memory[key]
+            else:
+                values[:] = raw
+
+    @staticmethod
+    def _places(model: HasParameters) -> tuple[tuple[str, str, Array], ...]:
+        return (
+            ("raw", "average", model.flat_params),
+            ("raw_buffers", "average_buffers", model.flat_buffers),
+        )
 
     def _memory(self, key: str, like: Array) -> Array:
         if key not in self.memory:
@@ -66,7 +163,13 @@ class Optimizer:
     def config(self) -> dict[str, Any]:
         """The constructor's arguments, in values that JSON knows."""
         rate = self.learning_rate
-        return {"learning_rate": {"schedule": type(rate).__name__, **rate.config()}}
+        return {
+            "learning_rate": {"schedule": type(rate).__name__, **rate.config()},
+            "global_clipnorm": self.global_clipnorm,
+            "clipvalue": self.clipvalue,
+            "use_ema": self.use_ema,
+            "ema_momentum": self.ema_momentum,
+        }
 
 
 class SGD(Optimizer):
@@ -74,6 +177,8 @@ class SGD(Optimizer):
 
     velocity <- momentum * velocity - lr * gradient;  parameters <- parameters + velocity
     Source: Polyak 1964; Nesterov 1983; in this form Sutskever et al. 2013.
+
+    shared: what every Optimizer takes, see there
     """
 
     def __init__(
@@ -81,8 +186,9 @@ class SGD(Optimizer):
         learning_rate: float | Schedule = 0.01,
         momentum: float = 0.0,
         nesterov: bool = False,
+        **shared: Any,
     ) -> None:
-        super().__init__(learning_rate)
+        super().__init__(learning_rate, **shared)
         if nesterov and momentum == 0:
             raise InputError("nesterov: expected a momentum above 0 with it, found 0")
         self.momentum = check_number("momentum", momentum, least=0, below=1)
@@ -110,9 +216,12 @@ class Adam(Optimizer):
               root. Keras and ONNX add it to the uncorrected one, the paper's "epsilon hat": the
               same after many steps.
     Source    Kingma and Ba 2015, algorithm 1.
+
+    shared: what every Optimizer takes, see there
     """
 
-    weight_decay = 0.0
+    #: what the kernel takes off all parameters in its one pass; AdamW's
+    decay_of_all = 0.0
 
     def __init__(
         self,
@@ -120,8 +229,9 @@ class Adam(Optimizer):
         beta_1: float = 0.9,
         beta_2: float = 0.999,
         epsilon: float = 1e-7,
+        **shared: Any,
     ) -> None:
-        super().__init__(learning_rate)
+        super().__init__(learning_rate, **shared)
         self.beta_1 = check_number("beta_1", beta_1, least=0, below=1)
         self.beta_2 = check_number("beta_2", beta_2, least=0, below=1)
         self.epsilon = check_number("epsilon", epsilon, above=0)
@@ -138,7 +248,7 @@ class Adam(Optimizer):
             self.beta_2,
             self.epsilon,
             self.iterations,
-            self.weight_decay,
+            self.decay_of_all,
         )
 
     def config(self) -> dict[str, Any]:
@@ -148,6 +258,10 @@ class Adam(Optimizer):
 
 class AdamW(Adam):
     """Adam with decoupled weight decay: before each step every parameter shrinks by lr * decay.
+
+    exclude_from_weight_decay   last parts of the names of parameters that don't. Decay is meant for
+              weights that multiply activations; ("b", "gamma", "beta") leaves biases and BatchNorm
+              alone, whose size is no sign of overfitting (He et al. 2019, "Bag of Tricks", 3.1).
 
     Source: Loshchilov and Hutter 2019, algorithm 2.
     """
@@ -159,12 +273,32 @@ class AdamW(Adam):
         beta_1: float = 0.9,
         beta_2: float = 0.999,
         epsilon: float = 1e-7,
+        exclude_from_weight_decay: Sequence[str] = (),
+        **shared: Any,
     ) -> None:
-        super().__init__(learning_rate, beta_1, beta_2, epsilon)
+        super().__init__(learning_rate, beta_1, beta_2, epsilon, **shared)
         self.weight_decay = check_number("weight_decay", weight_decay, least=0)
+        excluded = exclude_from_weight_decay
+        if isinstance(excluded, str) or not all(isinstance(name, str) for name in excluded):
+            raise InputError(
+                f"exclude_from_weight_decay: expected a list of names, found {excluded!r}"
+            )
+        self.exclude_from_weight_decay = tuple(excluded)
+        self.decay_of_all = 0.0 if self.exclude_from_weight_decay else self.weight_decay
+
+    def decay(self, model: HasParameters, lr: float) -> None:
+        if not self.exclude_from_weight_decay:
+            return
+        for name, param in model.parameters().items():
+            if name.split(".")[-1] not in self.exclude_from_weight_decay:
+                param *= param.dtype.type(1 - lr * self.weight_decay)
 
     def config(self) -> dict[str, Any]:
-        return {**super().config(), "weight_decay": self.weight_decay}
+        return {
+            **super().config(),
+            "weight_decay": self.weight_decay,
+            "exclude_from_weight_decay": list(self.exclude_from_weight_decay),
+        }
 
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {"sgd": SGD, "adam": Adam, "adamw": AdamW}

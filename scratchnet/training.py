@@ -250,6 +250,7 @@ def fit(
             if run.batch < run.batches:
                 break  # stopped in the middle of an epoch
             logs = run.means.logs()
+            model.optimizer.use_average(model)  # until the next epoch's first batch
             if validation_data is not None:
                 found = model.evaluate(
                     *validation_data, batch_size=batch_size, verbose=0, return_dict=True
@@ -260,6 +261,7 @@ def fit(
             run.end_epoch(logs)
             for callback in last:
                 callback.on_epoch_end(epoch, logs)
+        model.optimizer.use_average(model)
         for callback in everyone:
             callback.on_train_end({})
     return run.history

@@ -55,7 +55,11 @@ def distinct(rng, shape, dtype=np.float64):
     return ((rng.permutation(size) - size / 2) * 0.05).reshape(shape).astype(dtype)
 
 
-IN_PLACE = {"sgd_step": (0, 2), "adam_step": (0, 2, 3)}  # the arguments that a kernel changes
+IN_PLACE = {
+    "sgd_step": (0, 2),
+    "adam_step": (0, 2, 3),
+    "average_step": (0,),
+}  # the arguments that a kernel changes
 
 
 @st.composite
@@ -87,6 +91,8 @@ def kernel_arguments(draw, name, dtype=np.float64, sizes=BATCHES):
         return [normal(n * 20, shape[1])]
     params, grads, first, second = normal(4, np.prod(shape))
     lr, beta = draw(st.floats(0, 1)), draw(st.floats(0, 0.99))
+    if name == "average_step":
+        return [params, grads, beta]
     if name == "sgd_step":
         return [params, grads, first, lr, beta, draw(st.booleans())]
     t, decay = draw(st.integers(1, 10**6)), draw(st.floats(0, 0.1))
@@ -112,10 +118,17 @@ def built_layers(draw, kind, dtype=np.float64):
         n, layer = n + 3, make(draw(st.floats(0, 1)), draw(st.floats(1e-3, 0.1)))
     elif kind == "Dropout":
         layer = make(draw(st.floats(0, 0.9)))
+    elif kind == "Residual":
+        n, shape, strides = n + 3, image, draw(_pairs(1, 2))
+        same = strides == (1, 1) and draw(st.booleans())
+        filters = image[2] if same else draw(st.integers(1, 3))
+        main = [sn.Conv2D(filters, 3, strides, padding=1), sn.Dropout(draw(st.floats(0, 0.5)))]
+        norm = sn.BatchNorm(epsilon=0.1)
+        layer = make([norm, *main], [] if same else [sn.Conv2D(filters, 1, strides)])
     else:
         layer, shape = make(), image if kind in ("GlobalAveragePool2D", "Flatten") else shape
     layer.build(tuple(shape), rng, dtype)
     for key, array in (layer.params | layer.buffers).items():
         array[:] = rng.uniform(0.3, 2, array.shape)
-        array *= 1 if key == "running_var" else rng.choice([-1, 1], array.shape)
+        array *= 1 if key.endswith("running_var") else rng.choice([-1, 1], array.shape)
     return layer, (away_from_zero if kind == "ReLU" else distinct)(rng, (n, *shape), dtype)

@@ -12,6 +12,10 @@ def conv(size, channels, filters):
     return (size * size * channels + 1) * filters
 
 
+def conv_norm(size, channels, filters):
+    return size * size * channels * filters + 2 * filters
+
+
 def dense(inputs, units):
     return (inputs + 1) * units
 
@@ -22,6 +26,18 @@ PARAMETERS = {
     "cnn-dropout": conv(3, 1, 32) + conv(3, 32, 64) + dense(5 * 5 * 64, 10),
     "mlp": dense(784, 784) + dense(784, 10),
     "lenet5": conv(5, 1, 6) + conv(5, 6, 16) + dense(400, 120) + dense(120, 84) + dense(84, 10),
+    "cnn-bn": conv_norm(3, 1, 32)
+    + conv_norm(3, 32, 32)
+    + conv_norm(3, 32, 64)
+    + conv_norm(3, 64, 64)
+    + conv_norm(3, 64, 128)
+    + dense(128, 10),
+    "resnet": conv_norm(3, 1, 16)
+    + 2 * conv_norm(3, 16, 16)
+    + sum(conv_norm(3, a, b) for a, b in [(16, 32), (32, 32), (32, 64), (64, 64)])
+    + conv_norm(1, 16, 32)
+    + conv_norm(1, 32, 64)
+    + dense(64, 10),
 }
 
 
@@ -44,6 +60,16 @@ def test_an_architecture_has_its_size_and_learns_from_a_batch(name):
     assert model.evaluate(x, y, verbose=0) < before
 
 
+@pytest.mark.parametrize("name", ["cnn-bn", "resnet"])
+def test_the_accurate_ones_cost_about_ten_million_multiply_adds_an_image(name):
+    model = build(name)
+    adds = sum(row.multiply_adds for row in model.rows())
+    assert 9e6 < adds < 10.1e6
+    convolutions = [leaf for at in model.layers for leaf in at.leaves() if hasattr(leaf, "filters")]
+    assert all(conv.filters % 16 == 0 for conv in convolutions)  # whole vectors
+    assert all(not conv.use_bias for conv in convolutions)
+
+
 @pytest.mark.parametrize("name", PARAMETERS)
 def test_the_seed_decides_the_weights(name):
     weights = [build(name, seed=seed).flat_params for seed in (1, 1, 2)]
@@ -51,7 +77,7 @@ def test_the_seed_decides_the_weights(name):
     assert not np.array_equal(weights[0], weights[2])
 
 
-@pytest.mark.parametrize("name", ["resnet", "CNN"])
+@pytest.mark.parametrize("name", ["densenet", "CNN"])
 def test_an_unknown_name_is_answered_with_the_known_ones(name):
     with pytest.raises(InputError) as caught:
         sn.architectures.build(name)

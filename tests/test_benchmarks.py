@@ -75,7 +75,7 @@ def test_a_missing_framework_is_named_with_the_extra_that_brings_it(contender, t
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", ["cnn-dropout", "lenet5", "mlp", "vgg-bn"])
+@pytest.mark.parametrize("model", ["cnn-dropout", "lenet5", "mlp", "vgg-bn", "resnet"])
 @pytest.mark.parametrize("contender", FRAMEWORKS)
 def test_frameworks_agree_with_scratchnet(contender, model, tmp_path):
     if not importlib.util.find_spec(FRAMEWORKS[contender]):

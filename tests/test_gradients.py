@@ -11,7 +11,8 @@ from scratchnet.gradcheck import check_layer, check_loss, check_model
 from scratchnet.layers import LAYERS
 
 TOLERANCE = {"ReLU": 1e-6, "MaxPool2D": 1e-6}  # the layers with kinks; 1e-7 for the smooth ones
-MODES = {"Dropout": (True, False), "BatchNorm": (True, False)}  # training is another function
+# training is another function
+MODES = dict.fromkeys(("Dropout", "BatchNorm", "Residual"), (True, False))
 CASES = [(kind, training) for kind in LAYERS for training in MODES.get(kind, (False,))]
 
 
@@ -30,11 +31,13 @@ def test_gradients_of_layer_are_right(backend, kind, training, data):
 
 @pytest.mark.parametrize("from_logits", [True, False], ids=["logits", "probabilities"])
 @pytest.mark.parametrize("kind", sorted({*sn.losses.LOSSES} - {"mse"}))
-@given(rng=GENERATORS, n=st.integers(1, 4), k=st.integers(1, 5))
-def test_gradient_of_loss_is_right(kind, from_logits, rng, n, k):
+@given(
+    rng=GENERATORS, n=st.integers(1, 4), k=st.integers(1, 5), smoothing=st.sampled_from([0, 0.3])
+)
+def test_gradient_of_loss_is_right(kind, from_logits, rng, n, k, smoothing):
     make = sn.losses.LOSSES[kind]
     y_pred = away_from_zero(rng, (n, k))
-    loss = make() if kind == "mean_squared_error" else make(from_logits)
+    loss = make() if kind == "mean_squared_error" else make(from_logits, smoothing)
     if kind != "mean_squared_error" and not from_logits:
         y_pred = rng.uniform(0.1, 1, (n, k))  # the formula holds for rows of any sum
     if kind == "sparse_categorical_crossentropy":
@@ -56,10 +59,11 @@ def small_cnn(*last, dtype=np.float64):
         ([sn.Softmax], sn.losses.SparseCategoricalCrossentropy()),
         ([sn.Softmax, sn.Flatten], sn.losses.SparseCategoricalCrossentropy()),
         ([], sn.losses.SparseCategoricalCrossentropy(from_logits=True)),
+        ([sn.Softmax], sn.losses.SparseCategoricalCrossentropy(label_smoothing=0.1)),
         ([sn.Softmax], sn.losses.CategoricalCrossentropy()),
         ([sn.Softmax], sn.losses.MeanSquaredError()),
     ],
-    ids=["folded", "unfolded", "logits", "one-hot", "mse"],
+    ids=["folded", "unfolded", "logits", "smoothed", "one-hot", "mse"],
 )
 def test_gradients_of_a_whole_network_are_right(backend, rng, last, loss):
     model = small_cnn(*(make() for make in last))

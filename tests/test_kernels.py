@@ -192,6 +192,7 @@ def large_cases():
         "sum_rows": [rng.standard_normal((1003, 7))],
         "sgd_step": [*flat[4:], 0.1, 0.9, True],
         "adam_step": [*flat[:4], 0.1, 0.9, 0.999, 1e-7, 3, 0.01],
+        "average_step": [*flat[:2], 0.9],
     }
 
 

@@ -25,6 +25,7 @@ EXAMPLES = {
     "Softmax": (sn.Softmax, (4,)),
     "Dropout": (lambda: sn.Dropout(0.5), (5, 4, 2)),
     "BatchNorm": (sn.BatchNorm, (5, 4, 2)),
+    "Residual": (lambda: sn.Residual([sn.Conv2D(2, 3, padding=1), sn.ReLU()]), (5, 4, 2)),
 }
 every_layer = pytest.mark.parametrize("kind", LAYERS)
 either_mode = pytest.mark.parametrize("training", [True, False], ids=["training", "evaluation"])
@@ -96,6 +97,21 @@ def batch_norm(layer, x, dy, training=False):
     return y, dx, {"gamma": dgamma, "beta": dbeta}
 
 
+def residual(layer, x, dy):
+    """Both rows by the oracles of their layers: forward for the inputs, then backward."""
+    y, dx, grads = 0, 0, {}
+    for where, row in (("main", layer.main), ("shortcut", layer.shortcut)):
+        inputs, back = [x], dy
+        for inner in row:
+            nothing = np.zeros((len(x), *inner.output_shape))
+            inputs.append(ORACLES[type(inner).__name__](inner, inputs[-1], nothing)[0])
+        for inner, at in zip(reversed(row), reversed(inputs[:-1]), strict=True):
+            _, back, found = ORACLES[type(inner).__name__](inner, at, back)
+            grads |= {f"{where}.{inner.name}.{key}": grad for key, grad in found.items()}
+        y, dx = y + inputs[-1], dx + back
+    return y, dx, grads
+
+
 ORACLES = {
     "Conv2D": conv,
     "MaxPool2D": pool,
@@ -107,6 +123,7 @@ ORACLES = {
     "Softmax": lambda layer, x, dy: (*oracles.softmax(x, dy), {}),
     "Dropout": lambda layer, x, dy: (x, dy, {}),
     "BatchNorm": batch_norm,
+    "Residual": residual,
 }
 
 

@@ -47,15 +47,53 @@ def test_cross_entropy_of_probabilities_equals_its_definition(make, rng, n, k):
 
 
 @both
-@given(rng=GENERATORS, n=SIZES, k=SIZES)
-def test_folding_softmax_into_the_loss_changes_nothing(make, rng, n, k):
+@given(rng=GENERATORS, n=SIZES, k=SIZES, smoothing=st.sampled_from([0.0, 0.1, 1.0]))
+def test_folding_softmax_into_the_loss_changes_nothing(make, rng, n, k, smoothing):
     logits, labels = 3 * rng.standard_normal((n, k)), rng.integers(0, k, n)
     y_true = labels_for(make, labels, k)
-    folded, separate, softmax = make(from_logits=True), make(), softmax_layer(k)
+    folded, separate, softmax = make(True, smoothing), make(False, smoothing), softmax_layer(k)
     found = folded(logits, y_true), folded.backward()
     expected = separate(softmax.forward(logits), y_true), softmax.backward(separate.backward())
     assert_close(found, expected, 1e-10)
-    assert_close(found[:1], oracles.cross_entropy(softmax.cache, np.eye(k)[labels])[:1])
+    targets = (1 - smoothing) * np.eye(k)[labels] + smoothing / k
+    assert_close(found[:1], oracles.cross_entropy(softmax.cache, targets)[:1])
+
+
+@both
+@either_input
+def test_label_smoothing_moves_the_best_answer_away_from_certainty(make, from_logits, rng):
+    """With s = 0.2 and 4 classes the best probabilities are 0.85 and three times 0.05."""
+    loss, y_true = make(from_logits, 0.2), labels_for(make, np.array([2]), 4)
+    best = np.array([[0.05, 0.05, 0.85, 0.05]])
+    y_pred = np.log(best) if from_logits else best
+    assert loss(y_pred, y_true) == pytest.approx(-0.85 * np.log(0.85) - 0.15 * np.log(0.05))
+    gradient = loss.backward()
+    np.testing.assert_allclose(gradient, gradient.mean() if not from_logits else 0, atol=1e-12)
+    surer = np.array([[0.01, 0.01, 0.97, 0.01]])
+    assert loss(np.log(surer) if from_logits else surer, y_true) > loss(y_pred, y_true)
+    assert make(from_logits)(np.log(surer) if from_logits else surer, y_true) < 0.1
+
+
+@both
+def test_a_model_folds_softmax_into_a_smoothed_loss_and_saves_it(make, rng, tmp_path):
+    x, labels = rng.standard_normal((6, 5)), rng.integers(0, 3, 6)
+    y_true, gradients, values = labels_for(make, labels, 3), [], []
+    for last, from_logits in (([sn.Softmax()], False), ([], True)):
+        model = sn.Sequential([sn.Dense(3), *last], (5,), dtype=np.float64)
+        model.compile("sgd", make(from_logits, 0.1))
+        values.append(model.loss_and_gradients(x, y_true))
+        gradients.append(model.flat_grads)
+    assert values[0] == values[1]
+    np.testing.assert_array_equal(*gradients)
+    model.save(tmp_path / "m")
+    assert sn.load_model(tmp_path / "m").loss.config() == model.loss.config()
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.1, np.nan, "some"])
+@both
+def test_label_smoothing_is_a_part(make, value):
+    with pytest.raises(sn.InputError, match="label_smoothing"):
+        make(label_smoothing=value)
 
 
 @given(rng=GENERATORS, n=SIZES, k=SIZES)

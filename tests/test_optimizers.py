@@ -29,6 +29,7 @@ OPTIMIZERS = {
         {"beta_1": 0.5, "beta_2": 0.8, "epsilon": 1e-3},
     ),
     "AdamW": (lambda rate: sn.AdamW(rate, 0.1), oracles.adam, {"weight_decay": 0.1}),
+    "clipping that never clips": (lambda rate: sn.Adam(rate, clipvalue=100), oracles.adam, {}),
 }
 
 
@@ -104,6 +105,170 @@ def test_config_survives_json_and_makes_the_same_optimizer(kind, rng):
     )
 
 
+# ---- clipping ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("length", [0.0, 0.5, 2.0, 1e25])
+def test_a_gradient_longer_than_global_clipnorm_is_scaled_down_to_it(dtype, length, rng):
+    grads = rng.standard_normal(12)
+    grads = (grads / np.linalg.norm(grads) * length).astype(dtype)
+    step = path_of(sn.SGD(1.0, global_clipnorm=2.0), np.zeros(12, dtype), grads[None])[0]
+    assert step.dtype == dtype
+    np.testing.assert_allclose(step, -grads * (2 / max(length, 2)), rtol=1e-5)
+
+
+@pytest.mark.parametrize("clip", ["global_clipnorm", "clipvalue"])
+def test_clipping_is_for_every_optimizer_and_lets_nan_through(clip):
+    for make in (sn.SGD, sn.Adam, sn.AdamW):
+        path = path_of(make(0.1, **{clip: 1.0}), np.zeros(2), np.array([[1.0, 2], [np.nan, 1]]))
+        assert np.isfinite(path[0]).all() and np.isnan(path[1]).any()
+
+
+def test_clipvalue_clips_every_entry():
+    grads = np.array([[-3.0, -0.5, 0, 0.2, 7]])
+    step = path_of(sn.SGD(1.0, clipvalue=0.5), np.zeros(5), grads)[0]
+    np.testing.assert_array_equal(step, [0.5, 0.5, 0, -0.2, -0.5])
+
+
+def test_only_one_way_of_clipping_is_taken():
+    with pytest.raises(sn.InputError, match="global_clipnorm or clipvalue, found both"):
+        sn.Adam(clipvalue=1, global_clipnorm=1)
+
+
+# ---- averages of the weights ---------------------------------------------------------------------
+
+
+def with_norm(optimizer, seed=0):
+    layers = [sn.Dense(6), sn.BatchNorm(0.9), sn.ReLU(), sn.Dense(3), sn.Softmax()]
+    model = sn.Sequential(layers, (4,), seed)
+    model.compile(optimizer, "sparse_categorical_crossentropy")
+    return model
+
+
+@pytest.fixture
+def examples(rng):
+    return rng.standard_normal((40, 4)), rng.integers(0, 3, 40)
+
+
+def weights_of(model):
+    return [array.copy() for array in model.arrays().values()]
+
+
+def assert_equal(found, expected):
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+KINDS = {"sgd": lambda **how: sn.SGD(0.1, 0.9, **how), "adam": sn.Adam, "adamw": sn.AdamW}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_averages_follow_weights_and_statistics_by_their_definition(backend, kind, examples):
+    model = with_norm(KINDS[kind](use_ema=True, ema_momentum=0.8))
+    model.train_on_batch(*examples)
+    expected = weights_of(model)
+    for _ in range(6):
+        model.train_on_batch(*examples)
+        raw = weights_of(model)
+        expected = [0.8 * a + 0.2 * b for a, b in zip(expected, raw, strict=True)]
+    model.optimizer.use_average(model)
+    for found, wanted in zip(weights_of(model), expected, strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
+    model.optimizer.use_raw(model)
+    assert_equal(weights_of(model), raw)
+
+
+def test_fit_evaluates_and_leaves_the_averages_and_trains_the_raw_weights(examples):
+    x, y = examples
+    plain = with_norm(sn.Adam(0.01))
+    plain.fit(x, y, 8, 4, validation_split=0.25, verbose=0)
+    model = with_norm(sn.Adam(0.01, use_ema=True, ema_momentum=0.9))
+    seen = []
+
+    class Look(sn.Callback):
+        def on_epoch_end(self, epoch, logs):
+            seen.append((logs["val_loss"], self.model.evaluate(x[30:], y[30:], 8, verbose=0)))
+
+    for epoch in (2, 4):  # in two parts: the second goes on from the raw weights
+        arguments = {"validation_split": 0.25, "verbose": 0, "initial_epoch": epoch - 2}
+        model.fit(x, y, 8, epoch, callbacks=[Look()], **arguments)
+    assert len(seen) == 4 and all(told == found for told, found in seen)
+    averages = weights_of(model)
+    assert any(np.abs(a - b).max() > 1e-4 for a, b in zip(averages, weights_of(plain), strict=True))
+    model.optimizer.use_average(model)  # has them already
+    assert_equal(weights_of(model), averages)
+    model.optimizer.use_raw(model)
+    assert_equal(weights_of(model), weights_of(plain))
+
+
+@pytest.mark.parametrize("stop_in", ["the epoch", "fit"])
+def test_a_state_put_into_a_new_optimizer_goes_on_to_the_same_bits(stop_in, examples, tmp_path):
+    x, y = examples
+
+    def make():
+        return with_norm(sn.Adam(0.01, use_ema=True, ema_momentum=0.9))
+
+    model, again = make(), make()
+    if stop_in == "fit":
+        model.fit(x, y, 8, 2, shuffle=False, verbose=0)
+    else:
+        for _ in range(3):
+            model.train_on_batch(x, y)
+    model.save(tmp_path / "m")
+    state = {key: np.copy(value) for key, value in model.optimizer.state().items()}
+    saved = sn.load_model(tmp_path / "m").arrays()
+    for name, array in again.arrays().items():
+        array[:] = saved[name]
+    again.optimizer.load_state(state)
+    for one in (model, again):
+        one.fit(x, y, 8, 1, shuffle=False, verbose=0)
+    assert_equal(weights_of(again), weights_of(model))
+    assert_equal(again.optimizer.state().values(), model.optimizer.state().values())
+    kept = again.optimizer.memory
+    assert not any(np.shares_memory(kept[key], state[key]) for key in kept.keys() & state.keys())
+
+
+def test_weights_that_are_set_by_hand_after_fit_are_not_overwritten(examples):
+    model = with_norm(sn.SGD(0.01, use_ema=True))
+    model.fit(*examples, verbose=0)
+    model.flat_params[:] = 0.5
+    model.train_on_batch(*examples)
+    assert np.abs(model.flat_params - 0.5).max() < 0.1
+    model.optimizer.use_average(model)  # begins anew
+    assert np.abs(model.flat_params - 0.5).max() < 0.1
+
+
+def test_without_averages_nothing_is_exchanged(examples):
+    model = with_norm(sn.Adam())
+    model.fit(*examples, verbose=0)
+    before = weights_of(model)
+    model.optimizer.use_average(model)
+    model.optimizer.use_raw(model)
+    assert_equal(weights_of(model), before)
+    assert model.optimizer.state().keys() == {"iterations", "m", "v"}
+
+
+# ---- weight decay --------------------------------------------------------------------------------
+
+
+def test_biases_and_batch_norm_can_be_left_out_of_weight_decay():
+    layers = [sn.Dense(3), sn.BatchNorm(), sn.Residual([sn.Dense(3)])]
+    model = sn.Sequential(layers, (4,))
+    model.flat_params[:] = 2
+    optimizer = sn.AdamW(0.1, 0.5, exclude_from_weight_decay=("b", "gamma", "beta"))
+    optimizer.step(model)  # gradients are zero
+    for name, param in model.parameters().items():
+        np.testing.assert_allclose(param, 1.9 if name.endswith("W") else 2, rtol=1e-6)
+    assert [*model.parameters()][-2:] == ["residual.main.dense.W", "residual.main.dense.b"]
+
+
+@pytest.mark.parametrize("names", ["gamma", [1], (None,)])
+def test_names_that_are_no_list_of_names_are_refused(names):
+    with pytest.raises(sn.InputError, match="list of names"):
+        sn.AdamW(exclude_from_weight_decay=names)
+
+
 def test_optimizers_are_found_by_keras_names_and_an_unknown_one_is_refused():
     assert type(optimizers.get("adamw")) is sn.AdamW
     with pytest.raises(sn.InputError, match="sgd, adam, adamw.*'lion'"):
@@ -115,6 +280,9 @@ BAD = {
         "learning_rate": (-1, np.nan, np.inf, "fast", None),
         "momentum": (-0.1, 1, np.nan, "much"),
         "nesterov": (True,),  # without momentum
+        "global_clipnorm": (0, -1, np.nan, "much"),
+        "clipvalue": (0, -1, np.nan),
+        "ema_momentum": (-0.1, 1.1, np.nan),
     },
     sn.Adam: {
         "learning_rate": (-1, np.nan),

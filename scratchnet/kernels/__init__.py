@@ -27,9 +27,13 @@ KERNELS = (
     "sum_rows",
     "sgd_step",
     "adam_step",
+    "average_step",
 )
 
 BACKENDS = {"reference": ".reference", "numba": ".compiled"}
+
+#: kernels of augmentation, which the backend "numba" has in a file that is loaded for them alone
+AUGMENTING = ("warp", "smooth")
 
 _active = os.environ.get("SCRATCHNET_BACKEND", "numba")
 _modules: dict[str, ModuleType] = {}
@@ -62,15 +66,18 @@ class use_backend:  # noqa: N801 - called like a function, as in `with use_backe
 
 
 def __getattr__(name: str) -> Any:
-    if name not in KERNELS:
+    if name not in KERNELS + AUGMENTING:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    if _active not in _modules:
-        if _active not in BACKENDS:
-            raise InputError(
-                f"SCRATCHNET_BACKEND: expected one of {sorted(BACKENDS)}, found {_active!r}"
-            )
-        _modules[_active] = importlib.import_module(BACKENDS[_active], __name__)
-    return getattr(_modules[_active], name)
+    if _active not in BACKENDS:
+        raise InputError(
+            f"SCRATCHNET_BACKEND: expected one of {sorted(BACKENDS)}, found {_active!r}"
+        )
+    home = BACKENDS[_active]
+    if name in AUGMENTING and _active == "numba":
+        home = ".augment"
+    if home not in _modules:
+        _modules[home] = importlib.import_module(home, __name__)
+    return getattr(_modules[home], name)
 
 
 def set_threads(number: int | str) -> None:

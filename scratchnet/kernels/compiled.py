@@ -46,16 +46,22 @@ SHARDS = 16
 
 @functools.cache
 def _cache_folder() -> str:
-    """Where machine code is kept: per user, and per content of all kernel files.
+    """Where machine code is kept: per user, and per content of all kernel files; "" for nowhere.
 
     Numba looks at the file of each kernel alone; a change of what it calls in another file, as an
-    upgrade brings, would go unseen.
+    upgrade brings, would go unseen. So would it in the folder of the sources, which is where Numba
+    goes when this one cannot be written: better compile anew in every process.
     """
     from platformdirs import user_cache_dir
 
     sources = sorted(Path(__file__).parent.glob("*.py"))
     content = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
-    return str(Path(user_cache_dir("scratchnet", appauthor=False)) / f"kernels-{content[:16]}")
+    folder = Path(user_cache_dir("scratchnet", appauthor=False)) / f"kernels-{content[:16]}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return ""
+    return str(folder) if os.access(folder, os.W_OK | os.X_OK) else ""
 
 
 class _Announcer(event.Listener):
@@ -72,7 +78,7 @@ event.register("numba:compile", _Announcer())
 
 
 def _jit(loop: Callable, parallel: bool = True) -> Any:
-    """Compile at the first call, and keep the machine code where Numba finds a writable folder.
+    """Compile at the first call, and keep the machine code where there is a folder for it.
 
     A loop that is not parallel is called by other loops only, never from Python.
     """
@@ -84,11 +90,10 @@ def _jit(loop: Callable, parallel: bool = True) -> Any:
     else:
         options |= {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
     elsewhere = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = elsewhere or _cache_folder()
+    folder = elsewhere or _cache_folder()
+    numba.config.CACHE_DIR = folder
     try:
-        return numba.njit(cache=True, **options)(loop)
-    except RuntimeError:  # no folder can be written: compile anew in every process
-        return numba.njit(**options)(loop)
+        return numba.njit(cache=bool(folder), **options)(loop)
     finally:
         numba.config.CACHE_DIR = elsewhere
 
@@ -429,3 +434,20 @@ def _adam_step(params, grads, m, v, lr, b1, c1, b2, c2, eps, correct_1, correct_
 
 
 _adam_step = _jit(_adam_step)
+
+
+def average_step(average: Array, values: Array, momentum: float) -> None:
+    """average <- momentum * average + (1 - momentum) * values, in place; both flat, (size,)."""
+    number = average.dtype.type
+    _average_step(average, _contiguous(values), number(momentum), number(1 - momentum))
+
+
+def _average_step(average, values, momentum, rest):
+    for part in prange(SHARDS):
+        start, stop = part * average.size // SHARDS, (part + 1) * average.size // SHARDS
+        a, new = average[start:stop], values[start:stop]
+        for k in range(stop - start):
+            a[k] = momentum * a[k] + rest * new[k]
+
+
+_average_step = _jit(_average_step)

@@ -162,3 +162,46 @@ def adam_step(
     m_hat = m / (1 - beta_1**t)
     v_hat = v / (1 - beta_2**t)
     params -= lr * m_hat / (np.sqrt(v_hat) + epsilon)
+
+
+def average_step(average: Array, values: Array, momentum: float) -> None:
+    """average <- momentum * average + (1 - momentum) * values, in place; both flat, (size,)."""
+    average *= momentum
+    average += (1 - momentum) * values
+
+
+def warp(x: NDArray, maps: Array, field: Array | None = None) -> NDArray:
+    """Images seen through maps: y[n, i, j] is x[n] at maps[n] @ (i, j, 1) + field[n, i, j].
+
+    x and y (n, h, w, c), uint8 (rounded) or floating; maps (n, 2, 3) and field (n, h, w, 2), both
+    float32, to rows and columns. Bilinear between four pixels; around the image all is zero.
+    """
+    n, h, w, _ = x.shape
+    i, j = np.arange(h, dtype=np.float32)[:, None], np.arange(w, dtype=np.float32)
+    m = maps[..., None, None]  # (n, 2, 3, 1, 1)
+    at = m[:, :, 0] * i + m[:, :, 2] + m[:, :, 1] * j  # (n, 2, h, w)
+    if field is not None:
+        at = at + field.transpose(0, 3, 1, 2)
+    # one row of zeros before the image, two behind: every position has four neighbours
+    framed = _pad(x.astype(np.result_type(x, np.float32), copy=False), (1, 2, 1, 2))
+    at = np.clip(at, -1, np.float32([h, w])[:, None, None]) + np.float32(1)
+    corner = at.astype(int)  # (n, 2, h, w)
+    down, right = (at - corner.astype(np.float32)).swapaxes(0, 1)[..., None]  # (n, h, w, 1) each
+    u, v, image = corner[:, 0], corner[:, 1], np.arange(n)[:, None, None]
+    upper = framed[image, u, v] + right * (framed[image, u, v + 1] - framed[image, u, v])
+    u = u + 1
+    lower = framed[image, u, v] + right * (framed[image, u, v + 1] - framed[image, u, v])
+    y = upper + down * (lower - upper)
+    return np.floor(y + np.float32(0.5)).astype(np.uint8) if x.dtype == np.uint8 else y
+
+
+def smooth(noise: NDArray[np.uint8], taps: Array) -> Array:
+    """noise, 0 to 255 for -1 to 1, convolved with symmetric taps along h and w; zero outside.
+
+    noise and the result (n, h, w, 2); taps (2 r + 1,) float32, and so is the result. A Gaussian's
+    values as taps give a Gaussian blur: in two dimensions it is the product of two in one.
+    """
+    r = len(taps) // 2
+    values = (noise.astype(np.float32) - np.float32(127.5)) / np.float32(127.5)
+    down = sliding_window_view(_pad(values, (r, r, 0, 0)), len(taps), axis=1) @ taps
+    return sliding_window_view(_pad(down, (0, 0, r, r)), len(taps), axis=2) @ taps

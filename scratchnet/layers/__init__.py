@@ -3,6 +3,9 @@
 Start with dense.py, then activations.py and pool.py; conv.py is dense.py on patches.
 """
 
+from typing import Any
+
+from ..errors import InputError
 from .activations import ReLU, Softmax, softmax
 from .base import Layer
 from .conv import Conv2D
@@ -11,6 +14,7 @@ from .dropout import Dropout
 from .normalization import BatchNorm
 from .pool import AveragePool2D, GlobalAveragePool2D, MaxPool2D
 from .reshape import Flatten
+from .residual import Residual
 
 #: the layers that a saved model may name
 LAYERS: dict[str, type[Layer]] = {
@@ -26,7 +30,26 @@ LAYERS: dict[str, type[Layer]] = {
         Softmax,
         Dropout,
         BatchNorm,
+        Residual,
     )
 }
 
-__all__ = [*LAYERS, "LAYERS", "Layer", "softmax"]
+
+def described(layer: Layer) -> dict[str, Any]:
+    """Kind, name and constructor's arguments, in values that JSON knows."""
+    kind = type(layer).__name__
+    if LAYERS.get(kind) is not type(layer):
+        raise InputError(f"save: expected one of {', '.join(LAYERS)}, found {kind}")
+    return {"kind": kind, "name": layer.name, "config": layer.config()}
+
+
+def from_description(entry: dict[str, Any]) -> Layer:
+    """The layer, not built yet, that `described` wrote down."""
+    if entry["kind"] not in LAYERS:
+        raise InputError(f"expected one of {', '.join(LAYERS)}, found layer {entry['kind']!r}")
+    layer = LAYERS[entry["kind"]].from_config(entry["config"])
+    layer.name = str(entry["name"])
+    return layer
+
+
+__all__ = [*LAYERS, "LAYERS", "Layer", "described", "from_description", "softmax"]

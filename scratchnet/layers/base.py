@@ -6,7 +6,8 @@ dx = dL/dx, which is the dy of the layer before, and leaves dL/dW for every para
 That is the chain rule, and all there is to backpropagation.
 """
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -16,6 +17,9 @@ from ..errors import InputError
 
 Array = NDArray[np.floating]
 Shape = tuple[int, ...]
+
+#: values in one image's output; more is a mistake, or a file that means harm
+MOST_VALUES = 2**31
 
 
 class Layer:
@@ -140,3 +144,32 @@ def image_shape(layer: Layer, input_shape: Shape) -> tuple[int, int, int]:
             f"{layer}: expected images (h, w, c), found shape {input_shape}; channels come last"
         )
     return input_shape[0], input_shape[1], input_shape[2]
+
+
+def join(row: list[Layer], layer: Layer, owner: str, beside: Sequence[Layer] = ()) -> None:
+    """Append a layer to a row of `owner`'s, named after its kind if it has no name yet.
+
+    beside    further layers of the owner; a layer may stand in one place only
+    """
+    if not isinstance(layer, Layer):
+        raise InputError(f"{owner}: expected a layer, found {layer!r}")
+    leaves = [leaf for other in (*row, *beside) for leaf in other.leaves()]
+    if any(mine is leaf for mine in layer.leaves() for leaf in leaves):
+        raise InputError(f"{owner}: expected different layers, found {layer} twice")
+    if layer.name is None:
+        kind = type(layer).__name__.lower()
+        number = sum(type(other) is type(layer) for other in row)
+        layer.name = f"{kind}_{number}" if number else kind
+    if any(layer.name == other.name for other in row):
+        raise InputError(f"{owner}: expected different names, found {layer.name!r} twice")
+    row.append(layer)
+
+
+def shapes_along(row: Sequence[Layer], shape: Shape) -> Iterator[tuple[Layer, Shape, Shape]]:
+    """Each layer of a row with its input's and its output's shape, before anything is built."""
+    for layer in row:
+        after = layer.shape_after(shape)
+        if math.prod(after) > MOST_VALUES:
+            raise InputError(f"expected outputs of a sane size, found {after} after {layer}")
+        yield layer, shape, after
+        shape = after

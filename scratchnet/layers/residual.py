@@ -1,0 +1,157 @@
+"""Residual: a row of layers that learns what to add to its input."""
+
+from collections.abc import Sequence
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from ..errors import InputError
+from .base import Array, Layer, Shape, join, shapes_along
+
+
+class InnerArrays(dict):
+    """The params, grads or buffers of several layers as one dict: {"main.conv2d.W": array, ...}.
+
+    An array that is put in goes into the layer that owns it as well: a model moves the arrays of
+    all its layers into one flat memory that way.
+    """
+
+    def __init__(self, inner: dict[str, Layer], store: str) -> None:
+        self.owners = {
+            f"{name}.{key}": (getattr(layer, store), key)
+            for name, layer in inner.items()
+            for key in getattr(layer, store)
+        }
+        super().__init__({name: arrays[key] for name, (arrays, key) in self.owners.items()})
+
+    def __setitem__(self, name: str, array: Array) -> None:
+        arrays, key = self.owners[name]
+        arrays[key] = array
+        super().__setitem__(name, array)
+
+
+class Residual(Layer):
+    """A shortcut around a row of layers.
+
+    layers    the main row, F
+    shortcut  the other row, S; empty for the identity. Where the main row changes the shape, a
+              Conv2D with a 1x1 window and the same strides brings x to the same one.
+
+    Shapes    x (n, ...) -> y (n, ...): both rows must end in the same shape
+    Forward   y = F(x) + S(x)
+    Backward  x is used twice, so it collects the gradient of both uses; a sum hands its gradient
+              on to each of its terms unchanged:
+
+                  dL/dF = dy,   dL/dS = dy,   dx = dF/dx^T dy + dS/dx^T dy
+
+              that is, dy goes through both rows, and the two dx are added. With the identity for S
+              that is dx = dF/dx^T dy + dy: however small the gradient becomes in the main row, dy
+              itself reaches the layers before. In a row of such blocks it reaches the first one,
+              and so deep networks learn.
+    Cache     nothing; the inner layers keep their own.
+    Edges     there is no activation behind the sum: put a ReLU() after the block.
+              `params`, `grads` and `buffers` are those of the inner layers, called after them:
+              "main.conv2d.W", "shortcut.conv2d.W".
+    Source    He et al. 2016, "Deep Residual Learning for Image Recognition", eqs. 1 and 2; the
+              gradient: He et al. 2016, "Identity Mappings in Deep Residual Networks", eq. 5.
+    """
+
+    def __init__(self, layers: Sequence[Layer], shortcut: Sequence[Layer] = ()) -> None:
+        super().__init__()
+        self.main: list[Layer] = []
+        self.shortcut: list[Layer] = []
+        for row, given in ((self.main, layers), (self.shortcut, shortcut)):
+            for layer in given:
+                join(row, layer, "Residual", beside=[*self.main, *self.shortcut])
+        if not self.main:
+            raise InputError("Residual: expected at least one layer, found none")
+
+    def inner(self) -> dict[str, Layer]:
+        return {f"main.{layer.name}": layer for layer in self.main} | {
+            f"shortcut.{layer.name}": layer for layer in self.shortcut
+        }
+
+    def shape_after(self, input_shape: Shape) -> Shape:
+        main, shortcut = (
+            [input_shape, *(after for _, _, after in shapes_along(row, input_shape))][-1]
+            for row in (self.main, self.shortcut)
+        )
+        if main != shortcut:
+            raise InputError(
+                "Residual: expected both rows to end in the same shape, "
+                f"found {main} for the layers and {shortcut} for the shortcut"
+            )
+        return main
+
+    def _inner_shapes(self, method: str, input_shape: Shape) -> dict[str, Shape]:
+        steps = [*shapes_along(self.main, input_shape), *shapes_along(self.shortcut, input_shape)]
+        return {
+            f"{name}.{key}": shape
+            for name, (layer, before, _) in zip(self.inner(), steps, strict=True)
+            for key, shape in getattr(layer, method)(before).items()
+        }
+
+    def parameter_shapes(self, input_shape: Shape) -> dict[str, Shape]:
+        return self._inner_shapes("parameter_shapes", input_shape)
+
+    def buffer_shapes(self, input_shape: Shape) -> dict[str, Shape]:
+        return self._inner_shapes("buffer_shapes", input_shape)
+
+    def build(
+        self, input_shape: Shape, rng: np.random.Generator, dtype: DTypeLike = np.float32
+    ) -> Shape:
+        self.input_shape = tuple(input_shape)
+        self.output_shape = self.shape_after(self.input_shape)
+        for row in (self.main, self.shortcut):
+            shape = self.input_shape
+            for layer in row:
+                shape = layer.build(shape, rng, dtype)
+        inner = self.inner()
+        self.params = InnerArrays(inner, "params")
+        self.grads = InnerArrays(inner, "grads")
+        self.buffers = InnerArrays(inner, "buffers")
+        self.cache = None
+        return self.output_shape
+
+    def forward(self, x: Array, training: bool = False) -> Array:
+        self.check_input(x)
+        main = shortcut = x
+        for layer in self.main:
+            main = layer.forward(main, training)
+        for layer in self.shortcut:
+            shortcut = layer.forward(shortcut, training)
+        self.cache = ()
+        return main + shortcut
+
+    def backward(self, dy: Array) -> Array:
+        self.kept(dy)
+        main = shortcut = dy
+        for layer in reversed(self.main):
+            main = layer.backward(main)
+        for layer in reversed(self.shortcut):
+            shortcut = layer.backward(shortcut)
+        return main + shortcut
+
+    def multiply_adds(self) -> int:
+        return sum(layer.multiply_adds() for layer in self.inner().values())
+
+    def config(self) -> dict[str, Any]:
+        from . import described  # it knows all layers, this one too
+
+        return {
+            "layers": [described(layer) for layer in self.main],
+            "shortcut": [described(layer) for layer in self.shortcut],
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        from . import from_description
+
+        return cls(
+            [from_description(entry) for entry in config["layers"]],
+            [from_description(entry) for entry in config["shortcut"]],
+        )
+
+    def __repr__(self) -> str:
+        return f"Residual({self.main}" + (f", shortcut={self.shortcut})" if self.shortcut else ")")
