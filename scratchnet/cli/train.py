@@ -64,7 +64,7 @@ def train(
     augment: Annotated[
         str | None,
         typer.Option(
-            metavar="none|affine|elastic",
+            metavar="none|affine|elastic|erase",
             help="Change every training image a little, each time anew.",
             show_default=DEFAULT.augment,
         ),
