@@ -337,6 +337,7 @@ TRAIN = "train --model lenet5 --epochs 1 --data {here}/data"
         (f"{TRAIN} --out {'x' * 300}", 1, ["xxx", "folder"]),
         (f"{TRAIN} --patience 0", 2, ["--patience", "1"]),
         (f"{TRAIN} --patience 3 --validation-split 0", 2, ["--patience", "--validation-split"]),
+        (f"{TRAIN} --augment mirror", 2, ["--augment", "none, affine, elastic", "mirror"]),
         (f"{TRAIN} --checkpoint-every 3h", 2, ["--checkpoint-every", "30s", "3h"]),
         (f"{TRAIN} --checkpoint-every 0", 2, ["--checkpoint-every", "found '0'"]),
         ("train --resume missing", 1, ["missing", "history.json"]),
