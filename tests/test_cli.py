@@ -315,7 +315,7 @@ TRAIN = "train --model lenet5 --epochs 1 --data {here}/data"
 @pytest.mark.parametrize(
     ("line", "code", "words"),
     [
-        ("train --model resnet", 2, ["--model", "cnn-small", "resnet"]),
+        ("train --model densenet", 2, ["--model", "cnn-small", "densenet"]),
         ("train --epochs 0", 2, ["--epochs", "1"]),
         ("train --epochs -1", 2, ["--epochs", "1"]),
         ("train --epochs x", 2, ["--epochs", "integer"]),
@@ -362,7 +362,7 @@ TRAIN = "train --model lenet5 --epochs 1 --data {here}/data"
         ("predict {here}/0.png {here}/1.png --show-steps s.png", 2, ["--show-steps", "one image"]),
         ("predict {here}/0.png --model {model} --show-steps no/s.png", 1, ["no/s.png"]),
         ("predict {here}/0.png --model {model} --show-steps s.doc", 1, ["s.doc", ".png"]),
-        ("summary resnet", 1, ["resnet", "cnn-small"]),
+        ("summary densenet", 1, ["densenet", "cnn-small"]),
         ("train --colour red", 2, ["--colour"]),
         ("paint", 2, ["paint"]),
     ],

@@ -229,6 +229,31 @@ def test_a_state_put_into_a_new_optimizer_goes_on_to_the_same_bits(stop_in, exam
     assert not any(np.shares_memory(kept[key], state[key]) for key in kept.keys() & state.keys())
 
 
+@pytest.mark.parametrize("stop", [8, 10], ids=["inside an epoch", "at its end"])
+def test_a_training_with_averages_resumes_from_its_backup_to_the_same_bits(
+    stop, examples, tmp_path
+):
+    class Stop(sn.Callback):
+        at = None
+
+        def on_batch_end(self, batch, logs):
+            self.model.stop_training |= self.model.optimizer.iterations == self.at
+
+    found = []
+    for stopped in (False, True):
+        backup = sn.callbacks.BackupAndRestore(tmp_path / f"{stopped}")
+        for at in (stop, None) if stopped else (None,):
+            stopping = Stop()
+            stopping.at = at
+            model = with_norm(sn.AdamW(0.01, use_ema=True, ema_momentum=0.9))
+            model.fit(*examples, 8, 4, callbacks=[stopping, backup], verbose=0)  # 5 batches each
+            assert model.optimizer.iterations == (at or 20)
+            weights, state = weights_of(model), model.optimizer.state()
+        found.append([*weights, *(state[key] for key in sorted(state))])
+    assert_equal(*found)
+    assert {"average", "raw", "average_buffers", "raw_buffers"} <= state.keys()
+
+
 def test_weights_that_are_set_by_hand_after_fit_are_not_overwritten(examples):
     model = with_norm(sn.SGD(0.01, use_ema=True))
     model.fit(*examples, verbose=0)
