@@ -102,7 +102,7 @@ def train(
     json_: JsonOption = False,
 ) -> None:
     """Train a network; leaves the model, its history and pictures in a folder."""
-    if data not in (None, DEFAULT.data) and os.path.isdir(data):
+    if data is not None and data not in datasets.NAMES and os.path.isdir(data):
         data = os.path.abspath(data)  # the run may go on from another folder
     values = {name: value for name, value in locals().items() if name in vars(DEFAULT)}
     given = {name: value for name, value in values.items() if value is not None}
