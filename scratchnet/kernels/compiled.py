@@ -32,10 +32,11 @@ from .geometry import Pads, Pair, Shape, output_size, winner_dtype
 Array = NDArray[np.floating]
 
 # GNU OpenMP's threads spin for milliseconds when a parallel loop is over. Here the next one comes
-# after microseconds; and where another program wants the core, a training step with the default
-# takes many times as long. Read by the library when Numba first runs in parallel.
+# within 100 microseconds, and to wake a thread that sleeps takes half as long as that; but where
+# another program wants the core, a training step with the default takes many times as long. Read
+# by the library when Numba first runs in parallel.
 if "OMP_WAIT_POLICY" not in os.environ:
-    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 if "SCRATCHNET_THREADS" in os.environ:
     set_threads(os.environ["SCRATCHNET_THREADS"])
