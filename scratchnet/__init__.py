@@ -7,6 +7,7 @@ from . import (
     architectures,
     callbacks,
     datasets,
+    explain,
     gradcheck,
     imaging,
     initializers,
@@ -36,6 +37,7 @@ from .layers import (
 )
 from .model import Sequential, load_model
 from .optimizers import SGD, Adam, AdamW
+from .trace import Trace, trace
 from .training import Callback, History, batches
 
 __version__ = "0.1.0"
@@ -60,10 +62,12 @@ __all__ = [
     "Residual",
     "Sequential",
     "Softmax",
+    "Trace",
     "architectures",
     "batches",
     "callbacks",
     "datasets",
+    "explain",
     "gradcheck",
     "imaging",
     "initializers",
@@ -75,5 +79,6 @@ __all__ = [
     "optimizers",
     "plots",
     "schedules",
+    "trace",
     "use_backend",
 ]

@@ -12,6 +12,7 @@ REDUCED = {
     "visible_loop": {"images": 3000, "epochs": 2, "target": 0.85},
     "by_hand": {"images": 6000, "epochs": 1, "target": 0.8},
     "mlp": {"images": 6000, "epochs": 2, "target": 0.85},
+    "look_inside": {"out": "trace.png"},
     "predict_own_image": {"out": "steps.png"},
     "train_shipped_weights": {"out": "w.safetensors", "images": 2000, "epochs": 2, "target": 0.8},
 }

@@ -28,8 +28,9 @@ ROOMS = {
     "model": MODEL,
     "plan": MODEL,
     "architectures": {"layers", "model", "errors"},
-    "trace": MODEL | {"model"},
-    "explain": MODEL | {"model"},
+    "arithmetic": {"layers", "errors"},
+    "trace": MODEL | {"model", "arithmetic", "gradcheck", "plots"},
+    "explain": MODEL | {"model", "trace"},
     "datasets": {"datasets", "errors", "kernels"},
     "plots": {"errors", "plots", "checkpoint", "imaging", "model"},
     "imaging": {"errors"},
@@ -39,7 +40,8 @@ ANYTHING = {"cli", "web", "interop"}  # and nothing else imports them
 FRAMEWORKS = {"torch", "tensorflow", "keras", "jax", "onnx", "onnxruntime"}
 HEAVY = FRAMEWORKS | {"matplotlib", "PIL", "rich", "typer", "safetensors", "numba"}
 COMPILED = [f"kernels/{name}.py" for name in ("augment", "compiled", "fused", "simd")]
-DRAWING = [f"plots/{name}.py" for name in ("charts", "images", "network", "style")]  # loaded late
+LATE = ("charts", "images", "inside", "network", "style")  # loaded when first used
+DRAWING = [f"plots/{name}.py" for name in LATE]
 AT_THE_TOP = {path: {"typer"} for path in FILES if path.startswith("cli/")} | {
     **dict.fromkeys(COMPILED, {"numba"}),
     **dict.fromkeys(DRAWING, {"matplotlib"}),

@@ -16,7 +16,7 @@ import typer
 
 from .. import kernels
 from ..errors import InputError
-from . import evaluate, predict, summary, train, warmup  # noqa: F401  each adds its command
+from . import evaluate, explain, predict, summary, train, warmup  # noqa: F401  each adds its command
 from .shared import app
 
 

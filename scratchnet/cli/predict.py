@@ -9,7 +9,7 @@ import numpy as np
 import typer
 
 from ..errors import InputError
-from .shared import JsonOption, app, load
+from .shared import JsonOption, app, load_reader
 
 
 @app.command()
@@ -29,12 +29,7 @@ def predict(
 
     if show_steps and len(images) > 1:
         raise typer.BadParameter(f"--show-steps: expected one image with it, found {len(images)}")
-    net = load(model)
-    if net.input_shape != (28, 28, 1) or len(net.output_shape) != 1:
-        raise InputError(
-            f"{model}: expected a classifier of 28 x 28 x 1 images, "
-            f"found input {net.input_shape} and output {net.output_shape}"
-        )
+    net = load_reader(model)
     results, failed = [], False
     for path in images:
         try:

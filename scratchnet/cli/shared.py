@@ -7,6 +7,7 @@ import typer
 from numpy.typing import NDArray
 
 from .. import architectures, datasets, metrics
+from ..errors import InputError
 from ..model import Sequential, load_model
 
 app = typer.Typer(
@@ -25,6 +26,17 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object 
 def load(path: Path | None) -> Sequential:
     """The model in that file, or the one that ships with the package."""
     return load_model(path) if path else architectures.pretrained()
+
+
+def load_reader(path: Path | None) -> Sequential:
+    """The same, if it takes images as `imaging.prepare` makes them and answers with classes."""
+    net = load(path)
+    if net.input_shape != (28, 28, 1) or len(net.output_shape) != 1:
+        raise InputError(
+            f"{path}: expected a classifier of 28 x 28 x 1 images, "
+            f"found input {net.input_shape} and output {net.output_shape}"
+        )
+    return net
 
 
 def load_data(data: str) -> tuple[datasets.idx.Split, datasets.idx.Split]:
