@@ -18,6 +18,7 @@ from . import (
     optimizers,
     plots,
     schedules,
+    sequences,
 )
 from .errors import InputError
 from .kernels import use_backend
@@ -79,6 +80,7 @@ __all__ = [
     "optimizers",
     "plots",
     "schedules",
+    "sequences",
     "trace",
     "use_backend",
 ]

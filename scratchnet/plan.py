@@ -93,9 +93,10 @@ class Group:
             return x
         n, h, w, c = x.shape
         top, bottom, left, right = pads
-        out = self.buffer("x", (n, top + h + bottom, left + w + right, c))
-        out[:] = 0
-        out[:, top : top + h, left : left + w] = x
+        high, run = top + h + bottom, (left + w + right) * c
+        out = self.buffer("x", (n, high, left + w + right, c))
+        x, to = np.ascontiguousarray(x).reshape(-1), out.reshape(-1)
+        self.fused.frame(x, n, h, w * c, top, left * c, high, run, to)
         return out
 
     def columns(self, name: str, a: Array, width: int) -> Array:
@@ -391,33 +392,9 @@ class ConvRelu(Group):
         self.kh, self.kw = conv.kernel_size
         self.out_h, self.out_w, self.f = conv.output_shape
         self.fp = padded(self.f, self.dtype)
-        self.cp = padded(self.c, self.dtype)
-
-    def conv(
-        self, x: Array, w: Array, bias: Array, y: Array, kh: int, kw: int, strides: Any, relu: bool
-    ) -> None:
-        """y (n, out_h, out_w, f) <- framed x (n, h, w, c), w (kh*kw*c, f); f whole vectors."""
-        _, h, wide, c = x.shape
-        tile = self.fused.tile_for(y.shape[3], self.dtype)
-        self.fused.conv(
-            tile,
-            len(tile) * self.lane,
-            x.reshape(-1),
-            len(x),
-            h * wide * c,
-            strides[0] * wide * c,
-            strides[1] * c,
-            wide * c,
-            kh,
-            kw * c,
-            w.reshape(-1),
-            y.shape[3],
-            bias,
-            y.shape[1],
-            y.shape[2],
-            y.reshape(-1),
-            relu,
-        )
+        self.runp = padded(self.kw * self.c, self.dtype)
+        self.tile = self.fused.tile_for(self.f, self.dtype)
+        self.dx_tile = self.fused.tile_for(self.runp, self.dtype)
 
     def forward(self, x: Array, training: bool) -> Array:
         self.layers[0].check_input(x)
@@ -425,8 +402,26 @@ class ConvRelu(Group):
         self.x = np.ascontiguousarray(self.framed(x, self.pads))
         w = self.columns("w", self.params["W"].reshape(-1, self.f), self.fp)
         y = self.buffer("y", (n, self.out_h, self.out_w, self.fp))
-        strides = (self.sh, self.sw)
-        self.conv(self.x, w, self.bias(self.fp), y, self.kh, self.kw, strides, self.relu)
+        row = self.w * self.c
+        self.fused.conv(
+            self.tile,
+            len(self.tile) * self.lane,
+            self.x.reshape(-1),
+            n,
+            self.h * row,
+            self.sh * row,
+            self.sw * self.c,
+            row,
+            self.kh,
+            self.kw * self.c,
+            w.reshape(-1),
+            self.fp,
+            self.bias(self.fp),
+            self.out_h,
+            self.out_w,
+            y.reshape(-1),
+            self.relu,
+        )
         self.y = self.narrow("narrow", y, self.f)
         return self.y
 
@@ -435,11 +430,10 @@ class ConvRelu(Group):
         if self.relu:
             dy = kernels.relu_backward(dy, self.y)
         wide = self.columns("dy", dy.reshape(-1, f), fp)
-        tile = fused.tile_for(f, self.dtype)
         dw = self.buffer("dw", (fused.SHARDS, self.kh * self.kw * self.c * fp))
         fused.conv_weights(
-            tile,
-            len(tile) * self.lane,
+            self.tile,
+            len(self.tile) * self.lane,
             self.x.reshape(-1),
             n,
             self.h * self.w * self.c,
@@ -461,21 +455,31 @@ class ConvRelu(Group):
         if not need_dx:
             return None
 
-        # dx is a convolution too: of dy, its positions `strides` apart in a frame of zeros, with
-        # the filters turned by 180 degrees and input and output channels exchanged
-        kh, kw, (h, w, c) = self.kh, self.kw, self.image
-        frame = self.buffer("frame", (n, self.h + kh - 1, self.w + kw - 1, f))
-        frame[:] = 0
-        rows, columns = self.out_h * self.sh, self.out_w * self.sw
-        dy = dy.reshape(n, self.out_h, self.out_w, f)
-        frame[:, kh - 1 : kh - 1 + rows : self.sh, kw - 1 : kw - 1 + columns : self.sw] = dy
-        frame = frame[:, self.pads[0] :, self.pads[2] :][:, : h + kh - 1, : w + kw - 1]
-        turned = self.params["W"][::-1, ::-1].transpose(0, 1, 3, 2).reshape(-1, c)
-        dx = self.buffer("dx", (n, h, w, self.cp))
-        zeros = self.buffer("zeros", (self.cp,))
-        turned = self.columns("turned", turned, self.cp)
-        self.conv(np.ascontiguousarray(frame), turned, zeros, dx, kh, kw, (1, 1), False)
-        return self.narrow("narrow dx", dx, c)
+        shards, row = fused.SHARDS, self.w * self.c
+        wt = self.buffer("wt", (f, self.kh, self.runp))
+        W = self.params["W"].reshape(self.kh, self.kw * self.c, f)
+        wt[:, :, : W.shape[1]] = W.transpose(2, 0, 1)  # (kh, run, f) -> (f, kh, run)
+        dx = self.buffer("dx", (n, self.h, self.w, self.c))
+        fused.conv_inputs(
+            self.dx_tile,
+            len(self.dx_tile) * self.lane,
+            np.ascontiguousarray(dy).reshape(-1),
+            n,
+            self.out_h,
+            self.out_w,
+            f,
+            self.h * row,
+            self.sh * row,
+            self.sw * self.c,
+            row,
+            self.kh,
+            self.runp,
+            wt.reshape(-1),
+            self.buffer("image_dx", (shards, self.h * row + SLACK)),
+            dx.reshape(-1),
+        )
+        top, left, (h, w, _) = self.pads[0], self.pads[2], self.image
+        return dx[:, top : top + h, left : left + w]
 
 
 class ConvReluWinograd(Group):

@@ -24,7 +24,7 @@ from numpy.typing import DTypeLike, NDArray
 from . import kernels, optimizers
 from .arithmetic import GRADIENTS, OUTPUTS, Sum, checked_index, columns
 from .errors import InputError, is_whole
-from .gradcheck import _frozen, numeric_gradient
+from .gradcheck import _frozen
 from .layers import Layer, MaxPool2D, ReLU, Softmax, softmax
 from .losses import CategoricalCrossentropy, SparseCategoricalCrossentropy
 from .model import Sequential
@@ -164,6 +164,11 @@ class GradientExplained:
     value      of the parameter there
     gradient   what the backward pass left in the layer's grads
     numeric    (L(value + step) - L(value - step)) / (2 step), through the whole model
+    left       the slope below value, (L(value) - L(value - step)) / step
+    right      the slope above it; numeric is the mean of both
+    kink       whether gradient and numeric differ because the slope jumps: a ReLU or a maximum
+               switches within the step. So it is with fresh biases of 0 over an empty background:
+               there ReLU's input is exactly 0, and its derivative taken as 0.
     sum        the terms; None for a kind of layer that arithmetic.py does not spell out
     """
 
@@ -172,6 +177,9 @@ class GradientExplained:
     value: float
     gradient: float
     numeric: float
+    left: float
+    right: float
+    kink: bool
     step: float
     sum: Sum | None
 
@@ -182,6 +190,8 @@ class GradientExplained:
             lines.append(self.sum.text(most))
         lines.append(f"backward pass       {self.gradient:+.10g}")
         lines.append(f"numeric derivative  {self.numeric:+.10g}   (step {self.step:g})")
+        if self.kink:
+            lines.append(f"a kink: the slope is {self.left:+.6g} below and {self.right:+.6g} above")
         return "\n".join(lines)
 
     __str__ = text
@@ -266,7 +276,10 @@ class Trace:
             self.model.loss = SparseCategoricalCrossentropy(from_logits=not ends_in_softmax)
         self._loss, self._row = self.model._loss_on(self.model.layers)
         self._folded = len(self._row) < len(self.model.layers)
-        self._takes_logits = bool(self._loss.config().get("from_logits"))
+        settings = self._loss.config()
+        self._takes_logits = bool(settings.pop("from_logits", False))
+        plain = type(self._loss) in (SparseCategoricalCrossentropy, CategoricalCrossentropy)
+        self._keeps_digits = plain and self._takes_logits and not any(settings.values())
         self.layers = [_blank(layer, layer.name) for layer in self.model.layers]
         self._run(batch)
 
@@ -311,8 +324,7 @@ class Trace:
         -log(e^t / sum e^j) = log(1 + sum over the others of e^(j - t)): no 1 + 1e-20 is rounded to
         1, so that its differences are still those of the loss.
         """
-        plain = type(self._loss) in (SparseCategoricalCrossentropy, CategoricalCrossentropy)
-        if not plain or self._loss.config() != {"from_logits": True}:
+        if not self._keeps_digits:
             return self._loss.forward(out, self._target())
         others = np.delete(out[0], self.label) - out[0, self.label]
         return float(np.logaddexp(0.0, np.logaddexp.reduce(others)))
@@ -354,26 +366,38 @@ class Trace:
         if type(owner.layer) in GRADIENTS:
             spell = GRADIENTS[type(owner.layer)]
             terms = spell(owner.layer, key, at, owner.input, owner.dy, self.training)
+        gradient = self.gradients[parameter]
+        below, here, above = self._losses_around(array, at)
+        left, right = (here - below) / STEP, (above - here) / STEP
+        numeric = (above - below) / (2 * STEP)
+        off = abs(float(gradient[at]) - numeric)
+        rounding = 1e-9 * (here if self._keeps_digits else 1 + here)
+        matters = off > 1e-6 * float(np.abs(gradient).max()) + rounding
         return GradientExplained(
-            parameter,
-            at,
-            float(array[at]),
-            float(self.gradients[parameter][at]),
-            self._numeric(array, at),
-            STEP,
-            terms,
+            parameter=parameter,
+            index=at,
+            value=float(array[at]),
+            gradient=float(gradient[at]),
+            numeric=numeric,
+            left=left,
+            right=right,
+            kink=matters and abs(right - left) >= off,
+            step=STEP,
+            sum=terms,
         )
 
-    def _numeric(self, array: Array, at: tuple[int, ...]) -> float:
-        place = int(np.ravel_multi_index(at, array.shape))
-        entry = array.reshape(-1)[place : place + 1]  # a view
+    def _losses_around(self, array: Array, at: tuple[int, ...]) -> list[float]:
+        """The loss with one parameter STEP lower, as it is, and STEP higher."""
+        kept, found = array[at], []
         with _frozen(*self.model.layers) as rewind, kernels.one_blas_thread():
-
-            def loss() -> float:
-                rewind()
-                return self._loss_of(self._forward(self.x[None]))
-
-            return float(numeric_gradient(loss, entry, STEP)[0])
+            try:
+                for step in (-STEP, 0.0, STEP):
+                    array[at] = kept + step
+                    rewind()
+                    found.append(self._loss_of(self._forward(self.x[None])))
+            finally:
+                array[at] = kept
+        return found
 
     def explain_output(self, layer: str | int, index: int | Sequence[int]) -> OutputExplained:
         """One value of a layer's output, and the arithmetic that makes it."""
@@ -392,7 +416,12 @@ class Trace:
                     not changed
         """
         optimizer = copy.deepcopy(optimizers.get(optimizer))
-        optimizer.state = {key: a.astype(np.float64) for key, a in optimizer.state.items()}
+        optimizer.use_ema = False  # a step from the weights that are traced, no average of them
+        optimizer.memory = {
+            key: a.astype(np.float64)
+            for key, a in optimizer.memory.items()
+            if not key.startswith(("average", "raw"))
+        }
         model = copied(self.model)
         model.flat_grads[:] = self.model.flat_grads
         rate = optimizer.learning_rate(optimizer.iterations)

@@ -238,7 +238,8 @@ def test_evaluate_tells_accuracy_loss_and_confusion(here, model, least):
 def test_the_shipped_weights_read_mnist(here, mnist):
     done = good("predict", *(f"{i}.png" for i in range(20)), "--json", cwd=here)
     found = last_json(done)
-    assert all(set(e) == {"path", "digit", "confidence", "probabilities"} for e in found)
+    keys = {"path", "digit", "class", "confidence", "probabilities"}
+    assert all(set(e) == keys and e["class"] == str(e["digit"]) for e in found)
     assert [entry["path"] for entry in found] == [f"{i}.png" for i in range(20)]
     assert sum(f["digit"] == y for f, y in zip(found, mnist[1][1][:20], strict=True)) >= 18
     for entry in found:

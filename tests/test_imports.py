@@ -31,15 +31,17 @@ ROOMS = {
     "arithmetic": {"layers", "errors"},
     "trace": MODEL | {"model", "arithmetic", "gradcheck", "plots"},
     "explain": MODEL | {"model", "trace"},
-    "datasets": {"datasets", "errors", "kernels"},
-    "plots": {"errors", "plots", "checkpoint", "imaging", "model"},
+    "datasets": {"datasets", "errors", "kernels", "imaging"},
+    "plots": {"errors", "plots", "checkpoint", "imaging", "model", "sequences"},
+    "sequences": {"errors", "imaging", "model"},
     "imaging": {"errors"},
     "__main__": {"cli"},
 }
 ANYTHING = {"cli", "web", "interop"}  # and nothing else imports them
 FRAMEWORKS = {"torch", "tensorflow", "keras", "jax", "onnx", "onnxruntime"}
 HEAVY = FRAMEWORKS | {"matplotlib", "PIL", "rich", "typer", "safetensors", "numba"}
-COMPILED = [f"kernels/{name}.py" for name in ("augment", "compiled", "fused", "simd")]
+HEAVY |= {"pooch", "requests", "urllib3"}
+COMPILED = [f"kernels/{name}.py" for name in ("augment", "compiled", "fused", "simd", "winograd")]
 LATE = ("charts", "images", "inside", "network", "style")  # loaded when first used
 DRAWING = [f"plots/{name}.py" for name in LATE]
 AT_THE_TOP = {path: {"typer"} for path in FILES if path.startswith("cli/")} | {

@@ -18,7 +18,12 @@ app = typer.Typer(
 )
 
 DataOption = Annotated[
-    str, typer.Option(metavar="mnist|DIR", help="MNIST, or a folder with four IDX files.")
+    str,
+    typer.Option(
+        metavar="NAME|DIR",
+        help=f"One of {', '.join(datasets.NAMES)}; or a folder with four IDX files, or with one "
+        "sub-folder of images for each class.",
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object last on stdout.")]
 
@@ -37,10 +42,6 @@ def load_reader(path: Path | None) -> Sequential:
             f"found input {net.input_shape} and output {net.output_shape}"
         )
     return net
-
-
-def load_data(data: str) -> tuple[datasets.idx.Split, datasets.idx.Split]:
-    return datasets.mnist.load_data() if data == "mnist" else datasets.idx.load_folder(data)
 
 
 def test(net: Sequential, x: NDArray, y: NDArray) -> tuple[NDArray, dict[str, float]]:

@@ -15,11 +15,11 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from .. import architectures, metrics, optimizers, schedules, training
+from .. import architectures, datasets, metrics, optimizers, schedules, training
 from ..checkpoint import write_atomically
 from ..errors import InputError, check_number
 from ..model import Sequential
-from .shared import DataOption, JsonOption, app, load_data, test
+from .shared import DataOption, JsonOption, app, test
 
 MODEL_FILE = "model.safetensors"
 
@@ -55,9 +55,10 @@ def train(
     if model not in architectures.ARCHITECTURES:
         known = ", ".join(architectures.ARCHITECTURES)
         raise typer.BadParameter(f"--model: expected one of {known}, found {model!r}")
-    (x_train, y_train), (x_test, y_test) = load_data(data)
-    classes = int(max(y_train.max(), y_test.max())) + 1
-    net = architectures.build(model, (*x_train.shape[1:], 1), classes, seed)
+    dataset = datasets.load(data)
+    x_train, y_train, x_test, y_test = dataset.arrays()
+    net = architectures.build(model, (*x_train.shape[1:], 1), len(dataset.class_names), seed)
+    net.class_names = dataset.class_names
     images = math.floor(len(x_train) * (1 - validation_split))
     if images == 0:
         raise InputError(
@@ -186,8 +187,8 @@ def _save_pictures(
     epochs = [epoch + 1 for epoch in run["epoch"]]
     for name, figure in (
         ("training", plots.training_curves(run["history"], epochs, run["test"])),
-        ("confusion", plots.confusion_matrix(matrix)),
-        ("predictions", plots.prediction_grid(x_test, probabilities, y_test)),
+        ("confusion", plots.confusion_matrix(matrix, net.class_names)),
+        ("predictions", plots.prediction_grid(x_test, probabilities, y_test, net.class_names)),
         ("architecture", plots.architecture(net)),
     ):
         plots.save(figure, folder / f"{name}.png")

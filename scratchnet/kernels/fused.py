@@ -396,20 +396,18 @@ conv = _jit(conv)
 def _conv_weights_image(
     tile, step, x, at, down, right, row, kh, run, fp, out_h, out_w, dy, to, dw
 ):  # fmt: skip
-    """dw (kh * run, fp) += the patches of one image, transposed, times its dy; six taps at once."""
+    """dw (kh * run, fp) += the patches of one image, transposed, times its dy; four taps a time."""
     for u in range(kh):
         k = 0
         while k < run:
-            six = k + 6 <= run
+            four = k + 4 <= run
             for f in range(0, fp, step):
                 tap = (u * run + k) * fp + f
                 a0 = load(tile, dw, tap)
-                if six:
+                if four:
                     a1 = load(tile, dw, tap + fp)
                     a2 = load(tile, dw, tap + 2 * fp)
                     a3 = load(tile, dw, tap + 3 * fp)
-                    a4 = load(tile, dw, tap + 4 * fp)
-                    a5 = load(tile, dw, tap + 5 * fp)
                     for i in range(out_h):
                         p = at + i * down + u * row + k
                         q = to + i * out_w * fp + f
@@ -419,15 +417,11 @@ def _conv_weights_image(
                             a1 = fma(a1, x[p + 1], grad)
                             a2 = fma(a2, x[p + 2], grad)
                             a3 = fma(a3, x[p + 3], grad)
-                            a4 = fma(a4, x[p + 4], grad)
-                            a5 = fma(a5, x[p + 5], grad)
                             p += right
                             q += fp
                     store(dw, tap + fp, a1)
                     store(dw, tap + 2 * fp, a2)
                     store(dw, tap + 3 * fp, a3)
-                    store(dw, tap + 4 * fp, a4)
-                    store(dw, tap + 5 * fp, a5)
                 else:
                     for i in range(out_h):
                         p = at + i * down + u * row + k
@@ -437,7 +431,7 @@ def _conv_weights_image(
                             p += right
                             q += fp
                 store(dw, tap, a0)
-            k += 6 if six else 1
+            k += 4 if four else 1
 
 
 _conv_weights_image = _jit(_conv_weights_image, parallel=False)
@@ -458,6 +452,81 @@ def conv_weights(
 
 
 conv_weights = _jit(conv_weights)
+
+
+def _spread_all(
+    tile, step, dy, at, out_h, out_w, f, down, right, row, kh, runp, wt, dx
+):  # fmt: skip
+    """dx += each gradient times its filter, laid over the patch that it came from."""
+    rows, positions = (0,), out_h * out_w
+    for u in range(kh):
+        for v in range(0, runp, step):
+            # four positions side by side; what the last ones lack is computed for nothing
+            for first in range(0, positions, 4):
+                p0 = first
+                p1, p2 = min(first + 1, positions - 1), min(first + 2, positions - 1)
+                p3 = min(first + 3, positions - 1)
+                a0 = zeros(tile, dx)
+                a1, a2, a3 = a0, a0, a0
+                tap = u * runp + v
+                for k in range(f):
+                    weights = load(tile, wt, tap)
+                    a0 = fma(a0, dy[at + p0 * f + k], weights)
+                    a1 = fma(a1, dy[at + p1 * f + k], weights)
+                    a2 = fma(a2, dy[at + p2 * f + k], weights)
+                    a3 = fma(a3, dy[at + p3 * f + k], weights)
+                    tap += kh * runp
+                to = u * row + v
+                add_rows(a0, rows, dx, to + p0 // out_w * down + p0 % out_w * right, row)
+                if first + 1 < positions:
+                    add_rows(a1, rows, dx, to + p1 // out_w * down + p1 % out_w * right, row)
+                if first + 2 < positions:
+                    add_rows(a2, rows, dx, to + p2 // out_w * down + p2 % out_w * right, row)
+                if first + 3 < positions:
+                    add_rows(a3, rows, dx, to + p3 // out_w * down + p3 % out_w * right, row)
+
+
+_spread_all = _jit(_spread_all, parallel=False)
+
+
+def conv_inputs(
+    tile, step, dy, n, out_h, out_w, f, size, down, right, row, kh, runp, wt, image_dx, dx
+):  # fmt: skip
+    """dx (n * size) <- dy (n, out_h, out_w, f), wt (f, kh, runp): the gradient of conv's input.
+
+    runp: the values of a window's row, in whole vectors. Scratch: image_dx (SHARDS, size + SLACK).
+    """
+    for shard in prange(SHARDS):
+        image_of_mine = image_dx[shard]
+        for image in range(shard * n // SHARDS, (shard + 1) * n // SHARDS):
+            image_of_mine[:] = 0
+            _spread_all(
+                tile, step, dy, image * out_h * out_w * f, out_h, out_w, f, down, right, row, kh,
+                runp, wt, image_of_mine,
+            )  # fmt: skip
+            to = dx[image * size : (image + 1) * size]
+            for k in range(size):
+                to[k] = image_of_mine[k]
+
+
+conv_inputs = _jit(conv_inputs)
+
+
+def frame(x, n, h, run, top, left, out_h, out_run, out):
+    """out (n, out_h, out_run) <- x (n, h, run) from row `top` and place `left` on, zero around."""
+    for shard in prange(SHARDS):
+        for image in range(shard * n // SHARDS, (shard + 1) * n // SHARDS):
+            for i in range(out_h):
+                row = out[(image * out_h + i) * out_run : (image * out_h + i + 1) * out_run]
+                row[:] = 0
+                if top <= i < top + h:
+                    at = (image * h + i - top) * run
+                    source, inner = x[at : at + run], row[left : left + run]
+                    for k in range(run):
+                        inner[k] = source[k]
+
+
+frame = _jit(frame)
 
 
 # ---- batch normalization and ReLU --------------------------------------------------------------

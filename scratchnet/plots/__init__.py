@@ -11,6 +11,7 @@ _FILES = {
     "architecture": "network",
     "augmented_samples": "images",
     "confusion_matrix": "charts",
+    "digit_boxes": "images",
     "feature_maps": "inside",
     "filters": "inside",
     "heat": "inside",

@@ -168,7 +168,7 @@ def trace(layers: Sequence[Mapping[str, Any]], image: NDArray, title: str = "") 
         (label + half, "backward: gradient of the loss"),
     ):
         figure.text(left / style.WIDTH, 1 - 29 / height, text, color=style.GREY)
-    for left, a in ((label, image), (label + half, shown[0]["dx"])):
+    for left, a in ((label, image), (label + half, layers[0]["dx"])):
         flat = np.ndim(a) == 1
         where = axes(left, top, half - 12 if flat else 60, 14 if flat else 60)
         _draw_array(where, np.asarray(a))
