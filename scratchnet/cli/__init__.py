@@ -22,6 +22,7 @@ from . import (  # noqa: F401 - each adds its command
     export,
     gradcheck,
     predict,
+    serve,
     summary,
     train,
     warmup,
