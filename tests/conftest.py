@@ -10,6 +10,8 @@ import scratchnet as sn
 
 # before Numba is loaded: two threads also where there is one core, or the thread tests say nothing
 os.environ.setdefault("NUMBA_NUM_THREADS", "2")
+if "PYTEST_XDIST_WORKER" in os.environ:  # one of several processes, and a core for each
+    os.environ.setdefault("SCRATCHNET_THREADS", "1")
 
 settings.register_profile(
     "scratchnet",

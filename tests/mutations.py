@@ -226,7 +226,17 @@ def check(mutation: Mutation) -> None:
 def tested(folder: Path, tests: str, cache: Path) -> tuple[int, str]:
     """pytest's exit code and output for those tests, on the package in folder."""
     file, _, expression = tests.partition(" ")
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "--tb=no", "-p", "no:cacheprovider"]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-n0",
+        "-x",
+        "-q",
+        "--tb=no",
+        "-p",
+        "no:cacheprovider",
+    ]
     command += ["--hypothesis-profile=unshrunk", f"tests/{file}", "-k", expression]
     environment = {
         **os.environ,

@@ -39,7 +39,7 @@ def covered(folder: Path, names: list[str], *options: str, **environment: str) -
     """Run those test files under coverage; its data stays in folder."""
     files = [str(TESTS / f"test_{name}.py") for name in names]
     done = measure(
-        folder, "run", "-m", "pytest", "-q", "--hypothesis-profile=few", *options, *files,
+        folder, "run", "-m", "pytest", "-n0", "-q", "--hypothesis-profile=few", *options, *files,
         NUMBA_DISABLE_JIT="1", **environment,
     )  # fmt: skip
     assert " passed" in done

@@ -268,7 +268,7 @@ def suite(files, tmp_path, *options, **environment):
     """Those test files in a process of their own; kernels compiled there stay there."""
     arguments = ["-q", "-x", "-p", "no:cacheprovider", "--hypothesis-profile=few", *options]
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", *arguments, *(str(TESTS / name) for name in files)],
+        [sys.executable, "-m", "pytest", "-n0", *arguments, *(str(TESTS / name) for name in files)],
         cwd=TESTS.parent,
         env={**os.environ, "NUMBA_CACHE_DIR": str(tmp_path), **environment},
         capture_output=True,
