@@ -7,6 +7,7 @@ from . import (
     architectures,
     callbacks,
     datasets,
+    explain,
     gradcheck,
     imaging,
     initializers,
@@ -18,6 +19,7 @@ from . import (
     plots,
     recipes,
     schedules,
+    sequences,
 )
 from .errors import InputError
 from .kernels import use_backend
@@ -37,6 +39,7 @@ from .layers import (
 )
 from .model import Sequential, load_model
 from .optimizers import SGD, Adam, AdamW
+from .trace import Trace, trace
 from .training import Callback, History, batches
 
 __version__ = "0.1.0"
@@ -61,10 +64,12 @@ __all__ = [
     "Residual",
     "Sequential",
     "Softmax",
+    "Trace",
     "architectures",
     "batches",
     "callbacks",
     "datasets",
+    "explain",
     "gradcheck",
     "imaging",
     "initializers",
@@ -77,5 +82,7 @@ __all__ = [
     "plots",
     "recipes",
     "schedules",
+    "sequences",
+    "trace",
     "use_backend",
 ]

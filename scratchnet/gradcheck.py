@@ -1,34 +1,58 @@
 """Is a backward pass right? Compare its gradients with what happens when a number is nudged.
 
+    print(sn.gradcheck.check_layer(layer, x, rng))
+
 The derivative of f at a is close to (f(a + h) - f(a - h)) / 2h. That needs nothing but the forward
-pass, so it can judge the backward pass: numeric against analytic, entry by entry.
+pass, so it can judge the backward pass: numeric against analytic. Entry by entry it says where a
+mistake is; along a random direction, all entries at once, it says in two calls of f whether there
+is one.
 
 Done in float64: with h = 1e-5 the formula's own error is of the order h^2 = 1e-10 of the third
 derivative, and the rounding of f about 1e-16 |f| / h = 1e-11 |f|.
-Source: Goodfellow, Bengio and Courville 2016, section 11.5; LeVeque 2007, section 1.2.
+
+**Kinks and ties.** Where f bends (ReLU at 0, two equal maxima) there is no derivative, and the
+formula gives the mean of the slopes on both sides. So a disagreement is looked at again, with a
+step a hundred times smaller. It is a kink, and counted apart, if the two now agree (the bend was
+within the first step but not at a), or if the analytic value lies between the slopes to the left
+and to the right (the bend is at a, and any value between is as good as another). Everything else
+is a mistake: where f is smooth the two slopes are the same, and a wrong value is not between them.
+
+Source: Goodfellow, Bengio and Courville 2016, section 11.5; LeVeque 2007, section 1.2; for values
+between the slopes (subgradients) Clarke 1983, section 1.2.
 """
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import InputError
+from .errors import InputError, is_whole
 
 Array = NDArray[np.floating]
 
 STEP = 1e-5
+#: a disagreement is looked at again with a step so much smaller
+CLOSER = 100
+#: what `passed` asks for; a mistake is seldom below 1e-2, rounding seldom above 1e-8
+TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True)
 class Check:
-    """How one array's gradient compares: the entry with the largest error.
+    """How one array's gradient compares: its worst entry, kinks left out.
 
-    error is |analytic - numeric| at that entry, divided by the largest entry of the whole gradient
-    (or by 1e-8 if all are smaller), so that rounding in tiny entries does not count as a mistake.
+    index       of that entry; for a check along random directions the direction's number
+    error       |analytic - numeric| there, divided by the largest entry of the whole gradient (or
+                by 1e-8 if all are smaller), so that rounding in tiny entries does not count as a
+                mistake. Along directions: by the largest of the slopes, or by the root of the
+                gradient's mean square, which is what they are like on average
+    checked     how many entries, or directions, were compared
+    wrong       how many of them are off by more than the tolerance
+    kinks       how many are off because f has no derivative there
     """
 
     name: str
@@ -37,6 +61,67 @@ class Check:
     analytic: float
     numeric: float
     error: float
+    checked: int = 0
+    wrong: int = 0
+    kinks: int = 0
+    along: bool = False
+
+    @property
+    def passed(self) -> bool:
+        return self.wrong == 0
+
+
+class Report(tuple[Check, ...]):
+    """The checks of one layer, loss or model. Printing it gives a table."""
+
+    @property
+    def passed(self) -> bool:
+        return all(check.passed for check in self)
+
+    @property
+    def worst(self) -> Check:
+        """The check with the largest error."""
+        if not self:
+            raise InputError("gradient check: expected at least one gradient, found none")
+        return max(self, key=lambda check: check.error)
+
+    def named(self, owner: str) -> "Report":
+        """The same with `owner.` before every name."""
+        return Report(replace(check, name=f"{owner}.{check.name}") for check in self)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Each check as a dictionary of values that JSON knows; NaN and infinity are None."""
+        return [
+            {key: None if _is_odd(value) else value for key, value in asdict(check).items()}
+            | {"passed": check.passed}
+            for check in self
+        ]
+
+    def __str__(self) -> str:
+        head = ("gradient of", "shape", "checked", "worst at", "analytic", "numeric", "error")
+        lines = [(*head, "kinks", "")]
+        for check in self:
+            of = "directions" if check.along else f"of {math.prod(check.shape):,}"
+            index = ", ".join(map(str, check.index))
+            at = f"direction {index}" if check.along else f"[{index}]"
+            lines.append(
+                (
+                    check.name,
+                    " x ".join(map(str, check.shape)),
+                    f"{check.checked:,} {of}",
+                    at if check.index else "",  # "" where there are kinks alone
+                    f"{check.analytic:+.6e}",
+                    f"{check.numeric:+.6e}",
+                    f"{check.error:.1e}",
+                    str(check.kinks),
+                    "ok" if check.passed else f"WRONG: {check.wrong:,}",
+                )
+            )
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        return "\n".join(
+            "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+            for line in lines
+        )
 
 
 def numeric_gradient(f: Callable[[], float], a: Array, step: float = STEP) -> Array:
@@ -46,47 +131,40 @@ def numeric_gradient(f: Callable[[], float], a: Array, step: float = STEP) -> Ar
     """
     gradient = np.zeros_like(a)
     for index in np.ndindex(a.shape):
-        kept = a[index]
-        a[index] = kept + step
-        above = f()
-        a[index] = kept - step
-        below = f()
-        a[index] = kept
-        gradient[index] = (above - below) / (2 * step)
+        gradient[index] = _slope(f, a, index, step)
     return gradient
 
 
-def compare(name: str, analytic: Array, numeric: Array) -> Check:
+def compare(name: str, analytic: Array, numeric: Array, tolerance: float = TOLERANCE) -> Check:
     """The worst entry of two gradients of the same shape."""
     if analytic.shape != numeric.shape:
         raise InputError(f"{name}: expected a gradient {numeric.shape}, found {analytic.shape}")
-    if numeric.size == 0:
-        return Check(name, numeric.shape, (), 0.0, 0.0, 0.0)
-    finite = np.isfinite(analytic) & np.isfinite(numeric)
-    a, b = np.where(finite, analytic, 0), np.where(finite, numeric, 0)
-    scale = max(np.abs(a).max(), np.abs(b).max(), 1e-8)
-    errors = np.where(finite, np.abs(a - b) / scale, np.inf)  # a NaN must not pass for agreement
-    index = tuple(int(i) for i in np.unravel_index(errors.argmax(), errors.shape))
-    return Check(
-        name,
-        numeric.shape,
-        index,
-        float(analytic[index]),
-        float(numeric[index]),
-        float(errors[index]),
-    )
+    scale = _scale(analytic, numeric)
+    compared = [(index, analytic[index], numeric[index]) for index in np.ndindex(numeric.shape)]
+    return _worst(name, numeric.shape, compared, scale, tolerance, lambda index, value: False)
 
 
 def check_layer(
-    layer: Any, x: Array, rng: np.random.Generator, training: bool = True, step: float = STEP
-) -> list[Check]:
+    layer: Any,
+    x: Array,
+    rng: np.random.Generator,
+    training: bool = True,
+    step: float = STEP,
+    *,
+    entries: int | None = None,
+    directions: int = 0,
+    tolerance: float = TOLERANCE,
+) -> Report:
     """Compare a built float64 layer's dx, and the gradient of each parameter, at the input x.
+
+    entries      at most so many random entries of each array, one by one; None: all
+    directions   so many random directions besides, each through all entries of an array
 
     The loss is sum(y * dy) for a random dy: its derivative by y is dy, and a random one shows
     mistakes that a constant one hides (BatchNorm's gradient is zero for it, and a permutation of
-    the outputs goes unseen). Keep x away from kinks and ties: there no derivative exists.
+    the outputs goes unseen). Anything with the layers' protocol will do.
     """
-    x = _float64(x)
+    x = _float64(x).copy()
     with _frozen(layer) as rewind:
         dy = rng.standard_normal(layer.forward(x, training).shape)
 
@@ -95,59 +173,259 @@ def check_layer(
             return float((layer.forward(x, training) * dy).sum())
 
         f()
-        dx = layer.backward(dy)
-        grads = {key: grad.copy() for key, grad in layer.grads.items()}
-        checks = [compare("x", dx, numeric_gradient(f, x, step))]
-        for key, param in layer.params.items():
-            checks.append(compare(key, grads[key], numeric_gradient(f, _float64(param), step)))
-    return checks
+        analytic = {"x": layer.backward(dy).copy()}
+        analytic |= {key: grad.copy() for key, grad in layer.grads.items()}
+        look = _Look(f, step, entries, directions, tolerance, rng)
+        return look.at_all({"x": x, **layer.params}, analytic)
 
 
-def check_loss(loss: Any, y_pred: Array, y_true: NDArray, step: float = STEP) -> Check:
+def check_loss(
+    loss: Any, y_pred: Array, y_true: NDArray, step: float = STEP, tolerance: float = TOLERANCE
+) -> Check:
     """Compare a loss's dL/dy_pred at float64 predictions."""
-    y_pred = _float64(y_pred)
+    y_pred = _float64(y_pred).copy()
     loss.forward(y_pred, y_true)
-    analytic = loss.backward()
-    numeric = numeric_gradient(lambda: loss.forward(y_pred, y_true), y_pred, step)
-    return compare("y_pred", analytic, numeric)
+    analytic = loss.backward().copy()
+
+    def f() -> float:
+        return loss.forward(y_pred, y_true)
+
+    look = _Look(f, step, None, 0, tolerance, np.random.default_rng(0))
+    return look.at_all({"y_pred": y_pred}, {"y_pred": analytic})[0]
 
 
-def check_model(model: Any, x: Array, y: NDArray, step: float = STEP) -> list[Check]:
-    """Compare every parameter's gradient in a compiled float64 model, from its loss."""
+def check_model(
+    model: Any,
+    x: Array,
+    y: NDArray,
+    step: float = STEP,
+    *,
+    entries: int | None = None,
+    directions: int = 0,
+    tolerance: float = TOLERANCE,
+    rng: np.random.Generator | None = None,
+) -> Report:
+    """Compare a compiled float64 model's gradients, from its loss: the input's, every parameter's.
+
+    With the kernels that train it, fused ones too. entries and directions as in `check_layer`; rng
+    draws them.
+    """
+    x = _float64(x).copy()
     with _frozen(*model.layers) as rewind:
 
         def f() -> float:
             rewind()
             return model.loss_and_gradients(x, y)
 
+        rewind()
+        model.loss.forward(model.forward(x, training=True), y)
+        analytic = {"x": model.backward(model.loss.backward()).reshape(x.shape)}
         f()
-        analytic = {
-            (layer.name, key): grad.copy()
-            for layer in model.layers
-            for key, grad in layer.grads.items()
-        }
-        return [
-            compare(
-                f"{layer.name}.{key}",
-                analytic[layer.name, key],
-                numeric_gradient(f, _float64(param), step),
+        arrays = {"x": x}
+        for layer in model.layers:
+            for key, grad in layer.grads.items():
+                arrays[f"{layer.name}.{key}"] = layer.params[key]
+                analytic[f"{layer.name}.{key}"] = grad.copy()
+        rng = np.random.default_rng(0) if rng is None else rng
+        return _Look(f, step, entries, directions, tolerance, rng).at_all(arrays, analytic)
+
+
+def check_layers(
+    model: Any,
+    rng: np.random.Generator,
+    n: int = 4,
+    step: float = STEP,
+    *,
+    entries: int | None = 20,
+    directions: int = 2,
+    tolerance: float = TOLERANCE,
+) -> Report:
+    """Each layer of a built float64 model by itself, at n random inputs of its own.
+
+    Names are "layer.array"; a layer whose gradient is wrong is the one that is named, whatever
+    stands before and behind it.
+    """
+    how = {"entries": entries, "directions": directions, "tolerance": tolerance}
+    checks: list[Check] = []
+    for layer in model.layers:
+        x = rng.standard_normal((n, *layer.input_shape))
+        checks += check_layer(layer, x, rng, step=step, **how).named(layer.name)
+    return Report(checks)
+
+
+class _Look:
+    """Compares gradients of f(), a function that reads some arrays, with its differences."""
+
+    def __init__(
+        self,
+        f: Callable[[], float],
+        step: float,
+        entries: int | None,
+        directions: int,
+        tolerance: float,
+        rng: np.random.Generator,
+    ) -> None:
+        if entries is not None and not is_whole(entries, 0):
+            raise InputError(f"entries: expected a whole number or None, found {entries!r}")
+        if not is_whole(directions, 0) or entries == directions == 0:
+            raise InputError(
+                f"directions: expected a whole number, above 0 where entries is 0, "
+                f"found {directions!r}"
             )
-            for layer in model.layers
-            for key, param in layer.params.items()
+        self.f, self.step, self.rng = f, step, rng
+        self.entries, self.directions, self.tolerance = entries, directions, tolerance
+
+    def at_all(self, arrays: dict[str, Array], analytic: dict[str, Array]) -> Report:
+        checks = []
+        for name, a in arrays.items():
+            _float64(a)
+            if analytic[name].shape != a.shape:
+                raise InputError(
+                    f"{name}: expected a gradient {a.shape}, found {analytic[name].shape}"
+                )
+            if self.entries != 0:
+                checks.append(self.at_entries(name, a, analytic[name]))
+            if self.directions:
+                checks.append(self.along_directions(name, a, analytic[name]))
+        return Report(checks)
+
+    def at_entries(self, name: str, a: Array, analytic: Array) -> Check:
+        chosen = range(a.size)
+        if self.entries is not None and self.entries < a.size:
+            chosen = np.sort(self.rng.choice(a.size, self.entries, replace=False))
+        indices = [tuple(int(i) for i in np.unravel_index(k, a.shape)) for k in chosen]
+        found = [(index, analytic[index], _slope(self.f, a, index, self.step)) for index in indices]
+        scale = _scale(analytic, np.array([numeric for *_, numeric in found]))
+
+        def kinked(index: tuple[int, ...], value: float) -> bool:
+            sides = _sides(self.f, a, index, self.step / CLOSER)
+            return self._between(value, sides, scale)
+
+        return _worst(name, a.shape, found, scale, self.tolerance, kinked)
+
+    def along_directions(self, name: str, a: Array, analytic: Array) -> Check:
+        """Directions of random signs: every entry weighs the same, and moves by the same."""
+        here, root = a.copy(), math.sqrt(max(a.size, 1))
+        signs = [self.rng.choice((-1.0, 1.0), a.shape) / root for _ in range(self.directions)]
+        part = np.zeros(())  # how far along; what _slope nudges
+
+        def moved(direction: Array) -> Callable[[], float]:
+            def f() -> float:
+                a[...] = here + part * direction
+                value = self.f()
+                a[...] = here
+                return value
+
+            return f
+
+        found = [
+            ((k,), float((analytic * d).sum()), _slope(moved(d), part, (), self.step))
+            for k, d in enumerate(signs)
         ]
+        usual = float(np.sqrt(np.square(analytic).mean())) if a.size else 0.0
+        slopes = np.array([(mine, numeric) for _, mine, numeric in found])
+        scale = max(_scale(slopes), usual if math.isfinite(usual) else 0.0)
+
+        def kinked(index: tuple[int, ...], value: float) -> bool:
+            sides = _sides(moved(signs[index[0]]), part, (), self.step / CLOSER)
+            return self._between(value, sides, scale)
+
+        check = _worst(name, a.shape, found, scale, self.tolerance, kinked)
+        return replace(check, along=True)
+
+    def _between(self, value: float, sides: tuple[float, float], scale: float) -> bool:
+        """Whether value agrees with the mean of both slopes, or lies between them."""
+        slack = self.tolerance * scale
+        return min(sides) - slack <= value <= max(sides) + slack
+
+
+def _slope(f: Callable[[], float], a: Array, index: tuple[int, ...], step: float) -> float:
+    """(f(a + h) - f(a - h)) / 2h, for one entry of a."""
+    kept = a[index]
+    a[index] = kept + step
+    above = f()
+    a[index] = kept - step
+    below = f()
+    a[index] = kept
+    return (above - below) / (2 * step)
+
+
+def _sides(
+    f: Callable[[], float], a: Array, index: tuple[int, ...], step: float
+) -> tuple[float, float]:
+    """The slopes to the left and to the right of one entry of a."""
+    kept, here = a[index], f()
+    a[index] = kept - step
+    below = f()
+    a[index] = kept + step
+    above = f()
+    a[index] = kept
+    return (here - below) / step, (above - here) / step
+
+
+def _scale(*gradients: Array) -> float:
+    """The largest finite entry of all, at least 1e-8."""
+    return max([1e-8, *(float(np.abs(g[np.isfinite(g)]).max(initial=0)) for g in gradients)])
+
+
+def _worst(
+    name: str,
+    shape: tuple[int, ...],
+    compared: Sequence[tuple[tuple[int, ...], float, float]],
+    scale: float,
+    tolerance: float,
+    kinked: Callable[[tuple[int, ...], float], bool],
+) -> Check:
+    """One Check of all (index, analytic, numeric) of an array."""
+    worst, wrong, kinks = ((), 0.0, 0.0, 0.0), 0, 0
+    for at, (index, analytic, numeric) in enumerate(compared):
+        error = abs(analytic - numeric) / scale
+        if not math.isfinite(error):
+            error = math.inf  # a NaN must not pass for agreement
+        if error > tolerance:
+            if math.isfinite(analytic) and kinked(index, analytic):
+                kinks += 1
+                continue
+            wrong += 1
+        if error > worst[-1] or at == kinks:  # the first that is no kink
+            worst = index, float(analytic), float(numeric), float(error)
+    return Check(name, shape, *worst, len(compared), wrong, kinks)
 
 
 def _float64(a: Array) -> Array:
-    if a.dtype != np.float64:
-        raise InputError(f"gradient check: expected float64, found {a.dtype}")
+    found = getattr(a, "dtype", type(a).__name__)
+    if found != np.float64:
+        raise InputError(f"gradient check: expected float64, found {found}")
     return a
+
+
+def _is_odd(value: Any) -> bool:
+    return isinstance(value, float) and not math.isfinite(value)
+
+
+def _generators(thing: Any) -> list[np.random.Generator]:
+    """The random generators that a layer holds, in whatever it holds: layers, lists, dicts."""
+    found, seen, rest = [], {}, [thing]
+    while rest:
+        thing = rest.pop()
+        if id(thing) in seen:
+            continue
+        seen[id(thing)] = thing  # kept alive, or another might get its id
+        if isinstance(thing, np.random.Generator):
+            found.append(thing)
+        elif isinstance(thing, (list, tuple)):
+            rest += thing
+        elif isinstance(thing, dict):
+            rest += thing.values()
+        elif hasattr(thing, "__dict__") and not isinstance(thing, type):
+            rest += vars(thing).values()
+    return found
 
 
 @contextmanager
 def _frozen(*layers: Any) -> Iterator[Callable[[], None]]:
     """Hand out a function that puts random streams and buffers back to where they are now."""
-    leaves = [leaf for layer in layers for leaf in layer.leaves()]
-    streams = [(leaf.rng, leaf.rng.bit_generator.state) for leaf in leaves if hasattr(leaf, "rng")]
+    streams = [(rng, rng.bit_generator.state) for rng in _generators(layers)]
     buffers = [(array, array.copy()) for layer in layers for array in layer.buffers.values()]
 
     def rewind() -> None:

@@ -7,8 +7,8 @@ http://yann.lecun.com/exdb/mnist/). `prepare` brings a photograph, scan or drawi
 
     read -> grey -> polarity -> flattened -> ink -> cropped -> thickened -> scaled -> centred
 
-Left out on purpose: finding several digits in one picture, straightening a slanted or turned digit,
-and removing ruled lines that cross the ink. One image, one digit, upright.
+Left out on purpose: several digits in one picture (see sequences.py), straightening a slanted or
+turned digit, and removing ruled lines that cross the ink. One image, one digit, upright.
 
 Pillow is imported when first used, so that importing the package stays light.
 """
@@ -92,7 +92,7 @@ def prepare(source: Source) -> Prepared:
     """
     name = _name_of(source)
     try:
-        pixels, caption = _read(source)
+        pixels, caption, _ = _read(source)
         steps = [Step("read", caption, _to_uint8(pixels))]
 
         def keep(step: str, caption: str, image: np.ndarray) -> None:
@@ -141,8 +141,11 @@ def _name_of(source: object) -> str:
     return "".join(c if c.isprintable() else "?" for c in os.fsdecode(name))
 
 
-def _read(source: object) -> tuple[np.ndarray, str]:
-    """The upright pixels, (h, w) or (h, w, 3) float32 in 0..255, reduced to WORK_SIDE."""
+def _read(source: object) -> tuple[np.ndarray, str, float]:
+    """The upright pixels, (h, w) or (h, w, 3) float32 in 0..255, reduced to WORK_SIDE.
+
+    Also what to call them, and by how much they were reduced.
+    """
     with warnings.catch_warnings():
         # Pillow warns of large images (checked below) and of odd metadata (of no interest here).
         warnings.simplefilter("ignore")
@@ -164,7 +167,7 @@ def _read(source: object) -> tuple[np.ndarray, str]:
     if image.mode == "RGBA":
         pixels, backdrop = _compose(pixels)
         caption += f", transparency laid on {backdrop}"
-    return pixels, caption
+    return pixels, caption, max(opened.size) / max(image.size)
 
 
 def _open(source: object) -> Image.Image:
@@ -462,14 +465,32 @@ def _find_ink(flat: np.ndarray, unevenness: float) -> tuple[np.ndarray, str]:
     The threshold is Otsu's, on a slightly smoothed image. The grey levels around the mask are kept
     too: they are the anti-aliased fringe. All else is 0.
     """
+    smooth, mask, threshold = _above_threshold(flat)
+    labels, areas = _components(mask)
+    kept = _digit_components(labels, areas)
+    digit = kept[labels]
+    ink = _levels(flat, digit, mask & ~digit, _tones(smooth, mask, digit, unevenness))
+    count, all_count = int(kept.sum()), len(areas) - 1
+    caption = f"threshold {threshold:.0f} (Otsu): {count} stroke{'' if count == 1 else 's'} kept"
+    if count < all_count:
+        caption += f", {all_count - count} other marks dropped"
+    return ink, caption
+
+
+def _above_threshold(flat: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+    """The image slightly smoothed, where it lies above Otsu's threshold, and the threshold."""
     smooth = _slide(flat, _odd(max(flat.shape) / 250), np.mean)
     threshold = _otsu(smooth)
     mask = smooth > threshold
     if not mask.any():
         raise InputError("expected a digit, found a blank image")
-    labels, areas = _components(mask)
-    kept = _digit_components(labels, areas)
-    digit = kept[labels]
+    return smooth, mask, threshold
+
+
+def _tones(
+    smooth: np.ndarray, mask: np.ndarray, digit: np.ndarray, unevenness: float
+) -> tuple[float, float, float]:
+    """The paper's level and noise, and how far the digit's core is above it; or it is no ink."""
     paper = smooth[~mask]
     level = np.median(paper)
     noise = 1.4826 * np.median(np.abs(paper - level))  # of a normal distribution: its deviation
@@ -480,16 +501,20 @@ def _find_ink(flat: np.ndarray, unevenness: float) -> tuple[np.ndarray, str]:
             "expected a digit, found a blank image (the strongest marks differ from "
             f"the paper by {core:.0f} of 255 levels, ink by {needed:.0f} or more)"
         )
+    return float(level), float(noise), float(core)
+
+
+def _levels(
+    flat: np.ndarray, digit: np.ndarray, others: np.ndarray, tones: tuple[float, float, float]
+) -> np.ndarray:
+    """The grey levels of the digit and its fringe, with its core at 1; all else is 0."""
+    level, noise, core = tones
     ink = ((flat - level) / core).clip(min=0)
     ink[ink < 3 * noise / core] = 0
     rows, columns = _extent(digit)
     reach = max(2, round(FRINGE_SHARE * max(digit[rows, columns].shape)))
-    ink[~_slide(digit, 2 * reach + 1, np.max) | (mask & ~digit)] = 0
-    count, all_count = int(kept.sum()), len(areas) - 1
-    caption = f"threshold {threshold:.0f} (Otsu): {count} stroke{'' if count == 1 else 's'} kept"
-    if count < all_count:
-        caption += f", {all_count - count} other marks dropped"
-    return ink, caption
+    ink[~_slide(digit, 2 * reach + 1, np.max) | others] = 0
+    return ink
 
 
 def _otsu(image: np.ndarray) -> float:
@@ -618,11 +643,7 @@ def _thicken(ink: np.ndarray) -> tuple[np.ndarray, str]:
     Averaged down to 20 x 20, a stroke of half a pixel would be left as a faint, broken grey. A
     dilation with a disc, on 8 times MNIST's resolution, widens it evenly.
     """
-    # Area and perimeter of the outline; their ratio is half the width of a long stroke.
-    solid = np.pad(ink > 0.5, 1).astype(np.float64)
-    falling, rising = solid[1:, 1:] - solid[:-1, :-1], solid[1:, :-1] - solid[:-1, 1:]
-    perimeter = np.sqrt((falling**2 + rising**2) / 2).sum()
-    width = 2 * solid.sum() / perimeter * BOX / max(ink.shape)
+    width = _stroke_width(ink) * BOX / max(ink.shape)
     if width >= THIN_STROKE or max(ink.shape) <= 2 * BOX:
         return ink, f"strokes of {width:.1f} pixels at MNIST's scale: kept"
     fine_side = FINE * BOX
@@ -641,6 +662,15 @@ def _thicken(ink: np.ndarray) -> tuple[np.ndarray, str]:
     return thick[rows, columns].clip(0, 1), (
         f"strokes of {width:.1f} pixels at MNIST's scale: thickened to {USUAL_STROKE}"
     )
+
+
+def _stroke_width(ink: np.ndarray) -> float:
+    """How wide the strokes are, in pixels; `ink` has its core at 1."""
+    # Area and perimeter of the outline; their ratio is half the width of a long stroke.
+    solid = np.pad(ink > 0.5, 1).astype(np.float64)
+    falling, rising = solid[1:, 1:] - solid[:-1, :-1], solid[1:, :-1] - solid[:-1, 1:]
+    perimeter = np.sqrt((falling**2 + rising**2) / 2).sum()
+    return float(2 * solid.sum() / perimeter)
 
 
 def _scale(ink: np.ndarray) -> tuple[np.ndarray, str]:

@@ -60,6 +60,7 @@ class Sequential:
     flat_params, flat_grads   all parameters, and their gradients, as one array each; every layer's
                   `params` and `grads` are views into them
     flat_buffers  all running statistics likewise
+    class_names   what the classes are called, saved with the model; 0, 1, ... unless set
 
     Images may come as (n, h, w, c), and as (n, h, w) or (h, w) where the model wants one channel.
     uint8 images are scaled from 0..255 to 0..1; other numbers are taken as they are.
@@ -89,6 +90,7 @@ class Sequential:
         self.optimizer: Optimizer | None = None
         self.metrics: list[str] = []
         self.stop_training = False
+        self._class_names: tuple[str, ...] | None = None
         self._groups: list[planning.Single | planning.Group] = []
         self._ran: list[planning.Single | planning.Group] = []
         self._out_shape: Shape = ()
@@ -112,6 +114,19 @@ class Sequential:
     @property
     def output_shape(self) -> Shape | None:
         return self.layers[-1].output_shape if self.built else None
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        self._check_built("class_names")
+        return self._class_names or tuple(map(str, range(self.output_shape[-1])))
+
+    @class_names.setter
+    def class_names(self, names: Sequence[str]) -> None:
+        self._check_built("class_names")
+        classes = self.output_shape[-1]
+        if len(names) != classes or not all(isinstance(name, str) for name in names):
+            raise InputError(f"class_names: expected {classes} texts, found {names!r}")
+        self._class_names = tuple(names)
 
     def build(self, input_shape: Shape) -> None:
         """Take memory for the parameters and initialize them."""
@@ -462,6 +477,8 @@ class Sequential:
             "dtype": self.dtype.name,
             "layers": [described(layer) for layer in self.layers],
         }
+        if self._class_names:
+            description["class_names"] = self._class_names
         if self.loss is not None and self.optimizer is not None:
             description["compile"] = {
                 "optimizer": _name_in(optimizers.OPTIMIZERS, self.optimizer),
@@ -534,6 +551,8 @@ def _from_description(description: dict[str, Any], arrays: dict[str, NDArray]) -
     model = Sequential(layers, tuple(description["input_shape"]), dtype=dtype)
     for name, array in model.arrays().items():
         array[:] = arrays[name]
+    if "class_names" in description:
+        model.class_names = description["class_names"]
     if "compile" in description:
         chosen = description["compile"]
         optimizer = optimizers.from_config(chosen["optimizer"], chosen["optimizer_config"])

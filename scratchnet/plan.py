@@ -5,7 +5,8 @@ one fused kernel covers; every other layer runs by itself. A group has the layer
 computes the same numbers, only without writing to memory what nobody reads:
 
     Conv2D, ReLU, MaxPool2D    stride 1, any kernel, channels and padding; 2x2 pooling
-    Conv2D, with or without ReLU, BatchNorm and Dense likewise
+    Conv2D, with or without ReLU, BatchNorm and Dense likewise; 3x3 convolutions with stride 1 and
+    channels in whole vectors with 2.25 times fewer multiplications (see kernels/winograd.py)
     Residual                   both its rows in groups of their own
 
 A group keeps its buffers from step to step, so that training allocates nothing large. What it
@@ -27,6 +28,8 @@ from .layers import LAYERS, BatchNorm, Conv2D, Dense, Layer, MaxPool2D, ReLU, Re
 Array = NDArray[np.floating]
 
 
+#: with fewer tiles, to transform the filters costs more than it saves
+FEW_TILES = 64
 #: layers that call no matrix product of NumPy's; of a user's own layer nobody knows
 WITHOUT_BLAS = set(LAYERS.values()) - {Conv2D, Dense}
 
@@ -59,9 +62,9 @@ class Group:
     uses_blas = False
 
     def __init__(self, layers: Sequence[Layer]) -> None:
-        from .kernels import fused  # Numba is loaded here, when a model first runs
+        from .kernels import fused, winograd  # Numba is loaded here, when a model first runs
 
-        self.fused = fused
+        self.fused, self.winograd = fused, winograd
         self.layers = list(layers)
         self.params, self.grads = layers[0].params, layers[0].grads
         self.dtype = next(iter(self.params.values())).dtype
@@ -90,9 +93,10 @@ class Group:
             return x
         n, h, w, c = x.shape
         top, bottom, left, right = pads
-        out = self.buffer("x", (n, top + h + bottom, left + w + right, c))
-        out[:] = 0
-        out[:, top : top + h, left : left + w] = x
+        high, run = top + h + bottom, (left + w + right) * c
+        out = self.buffer("x", (n, high, left + w + right, c))
+        x, to = np.ascontiguousarray(x).reshape(-1), out.reshape(-1)
+        self.fused.frame(x, n, h, w * c, top, left * c, high, run, to)
         return out
 
     def columns(self, name: str, a: Array, width: int) -> Array:
@@ -125,6 +129,18 @@ class Group:
     def __str__(self) -> str:
         return f"{' + '.join(str(layer.name) for layer in self.layers)}: fused, {self.kernel}"
 
+    # ---- Winograd's 3x3 convolution (see kernels/winograd.py) --------------------------------
+
+    def winograd_filters(self, name: str, W: Array) -> Array:
+        """W (3, 3, a, b) as (16 * a * b,)."""
+        u = self.buffer(name, (16 * W[0, 0].size,))
+        w = np.ascontiguousarray(W).reshape(-1)
+        self.winograd.filters(w, W[0, 0].size, self.dtype.type(0.5), u)
+        return u
+
+    def winograd_scratch(self, name: str, channels: int) -> Array:
+        return self.buffer(name, (self.winograd.SHARDS, self.winograd.scratch(channels, self.lane)))
+
 
 class ConvReluPool(Group):
     """Convolution with stride 1, ReLU and 2x2 max pooling."""
@@ -156,20 +172,36 @@ class ConvReluPool(Group):
         self.dx_tile = (0,) * per_part
         self.dw_tile = (0,) * (len(self.rows) * per_part)
 
-        # a window whose rows do not even fill a vector: where its values lie, for the other way
+        # a window whose rows do not even fill a vector: as many rows of it, and vectors of filters,
+        # as registers hold
         self.few = self.run < lane
-        row = self.w * self.c
-        taps = [u * row + k for u in range(self.kh) for k in range(self.run)]
-        self.taps = np.array(taps + [0] * (-len(taps) % 9), np.int64)
+        most = [
+            (rows, wide)
+            for rows in (self.kh, 1)
+            for wide in (2, 1)
+            if rows * self.run * wide <= fused.MOST_NUMBERS and self.fp // lane % wide == 0
+        ]
+        if self.few:
+            few_rows, wide = most[0]
+            self.few_rows, self.few_run = (0,) * few_rows, (0,) * self.run
+            self.few_tile, self.few_patch = (0,) * wide, (0,) * (few_rows * self.run * wide)
+            self.few_step = wide * lane
+        self.winograd_fits = _winograd(conv)
 
     def forward(self, x: Array, training: bool) -> Array:
         self.layers[0].check_input(x)
         n = len(x)
         self.x = self.flat("x", self.framed(x, self.pads))
         self.n = n
-        w = self.columns("w", self.params["W"].reshape(-1, self.f), self.fp)  # (kh*kw*c, fp)
         y = self.buffer("y", (n, self.out_h, self.out_w, self.fp))
         code = self.buffer("code", y.shape, np.uint8)
+        if self.winograd_fits and n * self.out_h * self.out_w >= FEW_TILES:
+            self.forward_winograd(y, code)
+            return y
+        if self.few and len(self.few_rows) == self.kh:
+            self.forward_few(y, code)
+            return self.narrow("narrow", y, self.f)
+        w = self.columns("w", self.params["W"].reshape(-1, self.f), self.fp)  # (kh*kw*c, fp)
         self.fused.conv_relu_pool(
             self.forward_tile,
             len(self.forward_tile) * self.lane,
@@ -189,6 +221,29 @@ class ConvReluPool(Group):
             code.reshape(-1),
         )
         return self.narrow("narrow", y, self.f)
+
+    def forward_winograd(self, y: Array, code: NDArray) -> None:
+        self.winograd.conv_relu_pool(
+            self.forward_tile,
+            len(self.forward_tile) * self.lane,
+            self.x,
+            self.n,
+            self.h,
+            self.w,
+            self.c,
+            0,
+            0,
+            self.winograd_filters("u", self.params["W"]),
+            self.f,
+            self.bias(self.f),
+            self.out_h,
+            self.out_w,
+            y.reshape(-1),
+            code.reshape(-1),
+            self.winograd_scratch("v", self.c),
+            self.winograd_scratch("m", self.f),
+            self.buffer("patch", (self.winograd.SHARDS, 16 * self.c)),
+        )
 
     def backward(self, dy: Array, need_dx: bool) -> Array | None:
         dy = self.columns("dy", dy.reshape(-1, self.f), self.fp).reshape(-1)
@@ -236,13 +291,42 @@ class ConvReluPool(Group):
         dW = dw.sum(axis=0).reshape(self.fp, self.kh, self.runp)
         return dW[: self.f, :, : self.run].transpose(1, 2, 0)  # (f, kh, run) -> (kh, run, f)
 
+    def forward_few(self, y: Array, code: NDArray) -> None:
+        # (kh * run, fp) -> (fp / step, kh * run, step)
+        w = self.columns("w", self.params["W"].reshape(-1, self.f), self.fp)
+        w = w.reshape(len(w), -1, self.few_step).transpose(1, 0, 2)
+        weights = self.buffer("few", w.shape)
+        weights[:] = w
+        self.fused.conv_relu_pool_few(
+            self.few_patch,
+            self.few_tile,
+            self.few_rows,
+            self.few_run,
+            self.few_step,
+            self.x,
+            self.n,
+            self.h * self.w * self.c,
+            self.w * self.c,
+            self.c,
+            weights.reshape(-1),
+            self.fp,
+            self.bias(self.fp),
+            self.out_h,
+            self.out_w,
+            y.reshape(-1),
+            code.reshape(-1),
+        )
+
     def few_weights(self, dy: Array, code: NDArray, db: Array) -> Array:
         """dW (kh * run, f), all filters side by side."""
-        tile = (0,) * (2 if self.fp // self.lane % 2 == 0 else 1)
-        dw = self.buffer("dw", (self.fused.SHARDS, len(self.taps) * self.fp))
+        shape = (self.fp // self.few_step, self.kh * self.run, self.few_step)
+        dw = self.buffer("dw", (self.fused.SHARDS, math.prod(shape)))
         self.fused.conv_relu_pool_few_weights(
-            tile,
-            len(tile) * self.lane,
+            self.few_patch,
+            self.few_tile,
+            self.few_rows,
+            self.few_run,
+            self.few_step,
             dy,
             code,
             self.n,
@@ -253,11 +337,11 @@ class ConvReluPool(Group):
             self.h * self.w * self.c,
             self.w * self.c,
             self.c,
-            self.taps,
+            self.kh,
             dw,
             db,
         )
-        return dw.sum(axis=0).reshape(-1, self.fp)[: self.kh * self.run, : self.f]
+        return dw.sum(axis=0).reshape(shape).transpose(1, 0, 2).reshape(shape[1], -1)[:, : self.f]
 
     def inputs(self, dy: Array, code: NDArray, places: NDArray, values: Array) -> Array:
         """dx, image by image."""
@@ -308,33 +392,9 @@ class ConvRelu(Group):
         self.kh, self.kw = conv.kernel_size
         self.out_h, self.out_w, self.f = conv.output_shape
         self.fp = padded(self.f, self.dtype)
-        self.cp = padded(self.c, self.dtype)
-
-    def conv(
-        self, x: Array, w: Array, bias: Array, y: Array, kh: int, kw: int, strides: Any, relu: bool
-    ) -> None:
-        """y (n, out_h, out_w, f) <- framed x (n, h, w, c), w (kh*kw*c, f); f whole vectors."""
-        _, h, wide, c = x.shape
-        tile = self.fused.tile_for(y.shape[3], self.dtype)
-        self.fused.conv(
-            tile,
-            len(tile) * self.lane,
-            x.reshape(-1),
-            len(x),
-            h * wide * c,
-            strides[0] * wide * c,
-            strides[1] * c,
-            wide * c,
-            kh,
-            kw * c,
-            w.reshape(-1),
-            y.shape[3],
-            bias,
-            y.shape[1],
-            y.shape[2],
-            y.reshape(-1),
-            relu,
-        )
+        self.runp = padded(self.kw * self.c, self.dtype)
+        self.tile = self.fused.tile_for(self.f, self.dtype)
+        self.dx_tile = self.fused.tile_for(self.runp, self.dtype)
 
     def forward(self, x: Array, training: bool) -> Array:
         self.layers[0].check_input(x)
@@ -342,8 +402,26 @@ class ConvRelu(Group):
         self.x = np.ascontiguousarray(self.framed(x, self.pads))
         w = self.columns("w", self.params["W"].reshape(-1, self.f), self.fp)
         y = self.buffer("y", (n, self.out_h, self.out_w, self.fp))
-        strides = (self.sh, self.sw)
-        self.conv(self.x, w, self.bias(self.fp), y, self.kh, self.kw, strides, self.relu)
+        row = self.w * self.c
+        self.fused.conv(
+            self.tile,
+            len(self.tile) * self.lane,
+            self.x.reshape(-1),
+            n,
+            self.h * row,
+            self.sh * row,
+            self.sw * self.c,
+            row,
+            self.kh,
+            self.kw * self.c,
+            w.reshape(-1),
+            self.fp,
+            self.bias(self.fp),
+            self.out_h,
+            self.out_w,
+            y.reshape(-1),
+            self.relu,
+        )
         self.y = self.narrow("narrow", y, self.f)
         return self.y
 
@@ -352,11 +430,10 @@ class ConvRelu(Group):
         if self.relu:
             dy = kernels.relu_backward(dy, self.y)
         wide = self.columns("dy", dy.reshape(-1, f), fp)
-        tile = fused.tile_for(f, self.dtype)
         dw = self.buffer("dw", (fused.SHARDS, self.kh * self.kw * self.c * fp))
         fused.conv_weights(
-            tile,
-            len(tile) * self.lane,
+            self.tile,
+            len(self.tile) * self.lane,
             self.x.reshape(-1),
             n,
             self.h * self.w * self.c,
@@ -378,21 +455,109 @@ class ConvRelu(Group):
         if not need_dx:
             return None
 
-        # dx is a convolution too: of dy, its positions `strides` apart in a frame of zeros, with
-        # the filters turned by 180 degrees and input and output channels exchanged
-        kh, kw, (h, w, c) = self.kh, self.kw, self.image
-        frame = self.buffer("frame", (n, self.h + kh - 1, self.w + kw - 1, f))
-        frame[:] = 0
-        rows, columns = self.out_h * self.sh, self.out_w * self.sw
-        dy = dy.reshape(n, self.out_h, self.out_w, f)
-        frame[:, kh - 1 : kh - 1 + rows : self.sh, kw - 1 : kw - 1 + columns : self.sw] = dy
-        frame = frame[:, self.pads[0] :, self.pads[2] :][:, : h + kh - 1, : w + kw - 1]
-        turned = self.params["W"][::-1, ::-1].transpose(0, 1, 3, 2).reshape(-1, c)
-        dx = self.buffer("dx", (n, h, w, self.cp))
-        zeros = self.buffer("zeros", (self.cp,))
-        turned = self.columns("turned", turned, self.cp)
-        self.conv(np.ascontiguousarray(frame), turned, zeros, dx, kh, kw, (1, 1), False)
-        return self.narrow("narrow dx", dx, c)
+        shards, row = fused.SHARDS, self.w * self.c
+        wt = self.buffer("wt", (f, self.kh, self.runp))
+        W = self.params["W"].reshape(self.kh, self.kw * self.c, f)
+        wt[:, :, : W.shape[1]] = W.transpose(2, 0, 1)  # (kh, run, f) -> (f, kh, run)
+        dx = self.buffer("dx", (n, self.h, self.w, self.c))
+        fused.conv_inputs(
+            self.dx_tile,
+            len(self.dx_tile) * self.lane,
+            np.ascontiguousarray(dy).reshape(-1),
+            n,
+            self.out_h,
+            self.out_w,
+            f,
+            self.h * row,
+            self.sh * row,
+            self.sw * self.c,
+            row,
+            self.kh,
+            self.runp,
+            wt.reshape(-1),
+            self.buffer("image_dx", (shards, self.h * row + SLACK)),
+            dx.reshape(-1),
+        )
+        top, left, (h, w, _) = self.pads[0], self.pads[2], self.image
+        return dx[:, top : top + h, left : left + w]
+
+
+class ConvReluWinograd(Group):
+    """A 3x3 convolution with stride 1 and whole vectors of channels, and the ReLU behind it."""
+
+    kernel = "Winograd's F(2x2, 3x3), forward and backward"
+
+    def __init__(self, layers: Sequence[Layer]) -> None:
+        super().__init__(layers)
+        conv = layers[0]
+        self.relu = len(layers) > 1
+        self.top, _, self.left, _ = conv.pads
+        self.image, self.out = conv.input_shape, conv.output_shape
+        self.c, self.f = self.image[2], conv.filters
+        self.tile_c = self.fused.tile_for(self.c, self.dtype)
+        self.tile_f = self.fused.tile_for(self.f, self.dtype)
+
+    def patch(self) -> Array:
+        return self.buffer("patch", (self.winograd.SHARDS, 16 * self.c))
+
+    def forward(self, x: Array, training: bool) -> Array:
+        self.layers[0].check_input(x)
+        self.x = np.ascontiguousarray(x)
+        self.y = self.buffer("y", (len(x), *self.out))
+        self.winograd.conv(
+            self.tile_f,
+            len(self.tile_f) * self.lane,
+            self.x.reshape(-1),
+            len(x),
+            *self.image,
+            self.top,
+            self.left,
+            self.winograd_filters("u", self.params["W"]),
+            self.f,
+            self.bias(self.f),
+            *self.out[:2],
+            self.y.reshape(-1),
+            self.relu,
+            self.winograd_scratch("v", self.c),
+            self.winograd_scratch("m", self.f),
+            self.patch(),
+        )
+        return self.y
+
+    def backward(self, dy: Array, need_dx: bool) -> Array | None:
+        shards, size = self.winograd.SHARDS, self.c * self.f
+        du = self.buffer("du", (shards, 16 * size))
+        db = self.buffer("db", (shards, self.f))
+        dx = self.buffer("dx", self.x.shape)
+        self.winograd.conv_backward(
+            self.tile_f,
+            len(self.tile_f) * self.lane,
+            self.tile_c,
+            len(self.tile_c) * self.lane,
+            self.x.reshape(-1),
+            len(self.x),
+            *self.image,
+            self.top,
+            self.left,
+            self.winograd_filters("ut", self.params["W"].transpose(0, 1, 3, 2)),
+            self.f,
+            np.ascontiguousarray(dy).reshape(-1),
+            self.y.reshape(-1),
+            self.relu,
+            *self.out[:2],
+            need_dx,
+            self.winograd_scratch("v", self.c),
+            self.winograd_scratch("m", self.f),
+            self.patch(),
+            du,
+            db,
+            dx.reshape(-1),
+        )
+        dW = self.grads["W"].reshape(-1)
+        self.winograd.filters_backward(du.reshape(-1), shards, size, self.dtype.type(0.5), dW)
+        if "b" in self.grads:
+            self.grads["b"][:] = db.sum(axis=0)
+        return dx if need_dx else None
 
 
 class BatchNormRelu(Group):
@@ -579,7 +744,10 @@ def make(layers: Sequence[Layer], fuse: bool = True) -> list[Single | Group]:
             groups.append(ResidualGroup(rest[:1]))
         elif fuse and type(rest[0]) in WITH_RELU:
             with_relu = _is(rest, type(rest[0]), ReLU)
-            groups.append(WITH_RELU[type(rest[0])](rest[: 2 if with_relu else 1]))
+            kind = WITH_RELU[type(rest[0])]
+            if kind is ConvRelu and _winograd(rest[0]):
+                kind = ConvReluWinograd
+            groups.append(kind(rest[: 2 if with_relu else 1]))
         else:
             groups.append(Single(rest[0]))
         del rest[: len(groups[-1].layers)]
@@ -589,6 +757,13 @@ def make(layers: Sequence[Layer], fuse: bool = True) -> list[Single | Group]:
 def _is(layers: Sequence[Layer], *kinds: type[Layer]) -> bool:
     """Whether the row starts with exactly these kinds; a subclass may compute something else."""
     return [type(layer) for layer in layers[: len(kinds)]] == list(kinds)
+
+
+def _winograd(conv: Conv2D) -> bool:
+    """Whether it is 3x3 with stride 1, and its input and output channels are whole vectors."""
+    lane = lanes(conv.params["W"].dtype)
+    whole = conv.input_shape[2] % lane == 0 and conv.filters % lane == 0
+    return whole and conv.kernel_size == (3, 3) and conv.strides == (1, 1)
 
 
 def _conv_relu_pool(layers: Sequence[Layer]) -> bool:

@@ -4,7 +4,7 @@ import os
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 import scratchnet as sn
 
@@ -20,6 +20,16 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.function_scoped_fixture],  # `backend` holds no state
 )
 settings.register_profile("thorough", settings.get_profile("scratchnet"), max_examples=1000)
+#: where tests run again and again, and it is enough to know whether they fail: the same examples
+#: each time, and a failing one not made smaller
+settings.register_profile(
+    "unshrunk",
+    settings.get_profile("scratchnet"),
+    derandomize=True,
+    database=None,
+    phases=[Phase.explicit, Phase.generate],
+)
+settings.register_profile("few", settings.get_profile("unshrunk"), max_examples=8)
 settings.load_profile("scratchnet")  # `pytest --hypothesis-profile=thorough` for the other
 
 

@@ -96,6 +96,8 @@ def test_frameworks_agree_with_scratchnet(contender, model, tmp_path):
         ("compare_inference", ("--images", "10001"), "10,001"),
         ("scaling", ("--sweeps", "colour"), "colour"),
         ("kernels", ("--batch-size", "-1"), "positive"),
+        ("parity", ("--models", "nothing"), "nothing"),
+        ("parity", ("--steps", "60001"), "60,000"),
     ],
 )
 def test_wrong_arguments_end_with_2_and_one_line(script, arguments, said):

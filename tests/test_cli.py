@@ -241,7 +241,8 @@ def test_evaluate_tells_accuracy_loss_and_confusion(here, model, least):
 def test_the_shipped_weights_read_mnist(here, mnist):
     done = good("predict", *(f"{i}.png" for i in range(20)), "--json", cwd=here)
     found = last_json(done)
-    assert all(set(e) == {"path", "digit", "confidence", "probabilities"} for e in found)
+    keys = {"path", "digit", "class", "confidence", "probabilities"}
+    assert all(set(e) == keys and e["class"] == str(e["digit"]) for e in found)
     assert [entry["path"] for entry in found] == [f"{i}.png" for i in range(20)]
     assert sum(f["digit"] == y for f, y in zip(found, mnist[1][1][:20], strict=True)) >= 18
     for entry in found:
@@ -336,6 +337,7 @@ TRAIN = "train --model lenet5 --epochs 1 --data {here}/data"
         (f"{TRAIN} --out {'x' * 300}", 1, ["xxx", "folder"]),
         (f"{TRAIN} --patience 0", 2, ["--patience", "1"]),
         (f"{TRAIN} --patience 3 --validation-split 0", 2, ["--patience", "--validation-split"]),
+        (f"{TRAIN} --augment mirror", 2, ["--augment", "none, affine, elastic", "mirror"]),
         (f"{TRAIN} --checkpoint-every 3h", 2, ["--checkpoint-every", "30s", "3h"]),
         (f"{TRAIN} --checkpoint-every 0", 2, ["--checkpoint-every", "found '0'"]),
         ("train --resume missing", 1, ["missing", "history.json"]),

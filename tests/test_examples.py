@@ -12,7 +12,10 @@ REDUCED = {
     "visible_loop": {"images": 3000, "epochs": 2, "target": 0.85},
     "by_hand": {"images": 6000, "epochs": 1, "target": 0.8},
     "mlp": {"images": 6000, "epochs": 2, "target": 0.85},
+    "look_inside": {"out": "trace.png"},
+    "students_bug": {"images": 4000, "epochs": 2, "target": 0.8},
     "predict_own_image": {"out": "steps.png"},
+    "read_numbers": {"numbers": 100, "out": "number.png"},
     "train_shipped_weights": {"out": "w.safetensors", "images": 2000, "epochs": 2, "target": 0.8},
 }
 

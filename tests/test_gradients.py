@@ -1,5 +1,8 @@
 """Every backward pass against numeric derivatives; and that the check itself catches mistakes."""
 
+import json
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,7 +10,15 @@ from hypothesis import strategies as st
 from strategies import GENERATORS, away_from_zero, built_layers
 
 import scratchnet as sn
-from scratchnet.gradcheck import check_layer, check_loss, check_model
+from scratchnet import cli
+from scratchnet.gradcheck import (
+    check_layer,
+    check_layers,
+    check_loss,
+    check_model,
+    compare,
+    numeric_gradient,
+)
 from scratchnet.layers import LAYERS
 
 TOLERANCE = {"ReLU": 1e-6, "MaxPool2D": 1e-6}  # the layers with kinks; 1e-7 for the smooth ones
@@ -72,7 +83,7 @@ def test_gradients_of_a_whole_network_are_right(backend, rng, last, loss):
     sparse = isinstance(loss, sn.losses.SparseCategoricalCrossentropy)
     checks = check_model(model, x, labels if sparse else np.eye(4)[labels])
     parameters = {"conv2d.W", "conv2d.b", "batchnorm.gamma", "batchnorm.beta", "dense.W", "dense.b"}
-    assert {check.name for check in checks} == parameters
+    assert {check.name for check in checks} == parameters | {"x"}
     assert worst(checks).error <= 1e-6, worst(checks)
 
 
@@ -185,3 +196,225 @@ def test_checking_leaves_layer_and_input_as_they_were(rng, kind):
     before = state()
     check_layer(layer, x, rng, training=True)
     assert state() == before
+
+
+# ---- kinks and ties ------------------------------------------------------------------------------
+
+
+def relu_at(x, **how):
+    layer = sn.ReLU()
+    layer.build(x.shape[1:], np.random.default_rng(0), np.float64)
+    (check,) = check_layer(layer, x, np.random.default_rng(1), **how)
+    return check
+
+
+def test_kinks_are_counted_apart_and_not_as_mistakes():
+    x = np.array([[0.0, 1.0, -1.0, 3e-6, -3e-6, 0.0]])  # at the kink, away from it, within a step
+    check = relu_at(x)
+    assert (check.checked, check.kinks, check.wrong, check.passed) == (6, 4, 0, True)
+    assert check.error < 1e-7 and check.index in ((0, 1), (0, 2))
+    assert "4" in str(sn.gradcheck.Report([check])).splitlines()[1].split()
+
+
+def test_an_array_of_nothing_but_kinks_passes_with_no_error():
+    check = relu_at(np.zeros((2, 3)))
+    assert (check.kinks, check.passed, check.error) == (6, True, 0)
+
+
+def test_ties_of_a_maximum_are_kinks(rng):
+    layer = sn.MaxPool2D(2)
+    layer.build((4, 4, 2), rng, np.float64)
+    (check,) = check_layer(layer, np.zeros((1, 4, 4, 2)), rng)
+    assert (check.checked, check.kinks, check.wrong) == (32, 32, 0)
+
+
+@pytest.mark.parametrize("factor", [-1, 2, 1.01])
+def test_a_kink_is_no_excuse_for_a_value_that_no_side_has(rng, factor):
+    class Wrong(sn.ReLU):
+        def backward(self, dy):
+            return np.where(self.cache == 0, factor * dy, dy)  # as if all inputs were 0
+
+    layer = Wrong()
+    layer.build((3,), rng, np.float64)
+    (check,) = check_layer(layer, np.zeros((2, 3)), rng)
+    assert (check.kinks, check.wrong) == (0, 6)
+
+
+# ---- samples, directions, reports ----------------------------------------------------------------
+
+
+def dense(rng, units=30, inputs=40):
+    layer = sn.Dense(units)
+    layer.build((inputs,), rng, np.float64)
+    return layer, rng.standard_normal((3, inputs))
+
+
+def test_samples_and_directions_say_how_much_they_looked_at(rng):
+    report = check_layer(*dense(rng), rng, entries=7, directions=3)
+    assert [(c.name, c.along, c.checked) for c in report] == [
+        (name, along, 3 if along else 7) for name in ("x", "W", "b") for along in (False, True)
+    ]
+    assert report.passed and report.worst.error <= 1e-7
+    assert "7 of 1,200" in str(report) and "3 directions" in str(report)
+
+
+@pytest.mark.parametrize("wrong", ["x", "W", "b"])
+@pytest.mark.parametrize("change", [np.negative, lambda g: np.roll(g, 1), lambda g: g * 1.001])
+def test_a_direction_finds_a_mistake_anywhere(rng, wrong, change):
+    layer = Spoiled(wrong, change)
+    layer.build((5,), rng, np.float64)
+    report = check_layer(layer, rng.standard_normal((4, 5)), rng, entries=0, directions=2)
+    assert [check.name for check in report if not check.passed] == [wrong]
+
+
+def test_one_wrong_entry_in_a_large_array_is_found_along_a_direction(rng):
+    layer, x = dense(rng)
+    plain = layer.backward
+
+    def backward(dy):
+        dx = plain(dy)
+        layer.grads["W"][17, 5] += 1
+        return dx
+
+    layer.backward = backward
+    report = check_layer(layer, x, rng, entries=0, directions=2)
+    assert [check.name for check in report if not check.passed] == ["W"]
+
+
+def test_a_direction_through_a_kink_is_counted_apart():
+    check = relu_at(np.array([[0.0, 1.0, 2.0]]), entries=0, directions=4)
+    assert (check.checked, check.kinks, check.wrong) == (4, 4, 0)
+
+
+@pytest.mark.parametrize(
+    "how", [{"entries": -1}, {"entries": 2.5}, {"directions": -1}, {"entries": 0}]
+)
+def test_a_check_of_nothing_is_refused(rng, how):
+    with pytest.raises(sn.InputError, match="entries|directions"):
+        check_layer(*dense(rng), rng, **how)
+
+
+def test_the_table_names_the_worst_entry_with_both_values(rng):
+    layer = Spoiled("W", put(9, 2, 1))
+    layer.build((3,), rng, np.float64)
+    report = check_layer(layer, rng.standard_normal((4, 3)), rng).named("third")
+    assert not report.passed and report.worst.name == "third.W"
+    head, x, W, b = str(report).splitlines()
+    assert all(word in head for word in ("analytic", "numeric", "error", "kinks", "worst at"))
+    assert x.endswith("ok") and b.endswith("ok") and W.endswith("WRONG: 1")
+    assert "third.W" in W and "[2, 1]" in W and "+9.000000e+00" in W
+    assert f"{report.worst.numeric:+.6e}" in W
+
+
+def test_rows_are_json_also_where_a_gradient_is_not_a_number(rng):
+    layer = Spoiled("W", put(np.nan, 1, 2))
+    layer.build((3,), rng, np.float64)
+    rows = check_layer(layer, rng.standard_normal((4, 3)), rng).rows()
+    W = json.loads(json.dumps(rows, allow_nan=False))[1]
+    assert (W["name"], W["index"], W["analytic"], W["passed"]) == ("W", [1, 2], None, False)
+
+
+def test_a_report_of_nothing_has_no_worst():
+    with pytest.raises(sn.InputError, match="at least one"):
+        _ = sn.gradcheck.Report().worst
+
+
+def test_each_layer_of_a_model_is_checked_by_itself(rng):
+    layers = [sn.Conv2D(3, 3), sn.BatchNorm(), sn.ReLU(), sn.Dropout(0.3), sn.Flatten()]
+    model = sn.Sequential([*layers, Spoiled("b", np.negative)], (6, 5, 2), dtype=np.float64)
+    report = check_layers(model, rng, entries=5, directions=1)
+    assert {check.name for check in report if not check.passed} == {"spoiled.b"}
+    names = {"conv2d.W", "conv2d.x", "batchnorm.gamma", "batchnorm.x", "relu.x", "dropout.x"}
+    assert names < {check.name for check in report}
+
+
+def test_random_streams_of_layers_within_a_layer_are_held_still(rng):
+    class Both(sn.Layer):
+        """Two Dropouts in a list: nothing but the protocol to be seen from outside."""
+
+        def __init__(self):
+            super().__init__()
+            self.inner = [sn.Dropout(0.5), sn.Dropout(0.3)]
+
+        def initialize(self, rng):
+            for layer in self.inner:
+                layer.build(self.input_shape, rng, np.float64)
+
+        def forward(self, x, training=False):
+            self.cache = ()
+            return self.inner[1](self.inner[0](x, training), training)
+
+        def backward(self, dy):
+            return self.inner[0].backward(self.inner[1].backward(dy))
+
+    layer = Both()
+    layer.build((7,), rng, np.float64)
+    assert check_layer(layer, rng.standard_normal((4, 7)), rng).passed
+
+
+def test_a_read_only_input_is_checked_too(rng):
+    layer, x = dense(rng, 2, 3)
+    x.setflags(write=False)
+    assert check_layer(layer, x, rng).passed
+    assert check_loss(sn.losses.MeanSquaredError(), x, np.zeros(x.shape)).passed
+
+
+def test_numeric_gradient_and_compare_by_hand():
+    a = np.array([[1.0, -2.0], [3.0, 0.5]])
+    kept = a.copy()
+    numeric = numeric_gradient(lambda: float((a**3).sum()), a)
+    np.testing.assert_array_equal(a, kept)
+    assert compare("a", 3 * a**2, numeric).passed
+    check = compare("a", 3 * a**2 * [[1, 1], [1, 2]], numeric)
+    assert (check.index, check.wrong, check.checked) == ((1, 1), 1, 4)
+    assert compare("none", np.zeros((0, 2)), np.zeros((0, 2))).passed
+
+
+# ---- the command ---------------------------------------------------------------------------------
+
+
+def command(monkeypatch, *arguments):
+    """The exit code of `scratchnet gradcheck ...`."""
+    monkeypatch.setattr(sys, "argv", ["scratchnet", "gradcheck", *arguments])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    return end.value.code or 0
+
+
+def test_the_command_prints_a_table_of_every_gradient(monkeypatch, capsys):
+    assert command(monkeypatch) == 0
+    out = capsys.readouterr().out
+    assert [name for name in ("x", "W", "b") if f"conv2d_1.{name}" not in out] == []
+    assert all(word in out for word in ("whole.dense_1.b", "softmax.x", "loss.y_pred", "of cnn"))
+    assert "WRONG" not in out and "20 of 18,432" in out
+
+
+def test_the_command_names_a_wrong_gradient_and_fails(monkeypatch, capsys):
+    right = sn.Dense.backward
+
+    def backward(layer, dy):
+        dx = right(layer, dy)
+        layer.grads["b"][:] *= 0.5
+        return dx
+
+    monkeypatch.setattr(sn.Dense, "backward", backward)
+    assert command(monkeypatch, "--model", "mlp", "--json", "--entries", "3") == 1
+    captured = capsys.readouterr()
+    found = json.loads(captured.out.splitlines()[-1])
+    wrong = {check["name"] for check in found["checks"] if not check["passed"]}
+    # a fused kernel does not call the layer's backward: on it the whole network is right
+    wrong -= {"whole.dense.b", "whole.dense_1.b"}
+    assert (found["model"], found["passed"], wrong) == ("mlp", False, {"dense.b", "dense_1.b"})
+    assert "dense.b, dense_1.b" in captured.err and "Traceback" not in captured.err
+
+
+@pytest.mark.parametrize("line", [["--model", "nope"], ["--entries", "0"], ["--seed", "-1"]])
+def test_wrong_usage_of_the_command_is_one_line(monkeypatch, capsys, line):
+    assert command(monkeypatch, *line) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sn.architectures.ARCHITECTURES)
+def test_every_architecture_passes_the_command(monkeypatch, capsys, name):
+    assert command(monkeypatch, "--model", name, "--seed", "1") == 0, capsys.readouterr().out

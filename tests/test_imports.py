@@ -28,22 +28,30 @@ ROOMS = {
     "model": MODEL,
     "plan": MODEL,
     "architectures": {"layers", "model", "errors"},
+    "arithmetic": {"layers", "errors"},
+    "trace": MODEL | {"model", "arithmetic", "gradcheck", "plots"},
+    "explain": MODEL | {"model", "trace"},
+    "datasets": {"datasets", "errors", "kernels", "imaging"},
+    "plots": {"errors", "plots", "checkpoint", "imaging", "model", "sequences"},
+    "sequences": {"errors", "imaging", "model"},
     "recipes": MODEL | {"model", "architectures", "datasets"},
-    "trace": MODEL | {"model"},
-    "explain": MODEL | {"model"},
-    "datasets": {"datasets", "errors", "kernels"},
-    "plots": {"errors", "plots", "checkpoint", "imaging", "model"},
     "imaging": {"errors"},
     "__main__": {"cli"},
 }
 ANYTHING = {"cli", "web", "interop"}  # and nothing else imports them
 FRAMEWORKS = {"torch", "tensorflow", "keras", "jax", "onnx", "onnxruntime"}
 HEAVY = FRAMEWORKS | {"matplotlib", "PIL", "rich", "typer", "safetensors", "numba"}
-COMPILED = [f"kernels/{name}.py" for name in ("augment", "compiled", "fused", "simd")]
-DRAWING = [f"plots/{name}.py" for name in ("charts", "images", "network", "style")]  # loaded late
+HEAVY |= {"pooch", "requests", "urllib3", "fastapi", "starlette", "pydantic", "uvicorn"}
+COMPILED = [f"kernels/{name}.py" for name in ("augment", "compiled", "fused", "simd", "winograd")]
+LATE = ("charts", "images", "inside", "network", "style")  # loaded when first used
+DRAWING = [f"plots/{name}.py" for name in LATE]
 AT_THE_TOP = {path: {"typer"} for path in FILES if path.startswith("cli/")} | {
     **dict.fromkeys(COMPILED, {"numba"}),
     **dict.fromkeys(DRAWING, {"matplotlib"}),
+    "interop/torch_modules.py": {"torch"},  # loaded late, too
+    "interop/keras_layers.py": {"keras"},
+    "web/app.py": {"fastapi", "starlette"},
+    "web/schemas.py": {"pydantic"},
 }
 
 

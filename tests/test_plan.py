@@ -76,6 +76,40 @@ def test_conv_relu_pool_equals_its_layers(
 
 @given(
     rng=own.GENERATORS,
+    n=st.sampled_from([0, 1, 7, 9, 20]),
+    size=st.tuples(st.integers(4, 9), st.integers(4, 9)),
+    channels=st.sampled_from([8, 16]),
+    filters=st.sampled_from([8, 24]),
+    padding=st.sampled_from(["valid", "same", ((0, 2), (1, 0))]),
+    behind=st.sampled_from([[], [sn.ReLU], [sn.ReLU, sn.MaxPool2D]]),
+    use_bias=st.booleans(),
+    whole=st.booleans(),
+)
+def test_winograd_equals_the_layers(
+    rng, n, size, channels, filters, padding, behind, use_bias, whole
+):
+    """Channels in whole vectors: 8 in float64."""
+    layers = [sn.Conv2D(filters, 3, 1, padding, use_bias), *(kind() for kind in behind)]
+    layers, shape = built(layers, (*size, channels), rng, whole=whole)
+    x = rng.integers(-1, 2, (n, *size, channels)).astype(float)
+    if not whole:
+        x += rng.normal(size=x.shape)
+    dy = rng.standard_normal((n, *shape))
+    groups = plan.make(layers)
+    assert len(groups) == 1
+    expected = run(plan.make(layers, fuse=False), x, dy)
+    assert_same(run(groups, x, dy), expected)
+    assert_same(run(groups, x, dy), expected)
+
+
+def test_the_plan_says_where_winograd_runs(rng):
+    layers, _ = built([sn.Conv2D(16, 3), sn.Conv2D(16, 3), sn.Conv2D(16, 5)], (12, 12, 1), rng)
+    said = [str(group) for group in plan.make(layers)]
+    assert ["Winograd" in line for line in said] == [False, True, False]
+
+
+@given(
+    rng=own.GENERATORS,
     n=st.sampled_from([0, 1, 5, 6, 7, 50]),
     inputs=st.integers(1, 40),
     units=st.integers(1, 70),

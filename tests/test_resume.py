@@ -68,12 +68,14 @@ OPTIMIZERS = {
     "adamw": lambda: sn.AdamW(sn.schedules.Cosine(0.02, STEPS)),
     "nesterov": lambda: sn.SGD(sn.schedules.StepDecay(0.1, 9), momentum=0.9, nesterov=True),
     "sgd": lambda: sn.SGD(0.1),
+    "averaged": lambda: sn.AdamW(0.02, use_ema=True, ema_momentum=0.8, global_clipnorm=0.5),
 }
 
 
 def model_of(optimizer="adam", seed=3):
     layers = [sn.Conv2D(4, 3), sn.BatchNorm(), sn.ReLU(), sn.MaxPool2D(2), sn.Flatten()]
-    layers += [sn.Dropout(0.3), sn.Dense(8), sn.ReLU(), sn.Dropout(0.2), sn.Dense(3), sn.Softmax()]
+    layers += [sn.Dropout(0.3), sn.Residual([sn.Dense(16), sn.ReLU(), sn.Dropout(0.2)])]
+    layers += [sn.BatchNorm(), sn.Dense(3), sn.Softmax()]
     model = sn.Sequential(layers, input_shape=(6, 6, 1), seed=seed)
     model.compile(OPTIMIZERS[optimizer](), "sparse_categorical_crossentropy", ["accuracy"])
     return model

@@ -15,7 +15,7 @@ import scratchnet as sn
 
 EPOCHS, BATCHES = 3, 30  # 540 images, 18 a batch
 TRAIN = ["train", "--data", "data", "--model", "lenet5", "--batch-size", 18, "--epochs", EPOCHS]
-TRAIN += ["--patience", 2, "--seed", 7]
+TRAIN += ["--patience", 2, "--seed", 7, "--augment", "affine"]
 #: files that must have the same bits, and what is removed when a run has ended
 SAME = ["model.safetensors", "metrics.csv"]
 ENDED = {*SAME, "history.json", "training.png", "confusion.png", "predictions.png"}
@@ -164,7 +164,15 @@ def test_a_finished_run_says_its_result_again(here, uninterrupted):
 
 @pytest.mark.parametrize(
     "content",
-    ["", "[]", "{}", '{"settings": {"epochs": 0}}', '{"settings": {"colour": 1}}', "[" * 10**5],
+    [
+        "",
+        "[]",
+        "{}",
+        '{"settings": {"epochs": 0}}',
+        '{"settings": {"colour": 1}}',
+        "[" * 10**5,
+        '{"settings": {}, "epoch": [], "history": {}, "train_seconds": 0, "test": 3}',
+    ],
     ids=lambda content: content[:30],
 )
 def test_a_record_that_is_none_is_refused_in_one_line(tmp_path, content):
@@ -185,7 +193,7 @@ def test_the_learning_rate_is_in_the_record_and_the_figures_in_a_table(uninterru
 
 
 def test_patience_ends_a_run_early(here):
-    done = good(*TRAIN[:-4], "--epochs", 40, "--patience", 1, "--lr", 0.01, "--out", "early",
+    done = good(*TRAIN[:9], "--epochs", 40, "--patience", 1, "--lr", 0.01, "--out", "early",
                 "--json", cwd=here)  # fmt: skip
     history = json.loads((here / "early/history.json").read_text())["history"]
     losses = history["val_loss"]

@@ -14,9 +14,19 @@ from typing import Annotated
 
 import typer
 
-from .. import kernels
+from .. import datasets, kernels
 from ..errors import InputError
-from . import evaluate, predict, summary, train, warmup  # noqa: F401  each adds its command
+from . import (  # noqa: F401 - each adds its command
+    evaluate,
+    explain,
+    export,
+    gradcheck,
+    predict,
+    serve,
+    summary,
+    train,
+    warmup,
+)
 from .shared import app
 
 
@@ -25,6 +35,7 @@ def main() -> None:
     kernels.announce = lambda: print(
         "scratchnet: compiling kernels for this machine, once (about ten seconds)", file=sys.stderr
     )
+    datasets.download.announce = lambda line: print(f"scratchnet: {line}", file=sys.stderr)
     try:
         code = app(standalone_mode=False)
     except typer.TyperException as error:  # wrong usage

@@ -1,6 +1,7 @@
 """`scratchnet evaluate`: a model's accuracy, loss and confusions."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -8,8 +9,11 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from .. import metrics, training
-from .shared import DataOption, JsonOption, app, load, load_data, test
+from .. import datasets, metrics, training
+from ..errors import InputError
+from .shared import DataOption, JsonOption, app, load, test
+
+MOST_IN_TABLE = 20  # classes; more do not fit on a screen
 
 
 @app.command()
@@ -22,26 +26,55 @@ def evaluate(
 ) -> None:
     """Test a model: accuracy, loss, and which digits it takes for which."""
     net = load(model)
-    _, (x_test, y_test) = load_data(data)
+    dataset = datasets.load(data)
+    x_test, y_test = dataset.x_test, dataset.y_test
     probabilities, found = test(net, x_test, y_test)
+    if dataset.class_names != net.class_names[: len(dataset.class_names)]:
+        raise InputError(
+            f"{data}: expected the model's classes {_some(net.class_names)}, "
+            f"found {_some(dataset.class_names)}"
+        )
     matrix = metrics.confusion_matrix(probabilities, y_test)
     if not json_:
         print(f"{len(x_test):,} images  {training.figures(found)}\n")
-        _print_confusion(matrix)
+        if len(matrix) <= MOST_IN_TABLE:
+            _print_confusion(matrix, net.class_names)
+        else:
+            _print_mistakes(matrix, net.class_names)
         return
-    print(json.dumps({**found, "images": len(x_test), "confusion_matrix": matrix.tolist()}))
+    result = {
+        **found,
+        "images": len(x_test),
+        "confusion_matrix": matrix.tolist(),
+        "class_names": net.class_names,
+    }
+    print(json.dumps(result))
 
 
-def _print_confusion(matrix: NDArray[np.int64]) -> None:
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
+
+
+def _print_confusion(matrix: NDArray[np.int64], names: Sequence[str]) -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(title="rows: true class, columns: read as")
-    table.add_column("")
-    for k in range(len(matrix)):
-        table.add_column(str(k), justify="right")
+    table.add_column("", no_wrap=True)
+    wide = len(str(matrix.max()))
+    for name in names:  # a long name is folded, a count never
+        table.add_column(escape(name), justify="right", overflow="fold", min_width=wide)
     for k, row in enumerate(matrix):
         cells = [str(count) if count else "." for count in row]
         cells[k] = f"[bold]{cells[k]}[/bold]"
-        table.add_row(f"[bold]{k}[/bold]", *cells)
+        table.add_row(f"[bold]{escape(names[k])}[/bold]", *cells)
     Console().print(table)
+
+
+def _print_mistakes(matrix: NDArray[np.int64], names: Sequence[str]) -> None:
+    mistakes = matrix * ~np.eye(len(matrix), dtype=bool)
+    for cell in np.argsort(-mistakes, axis=None, kind="stable")[:MOST_IN_TABLE]:
+        true, read_as = divmod(int(cell), len(matrix))
+        if mistakes[true, read_as]:
+            print(f"{mistakes[true, read_as]:6,}  {names[true]} read as {names[read_as]}")

@@ -9,7 +9,8 @@ import numpy as np
 import typer
 
 from ..errors import InputError
-from .shared import JsonOption, app, load
+from ..model import Sequential
+from .shared import JsonOption, app, load_reader
 
 
 @app.command()
@@ -22,45 +23,84 @@ def predict(
         Path | None,
         typer.Option(metavar="FILE", help="Draw how one image was brought to MNIST's form."),
     ] = None,
+    sequence: Annotated[
+        bool, typer.Option("--sequence", help="Read all digits of each image, line by line.")
+    ] = False,
+    show: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="With --sequence: draw a box around every digit."),
+    ] = None,
     json_: JsonOption = False,
 ) -> None:
     """Read the digit in any image: photo or drawing, dark on light or light on dark."""
-    from ..imaging import prepare
-
-    if show_steps and len(images) > 1:
-        raise typer.BadParameter(f"--show-steps: expected one image with it, found {len(images)}")
-    net = load(model)
-    if net.input_shape != (28, 28, 1) or len(net.output_shape) != 1:
-        raise InputError(
-            f"{model}: expected a classifier of 28 x 28 x 1 images, "
-            f"found input {net.input_shape} and output {net.output_shape}"
-        )
+    for option, path in (("--show-steps", show_steps), ("--show", show)):
+        if path and len(images) > 1:
+            raise typer.BadParameter(f"{option}: expected one image with it, found {len(images)}")
+    if sequence and show_steps:
+        raise typer.BadParameter("--show-steps: expected it without --sequence, found both")
+    if show and not sequence:
+        raise typer.BadParameter("--show: expected it with --sequence, found it alone")
+    net = load_reader(model)
     results, failed = [], False
     for path in images:
         try:
-            prepared = prepare(path)
+            if sequence:
+                results.append(_read_sequence(path, net, show, json_))
+            else:
+                results.append(_read_digit(path, net, show_steps, json_))
         except InputError as error:  # the other images are still worth an answer
             print(f"scratchnet: {error}", file=sys.stderr)
             failed = True
-            continue
-        probabilities = net.predict(prepared.image)[0]
-        best = np.argsort(-probabilities)
-        results.append(
-            {
-                "path": str(path),
-                "digit": int(best[0]),
-                "confidence": float(probabilities[best[0]]),
-                "probabilities": [float(p) for p in probabilities],
-            }
-        )
-        if not json_:
-            others = ", ".join(f"{d} {100 * probabilities[d]:.1f} %" for d in best[1:3])
-            print(f"{path}: {best[0]}  {100 * probabilities[best[0]]:.1f} %   (then {others})")
-        if show_steps:
-            from .. import plots
-
-            plots.save(plots.image_steps(prepared.steps, probabilities), show_steps)
     if json_:
         print(json.dumps(results))
     if failed:
         raise typer.Exit(1)
+
+
+def _read_digit(path: Path, net: Sequential, show_steps: Path | None, quiet: bool) -> dict:
+    from ..imaging import prepare
+
+    prepared, names = prepare(path), net.class_names
+    probabilities = net.predict(prepared.image)[0]
+    best = np.argsort(-probabilities)
+    if not quiet:
+        others = ", ".join(f"{names[d]} {100 * probabilities[d]:.1f} %" for d in best[1:3])
+        print(f"{path}: {names[best[0]]}  {100 * probabilities[best[0]]:.1f} %   (then {others})")
+    if show_steps:
+        from .. import plots
+
+        plots.save(plots.image_steps(prepared.steps, probabilities, names), show_steps)
+    return {
+        "path": str(path),
+        "digit": int(best[0]),
+        "class": names[best[0]],
+        "confidence": float(probabilities[best[0]]),
+        "probabilities": [float(p) for p in probabilities],
+    }
+
+
+def _read_sequence(path: Path, net: Sequential, show: Path | None, quiet: bool) -> dict:
+    from .. import sequences
+
+    reading, names = sequences.read(path, net), net.class_names
+    lines = ["".join(names[digit.label] for digit in line) for line in reading.lines]
+    if not quiet:
+        for text, line in zip(lines, reading.lines, strict=True):
+            least = min(digit.confidence for digit in line)
+            print(f"{path}: {text}   (each at least {100 * least:.1f} %)")
+    if show:
+        from .. import plots
+
+        plots.save(plots.digit_boxes(reading, names), show)
+    digits = [
+        {
+            "class": names[digit.label],
+            "digit": digit.label,
+            "confidence": digit.confidence,
+            "box": digit.box,
+            "line": number,
+        }
+        for number, line in enumerate(reading.lines)
+        for digit in line
+    ]
+    return {"path": str(path), "number": " ".join(lines), "lines": lines, "digits": digits}

@@ -135,6 +135,8 @@ def found_again(folder: Path) -> tuple[Settings, dict[str, Any]]:
         settings = Settings(**record["settings"])
         if not isinstance(record["history"], dict) or not isinstance(record["epoch"], list):
             raise TypeError("no history")
+        for figure in ("accuracy", "loss") if "test" in record else ():
+            check_number(f"test {figure}", record["test"][figure])
         record["train_seconds"] = check_number("train_seconds", record["train_seconds"], least=0)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None

@@ -7,6 +7,7 @@ import typer
 from numpy.typing import NDArray
 
 from .. import architectures, datasets, metrics
+from ..errors import InputError
 from ..model import Sequential, load_model
 
 app = typer.Typer(
@@ -17,7 +18,12 @@ app = typer.Typer(
 )
 
 DataOption = Annotated[
-    str, typer.Option(metavar="mnist|DIR", help="MNIST, or a folder with four IDX files.")
+    str,
+    typer.Option(
+        metavar="NAME|DIR",
+        help=f"One of {', '.join(datasets.NAMES)}; or a folder with four IDX files, or with one "
+        "sub-folder of images for each class.",
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object last on stdout.")]
 
@@ -27,8 +33,15 @@ def load(path: Path | None) -> Sequential:
     return load_model(path) if path else architectures.pretrained()
 
 
-def load_data(data: str) -> tuple[datasets.idx.Split, datasets.idx.Split]:
-    return datasets.mnist.load_data() if data == "mnist" else datasets.idx.load_folder(data)
+def load_reader(path: Path | None) -> Sequential:
+    """The same, if it takes images as `imaging.prepare` makes them and answers with classes."""
+    net = load(path)
+    if net.input_shape != (28, 28, 1) or len(net.output_shape) != 1:
+        raise InputError(
+            f"{path}: expected a classifier of 28 x 28 x 1 images, "
+            f"found input {net.input_shape} and output {net.output_shape}"
+        )
+    return net
 
 
 def test(net: Sequential, x: NDArray, y: NDArray) -> tuple[NDArray, dict[str, float]]:

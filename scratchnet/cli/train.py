@@ -17,7 +17,7 @@ from ..errors import InputError
 from ..model import Sequential
 from . import runs
 from .runs import HISTORY_FILE, MODEL_FILE, Settings
-from .shared import DataOption, JsonOption, app, load_data, test
+from .shared import DataOption, JsonOption, app, test
 
 DEFAULT = Settings()
 
@@ -102,7 +102,7 @@ def train(
     json_: JsonOption = False,
 ) -> None:
     """Train a network; leaves the model, its history and pictures in a folder."""
-    if data not in (None, DEFAULT.data) and os.path.isdir(data):
+    if data is not None and data not in datasets.NAMES and os.path.isdir(data):
         data = os.path.abspath(data)  # the run may go on from another folder
     values = {name: value for name, value in locals().items() if name in vars(DEFAULT)}
     given = {name: value for name, value in values.items() if value is not None}
@@ -136,18 +136,14 @@ def _check_same(settings: Settings, given: dict[str, Any], folder: Path) -> None
             )
 
 
-_Prepared = tuple[Sequential, datasets.idx.Split, datasets.idx.Split]
-
-
-def _prepared(settings: Settings) -> _Prepared:
-    """The network, compiled, with the training and the test images."""
-    (x_train, y_train), (x_test, y_test) = load_data(settings.data)
-    classes = int(max(y_train.max(), y_test.max())) + 1
-    shape = (*x_train.shape[1:], 1)
-    net = architectures.build(settings.model, shape, classes, settings.seed)
-    images = _images_to_train_on(settings, len(x_train))
-    settings.changed_recipe().compile(net, images)
-    return net, (x_train, y_train), (x_test, y_test)
+def _prepared(settings: Settings) -> tuple[Sequential, datasets.Dataset]:
+    """The network, compiled, and its images."""
+    dataset = datasets.load(settings.data)
+    shape = (*dataset.x_train.shape[1:], 1)
+    net = architectures.build(settings.model, shape, len(dataset.class_names), settings.seed)
+    net.class_names = dataset.class_names
+    settings.changed_recipe().compile(net, _images_to_train_on(settings, len(dataset.x_train)))
+    return net, dataset
 
 
 def _images_to_train_on(settings: Settings, images: int) -> int:
@@ -163,10 +159,15 @@ def _images_to_train_on(settings: Settings, images: int) -> int:
 
 
 def _train(
-    folder: Path, settings: Settings, record: dict[str, Any], prepared: _Prepared, json_: bool
+    folder: Path,
+    settings: Settings,
+    record: dict[str, Any],
+    prepared: tuple[Sequential, datasets.Dataset],
+    json_: bool,
 ) -> None:
     """Train to the end, or go on to it, and leave the results in the folder."""
-    net, (x_train, y_train), (x_test, y_test) = prepared
+    net, dataset = prepared
+    x_train, y_train, x_test, y_test = dataset.arrays()
     backup = settings.backup(folder)
     if "test" not in record:
         _fit(folder, settings, record, net, x_train, y_train)
@@ -247,8 +248,8 @@ def _save_pictures(
     epochs = [epoch + 1 for epoch in record["epoch"]]
     for name, figure in (
         ("training", plots.training_curves(record["history"], epochs, record["test"])),
-        ("confusion", plots.confusion_matrix(matrix)),
-        ("predictions", plots.prediction_grid(x_test, probabilities, y_test)),
+        ("confusion", plots.confusion_matrix(matrix, net.class_names)),
+        ("predictions", plots.prediction_grid(x_test, probabilities, y_test, net.class_names)),
         ("architecture", plots.architecture(net)),
     ):
         plots.save(figure, folder / f"{name}.png")

@@ -5,6 +5,7 @@ import time
 import numpy as np
 
 from .. import architectures
+from ..trace import trace
 from .shared import app
 
 
@@ -19,5 +20,6 @@ def warmup() -> None:
         net.compile("adam", "sparse_categorical_crossentropy", ["accuracy"])
         net.fit(x, y, verbose=0)
         net.predict(x[:1])
+        trace(net, x[0], 0)  # layer by layer, in float64
         print(f"{name}: ready")
     print(f"{time.perf_counter() - started:.1f} s")

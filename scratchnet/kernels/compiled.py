@@ -32,10 +32,11 @@ from .geometry import Pads, Pair, Shape, output_size, winner_dtype
 Array = NDArray[np.floating]
 
 # GNU OpenMP's threads spin for milliseconds when a parallel loop is over. Here the next one comes
-# after microseconds; and where another program wants the core, a training step with the default
-# takes many times as long. Read by the library when Numba first runs in parallel.
+# within 100 microseconds, and to wake a thread that sleeps takes half as long as that; but where
+# another program wants the core, a training step with the default takes many times as long. Read
+# by the library when Numba first runs in parallel.
 if "OMP_WAIT_POLICY" not in os.environ:
-    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 if "SCRATCHNET_THREADS" in os.environ:
     set_threads(os.environ["SCRATCHNET_THREADS"])
@@ -46,16 +47,22 @@ SHARDS = 16
 
 @functools.cache
 def _cache_folder() -> str:
-    """Where machine code is kept: per user, and per content of all kernel files.
+    """Where machine code is kept: per user, and per content of all kernel files; "" for nowhere.
 
     Numba looks at the file of each kernel alone; a change of what it calls in another file, as an
-    upgrade brings, would go unseen.
+    upgrade brings, would go unseen. So would it in the folder of the sources, which is where Numba
+    goes when this one cannot be written: better compile anew in every process.
     """
     from platformdirs import user_cache_dir
 
     sources = sorted(Path(__file__).parent.glob("*.py"))
     content = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
-    return str(Path(user_cache_dir("scratchnet", appauthor=False)) / f"kernels-{content[:16]}")
+    folder = Path(user_cache_dir("scratchnet", appauthor=False)) / f"kernels-{content[:16]}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return ""
+    return str(folder) if os.access(folder, os.W_OK | os.X_OK) else ""
 
 
 class _Announcer(event.Listener):
@@ -72,7 +79,7 @@ event.register("numba:compile", _Announcer())
 
 
 def _jit(loop: Callable, parallel: bool = True) -> Any:
-    """Compile at the first call, and keep the machine code where Numba finds a writable folder.
+    """Compile at the first call, and keep the machine code where there is a folder for it.
 
     A loop that is not parallel is called by other loops only, never from Python.
     """
@@ -84,11 +91,10 @@ def _jit(loop: Callable, parallel: bool = True) -> Any:
     else:
         options |= {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
     elsewhere = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = elsewhere or _cache_folder()
+    folder = elsewhere or _cache_folder()
+    numba.config.CACHE_DIR = folder
     try:
-        return numba.njit(cache=True, **options)(loop)
-    except RuntimeError:  # no folder can be written: compile anew in every process
-        return numba.njit(**options)(loop)
+        return numba.njit(cache=bool(folder), **options)(loop)
     finally:
         numba.config.CACHE_DIR = elsewhere
 

@@ -23,7 +23,9 @@ from .memory import lanes, padded
 from .simd import (
     add_rows,
     append_where,
+    dot_patch,
     fma,
+    fma_patch,
     fma_rows,
     load,
     load_where,
@@ -39,6 +41,8 @@ Array = NDArray[np.floating]
 SHARDS = 8
 #: how many vectors a tile may have and still leave registers for the rest: 32 registers in all
 MOST_VECTORS = 24
+#: how many vectors the weights of a window may fill where all of them stay in registers
+MOST_NUMBERS = 25
 #: what the code says of a window whose largest value was not positive
 DEAD = 4
 
@@ -99,6 +103,44 @@ def conv_relu_pool(
 conv_relu_pool = _jit(conv_relu_pool)
 
 
+def _conv_relu_pool_few_row(
+    patch, tile, rows, run, step, x, at, row, c, weights, fp, bias, out_w, y, code, to
+):  # fmt: skip
+    for f in range(0, fp, step):
+        w = load(patch, weights, f * len(rows) * len(run))
+        start = load(tile, bias, f)
+        for j in range(out_w):
+            p = at + 2 * j * c
+            a0 = dot_patch(start, rows, run, x, p, row, w)
+            a1 = dot_patch(start, rows, run, x, p + c, row, w)
+            a2 = dot_patch(start, rows, run, x, p + row, row, w)
+            a3 = dot_patch(start, rows, run, x, p + row + c, row, w)
+            store_largest(a0, a1, a2, a3, y, code, to + j * fp + f)
+
+
+_conv_relu_pool_few_row = _jit(_conv_relu_pool_few_row, parallel=False)
+
+
+def conv_relu_pool_few(
+    patch, tile, rows, run, step, x, n, size, row, c, weights, fp, bias, out_h, out_w, y, code
+):  # fmt: skip
+    """The same for windows of so few values that the weights of a tile stay in registers.
+
+    weights (fp / step, kh, run, step); patch, rows and run are tuples as long as the vectors of
+    those of one tile, the window's rows, and the values in each.
+    """
+    for shard in prange(SHARDS):
+        for unit in range(shard * n * out_h // SHARDS, (shard + 1) * n * out_h // SHARDS):
+            image, i = unit // out_h, unit % out_h
+            _conv_relu_pool_few_row(
+                patch, tile, rows, run, step, x, image * size + 2 * i * row, row, c, weights, fp,
+                bias, out_w, y, code, unit * out_w * fp,
+            )  # fmt: skip
+
+
+conv_relu_pool_few = _jit(conv_relu_pool_few)
+
+
 # ---- and backward ------------------------------------------------------------------------------
 
 
@@ -144,51 +186,33 @@ _add_patches = _jit(_add_patches, parallel=False)
 
 
 def _add_masked(
-    tile, step, dy, code, at, out_h, out_w, fp, x, start, row, c, taps, dw, db
+    patch, tile, rows, run, step, dy, code, at, out_h, out_w, fp, x, start, row, c, kh, dw, db
 ):  # fmt: skip
-    """dw (taps, fp) += what `_add_patches` adds, for windows of a few values: filters side by side.
+    """dw += what `_add_patches` adds, for windows of a few values: filters side by side.
 
     For each of a pooling window's four positions the gradients of the other three are masked out.
-    Four times the arithmetic, but of whole vectors. taps: where each value of the convolution's
-    window lies in x, from its corner on; nine at a time.
+    Four times the arithmetic, but of whole vectors. dw (fp / step, kh, run, step); rows and run are
+    tuples of how many rows of the window are added at a time, and of their length.
     """
-    for t in range(0, len(taps), 9):
-        o0, o1, o2, o3, o4 = taps[t], taps[t + 1], taps[t + 2], taps[t + 3], taps[t + 4]
-        o5, o6, o7, o8 = taps[t + 5], taps[t + 6], taps[t + 7], taps[t + 8]
-        for f in range(0, fp, step):
-            to = t * fp + f
-            a0, a1 = load(tile, dw, to), load(tile, dw, to + fp)
-            a2, a3 = load(tile, dw, to + 2 * fp), load(tile, dw, to + 3 * fp)
-            a4, a5 = load(tile, dw, to + 4 * fp), load(tile, dw, to + 5 * fp)
-            a6, a7 = load(tile, dw, to + 6 * fp), load(tile, dw, to + 7 * fp)
-            a8, total = load(tile, dw, to + 8 * fp), load(tile, db, f)
+    one, across = x.dtype.type(1), len(run)
+    for f in range(0, fp, step):
+        for u in range(0, kh, len(rows)):
+            to = (f * kh + u * step) * across
+            acc = load(patch, dw, to)
+            total = load(tile, db, f)
             for i in range(out_h):
-                for j in range(out_w):
-                    window = at + (i * out_w + j) * fp + f
-                    corner = start + 2 * i * row + 2 * j * c
+                window = at + i * out_w * fp + f
+                corner = start + (2 * i + u) * row
+                for _ in range(out_w):
                     for q in range(4):
                         grad = load_where(tile, dy, code, window, q)
                         p = corner + (q >> 1) * row + (q & 1) * c
-                        a0 = fma(a0, x[p + o0], grad)
-                        a1 = fma(a1, x[p + o1], grad)
-                        a2 = fma(a2, x[p + o2], grad)
-                        a3 = fma(a3, x[p + o3], grad)
-                        a4 = fma(a4, x[p + o4], grad)
-                        a5 = fma(a5, x[p + o5], grad)
-                        a6 = fma(a6, x[p + o6], grad)
-                        a7 = fma(a7, x[p + o7], grad)
-                        a8 = fma(a8, x[p + o8], grad)
-                        total = fma(total, x.dtype.type(1), grad)
-            store(dw, to, a0)
-            store(dw, to + fp, a1)
-            store(dw, to + 2 * fp, a2)
-            store(dw, to + 3 * fp, a3)
-            store(dw, to + 4 * fp, a4)
-            store(dw, to + 5 * fp, a5)
-            store(dw, to + 6 * fp, a6)
-            store(dw, to + 7 * fp, a7)
-            store(dw, to + 8 * fp, a8)
-            if t == 0:
+                        acc = fma_patch(acc, rows, run, x, p, row, grad)
+                        total = fma(total, one, grad)
+                    window += fp
+                    corner += 2 * c
+            store(dw, to, acc)
+            if u == 0:
                 store(db, f, total)
 
 
@@ -260,9 +284,9 @@ conv_relu_pool_weights = _jit(conv_relu_pool_weights)
 
 
 def conv_relu_pool_few_weights(
-    tile, step, dy, code, n, out_h, out_w, fp, x, size, row, c, taps, dw, db
+    patch, tile, rows, run, step, dy, code, n, out_h, out_w, fp, x, size, row, c, kh, dw, db
 ):  # fmt: skip
-    """The same for windows of few values: dw (SHARDS, len(taps) * fp), db (SHARDS, fp)."""
+    """The same for windows of few values: dw (SHARDS, fp / step * kh * run * step)."""
     for shard in prange(SHARDS):
         mine, sums = dw[shard], db[shard]
         mine[:] = 0
@@ -270,8 +294,8 @@ def conv_relu_pool_few_weights(
         for image in range(shard * n // SHARDS, (shard + 1) * n // SHARDS):
             at = image * out_h * out_w * fp
             _add_masked(
-                tile, step, dy, code, at, out_h, out_w, fp, x, image * size, row, c, taps,
-                mine, sums,
+                patch, tile, rows, run, step, dy, code, at, out_h, out_w, fp, x, image * size,
+                row, c, kh, mine, sums,
             )  # fmt: skip
 
 
@@ -372,20 +396,18 @@ conv = _jit(conv)
 def _conv_weights_image(
     tile, step, x, at, down, right, row, kh, run, fp, out_h, out_w, dy, to, dw
 ):  # fmt: skip
-    """dw (kh * run, fp) += the patches of one image, transposed, times its dy; six taps at once."""
+    """dw (kh * run, fp) += the patches of one image, transposed, times its dy; four taps a time."""
     for u in range(kh):
         k = 0
         while k < run:
-            six = k + 6 <= run
+            four = k + 4 <= run
             for f in range(0, fp, step):
                 tap = (u * run + k) * fp + f
                 a0 = load(tile, dw, tap)
-                if six:
+                if four:
                     a1 = load(tile, dw, tap + fp)
                     a2 = load(tile, dw, tap + 2 * fp)
                     a3 = load(tile, dw, tap + 3 * fp)
-                    a4 = load(tile, dw, tap + 4 * fp)
-                    a5 = load(tile, dw, tap + 5 * fp)
                     for i in range(out_h):
                         p = at + i * down + u * row + k
                         q = to + i * out_w * fp + f
@@ -395,15 +417,11 @@ def _conv_weights_image(
                             a1 = fma(a1, x[p + 1], grad)
                             a2 = fma(a2, x[p + 2], grad)
                             a3 = fma(a3, x[p + 3], grad)
-                            a4 = fma(a4, x[p + 4], grad)
-                            a5 = fma(a5, x[p + 5], grad)
                             p += right
                             q += fp
                     store(dw, tap + fp, a1)
                     store(dw, tap + 2 * fp, a2)
                     store(dw, tap + 3 * fp, a3)
-                    store(dw, tap + 4 * fp, a4)
-                    store(dw, tap + 5 * fp, a5)
                 else:
                     for i in range(out_h):
                         p = at + i * down + u * row + k
@@ -413,7 +431,7 @@ def _conv_weights_image(
                             p += right
                             q += fp
                 store(dw, tap, a0)
-            k += 6 if six else 1
+            k += 4 if four else 1
 
 
 _conv_weights_image = _jit(_conv_weights_image, parallel=False)
@@ -434,6 +452,81 @@ def conv_weights(
 
 
 conv_weights = _jit(conv_weights)
+
+
+def _spread_all(
+    tile, step, dy, at, out_h, out_w, f, down, right, row, kh, runp, wt, dx
+):  # fmt: skip
+    """dx += each gradient times its filter, laid over the patch that it came from."""
+    rows, positions = (0,), out_h * out_w
+    for u in range(kh):
+        for v in range(0, runp, step):
+            # four positions side by side; what the last ones lack is computed for nothing
+            for first in range(0, positions, 4):
+                p0 = first
+                p1, p2 = min(first + 1, positions - 1), min(first + 2, positions - 1)
+                p3 = min(first + 3, positions - 1)
+                a0 = zeros(tile, dx)
+                a1, a2, a3 = a0, a0, a0
+                tap = u * runp + v
+                for k in range(f):
+                    weights = load(tile, wt, tap)
+                    a0 = fma(a0, dy[at + p0 * f + k], weights)
+                    a1 = fma(a1, dy[at + p1 * f + k], weights)
+                    a2 = fma(a2, dy[at + p2 * f + k], weights)
+                    a3 = fma(a3, dy[at + p3 * f + k], weights)
+                    tap += kh * runp
+                to = u * row + v
+                add_rows(a0, rows, dx, to + p0 // out_w * down + p0 % out_w * right, row)
+                if first + 1 < positions:
+                    add_rows(a1, rows, dx, to + p1 // out_w * down + p1 % out_w * right, row)
+                if first + 2 < positions:
+                    add_rows(a2, rows, dx, to + p2 // out_w * down + p2 % out_w * right, row)
+                if first + 3 < positions:
+                    add_rows(a3, rows, dx, to + p3 // out_w * down + p3 % out_w * right, row)
+
+
+_spread_all = _jit(_spread_all, parallel=False)
+
+
+def conv_inputs(
+    tile, step, dy, n, out_h, out_w, f, size, down, right, row, kh, runp, wt, image_dx, dx
+):  # fmt: skip
+    """dx (n * size) <- dy (n, out_h, out_w, f), wt (f, kh, runp): the gradient of conv's input.
+
+    runp: the values of a window's row, in whole vectors. Scratch: image_dx (SHARDS, size + SLACK).
+    """
+    for shard in prange(SHARDS):
+        image_of_mine = image_dx[shard]
+        for image in range(shard * n // SHARDS, (shard + 1) * n // SHARDS):
+            image_of_mine[:] = 0
+            _spread_all(
+                tile, step, dy, image * out_h * out_w * f, out_h, out_w, f, down, right, row, kh,
+                runp, wt, image_of_mine,
+            )  # fmt: skip
+            to = dx[image * size : (image + 1) * size]
+            for k in range(size):
+                to[k] = image_of_mine[k]
+
+
+conv_inputs = _jit(conv_inputs)
+
+
+def frame(x, n, h, run, top, left, out_h, out_run, out):
+    """out (n, out_h, out_run) <- x (n, h, run) from row `top` and place `left` on, zero around."""
+    for shard in prange(SHARDS):
+        for image in range(shard * n // SHARDS, (shard + 1) * n // SHARDS):
+            for i in range(out_h):
+                row = out[(image * out_h + i) * out_run : (image * out_h + i + 1) * out_run]
+                row[:] = 0
+                if top <= i < top + h:
+                    at = (image * h + i - top) * run
+                    source, inner = x[at : at + run], row[left : left + run]
+                    for k in range(run):
+                        inner[k] = source[k]
+
+
+frame = _jit(frame)
 
 
 # ---- batch normalization and ReLU --------------------------------------------------------------
@@ -507,12 +600,12 @@ normalize_backward = _jit(normalize_backward)
 
 
 def _product_rows(tile, a, row, col, b, ldb, c, ldc, first, last, j, k, bias, relu):
-    """Rows first..last of c = a @ b + bias, in the tile's columns from j on; six rows at a time."""
+    """Rows first..last of c = a @ b + bias, in the tile's columns from j on; four rows at once."""
     i = first
-    while i + 6 <= last:
+    while i + 4 <= last:
         p = i * row
         a0 = load(tile, bias, j)
-        a1, a2, a3, a4, a5 = a0, a0, a0, a0, a0
+        a1, a2, a3 = a0, a0, a0
         q = j
         for _ in range(k):
             values = load(tile, b, q)
@@ -520,8 +613,6 @@ def _product_rows(tile, a, row, col, b, ldb, c, ldc, first, last, j, k, bias, re
             a1 = fma(a1, a[p + row], values)
             a2 = fma(a2, a[p + 2 * row], values)
             a3 = fma(a3, a[p + 3 * row], values)
-            a4 = fma(a4, a[p + 4 * row], values)
-            a5 = fma(a5, a[p + 5 * row], values)
             p += col
             q += ldb
         to = i * ldc + j
@@ -530,16 +621,12 @@ def _product_rows(tile, a, row, col, b, ldb, c, ldc, first, last, j, k, bias, re
             store_relu(c, to + ldc, a1)
             store_relu(c, to + 2 * ldc, a2)
             store_relu(c, to + 3 * ldc, a3)
-            store_relu(c, to + 4 * ldc, a4)
-            store_relu(c, to + 5 * ldc, a5)
         else:
             store(c, to, a0)
             store(c, to + ldc, a1)
             store(c, to + 2 * ldc, a2)
             store(c, to + 3 * ldc, a3)
-            store(c, to + 4 * ldc, a4)
-            store(c, to + 5 * ldc, a5)
-        i += 6
+        i += 4
     while i < last:
         p = i * row
         a0 = load(tile, bias, j)
@@ -564,10 +651,10 @@ def product(wide, narrow, lane, a, row, col, b, ldb, c, ldc, m, nv, k, bias, rel
     Element (i, p) of a is a[i * row + p * col], so a transpose is a matter of strides. b and c have
     rows of ldb and ldc elements; nv is a multiple of `lane`. wide and narrow: tiles of 4 and 1.
     """
-    blocks = (m + 5) // 6
+    blocks = (m + 3) // 4
     for shard in prange(SHARDS):
-        first = min(shard * blocks // SHARDS * 6, m)
-        last = min((shard + 1) * blocks // SHARDS * 6, m)
+        first = min(shard * blocks // SHARDS * 4, m)
+        last = min((shard + 1) * blocks // SHARDS * 4, m)
         if first < last:
             j = 0
             while j + 4 * lane <= nv:

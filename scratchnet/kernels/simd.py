@@ -13,7 +13,8 @@ stays in registers. A **tile** is a row of `count` vectors of 512 bits, held as 
     add_rows(acc, R, a, i, d)            a += acc, with the same rows
     store(a, i, acc)                     a[i : i + count * lanes] = acc
 
-and four for ReLU and pooling: store_relu, store_largest, load_where, append_where.
+add, sub, neg and scale, and five for ReLU and pooling: store_relu, where_positive, store_largest,
+load_where, append_where.
 
 All arrays are flat and contiguous. Nothing is checked: a kernel owns its arrays, and reads and
 writes whole vectors, so its arrays are padded up to them. LLVM splits the 512 bits where the
@@ -128,6 +129,59 @@ def fma(typingctx, acc, s, t):
     return acc(acc, acc.dtype, t), generate
 
 
+def _elementwise(operation):
+    """An intrinsic of two tiles, vector by vector."""
+
+    def typed(typingctx, a, b):
+        def generate(context, builder, signature, args):
+            out = args[0]
+            for k in range(a.count):
+                values = (builder.extract_value(out, k), builder.extract_value(args[1], k))
+                out = builder.insert_value(out, operation(builder, *values), k)
+            return out
+
+        return a(a, b), generate
+
+    return intrinsic(typed)
+
+
+@intrinsic
+def neg(typingctx, a):
+    def generate(context, builder, signature, args):
+        out = args[0]
+        for k in range(a.count):
+            out = builder.insert_value(out, builder.fneg(builder.extract_value(out, k)), k)
+        return out
+
+    return a(a), generate
+
+
+def _where_positive(builder, values, gate):
+    zero = ir.Constant(gate.type, None)
+    return builder.select(builder.fcmp_ordered("<=", gate, zero), zero, values)
+
+
+add = _elementwise(lambda builder, a, b: builder.fadd(a, b))
+sub = _elementwise(lambda builder, a, b: builder.fsub(a, b))
+#: the first tile where the second is not <= 0, and zero elsewhere: ReLU's backward
+where_positive = _elementwise(_where_positive)
+
+
+@intrinsic
+def scale(typingctx, s, a):
+    """s * a, s a scalar"""
+
+    def generate(context, builder, signature, args):
+        out = args[1]
+        for k in range(a.count):
+            vector = builder.extract_value(out, k)
+            product = builder.fmul(_splat(builder, args[0], vector.type), vector)
+            out = builder.insert_value(out, product, k)
+        return out
+
+    return a(a.dtype, a), generate
+
+
 @intrinsic
 def fma_rows(typingctx, acc, rows, s, a, i, distance):
     def generate(context, builder, signature, args):
@@ -144,6 +198,60 @@ def fma_rows(typingctx, acc, rows, s, a, i, distance):
         return out
 
     return acc(acc, rows, acc.dtype, a, types.intp, types.intp), generate
+
+
+@intrinsic
+def fma_patch(typingctx, acc, rows, run, a, i, distance, t):
+    """acc + the outer product of a patch and the tile t: R rows of r numbers, `distance` apart.
+
+    rows and run are tuples of R and r; acc has R * r * t.count vectors, number by number.
+    """
+
+    def generate(context, builder, signature, args):
+        out, _, _, array, index, step, other = args
+        vector = context.get_value_type(acc).element
+        multiply_add, k = _fma(builder, vector), 0
+        for splat in _patch(
+            context, builder, signature.args[3], rows, run, array, index, step, vector
+        ):
+            for v in range(t.count):
+                values = (splat, builder.extract_value(other, v), builder.extract_value(out, k))
+                out = builder.insert_value(out, builder.call(multiply_add, values), k)
+                k += 1
+        return out
+
+    return acc(acc, rows, run, a, types.intp, types.intp, t), generate
+
+
+@intrinsic
+def dot_patch(typingctx, acc, rows, run, a, i, distance, t):
+    """acc + the sum over the same patch of each of its numbers times its tile in t."""
+
+    def generate(context, builder, signature, args):
+        out, _, _, array, index, step, other = args
+        vector = context.get_value_type(acc).element
+        multiply_add, k = _fma(builder, vector), 0
+        for splat in _patch(
+            context, builder, signature.args[3], rows, run, array, index, step, vector
+        ):
+            for v in range(acc.count):
+                values = (splat, builder.extract_value(other, k), builder.extract_value(out, v))
+                out = builder.insert_value(out, builder.call(multiply_add, values), v)
+                k += 1
+        return out
+
+    return acc(acc, rows, run, a, types.intp, types.intp, t), generate
+
+
+def _patch(context, builder, array_type, rows, run, array, index, distance, vector):
+    """The numbers of a patch, row by row, each as a vector of itself."""
+    for _ in range(rows.count):
+        data = make_array(array_type)(context, builder, array).data
+        row = builder.gep(data, [index])
+        for k in range(run.count):
+            number = builder.load(builder.gep(row, [ir.Constant(ir.IntType(64), k)]))
+            yield _splat(builder, number, vector)
+        index = builder.add(index, distance)
 
 
 @intrinsic
@@ -261,20 +369,19 @@ def store_largest(typingctx, a0, a1, a2, a3, y, code, i):
         out = _pointer(context, builder, signature.args[4], args[4], args[6], kind.element)
         which = _pointer(context, builder, signature.args[5], args[5], args[6], bytes_)
         zero = ir.Constant(kind.element, None)
+        nan = ir.Constant(kind.element, [float("nan")] * n)
         for k in range(tile.count):
-            best, best_code = builder.extract_value(args[0], k), constant(0)
+            four = [builder.extract_value(args[number], k) for number in range(4)]
+            best, best_code = four[0], constant(0)  # a NaN here stays, nothing is larger
             for number in (1, 2, 3):
-                other = builder.extract_value(args[number], k)
-                # larger, or the first NaN
-                take = builder.or_(
-                    builder.fcmp_ordered(">", other, best),
-                    builder.and_(
-                        builder.fcmp_unordered("uno", other, other),
-                        builder.fcmp_ordered("ord", best, best),
-                    ),
-                )
-                best = builder.select(take, other, best)
-                best_code = builder.select(take, constant(number), best_code)
+                larger = builder.fcmp_ordered(">", four[number], best)
+                best = builder.select(larger, four[number], best)
+                best_code = builder.select(larger, constant(number), best_code)
+            lost = builder.or_(
+                builder.fcmp_unordered("uno", four[1], four[2]),
+                builder.fcmp_unordered("uno", four[3], four[3]),
+            )
+            best = builder.select(lost, nan, best)
             place = ir.Constant(ir.IntType(64), k)
             dead = builder.fcmp_ordered("<=", best, zero)
             alive = builder.fcmp_ordered(">", best, zero)
@@ -304,6 +411,21 @@ if config.DISABLE_JIT:  # the same in NumPy; a tile is an array (count, lanes)
     def fma(acc, s, t):
         return acc + s * t
 
+    def add(a, b):
+        return a + b
+
+    def sub(a, b):
+        return a - b
+
+    def neg(a):
+        return -a
+
+    def scale(s, a):
+        return s * a
+
+    def where_positive(values, gate):
+        return np.where(gate <= 0, gate.dtype.type(0), values)
+
     def _rows(acc, rows, a, i, distance):
         width = acc.size // len(rows)
         return [slice(at, at + width) for at in range(i, i + len(rows) * distance, distance)]
@@ -311,6 +433,17 @@ if config.DISABLE_JIT:  # the same in NumPy; a tile is an array (count, lanes)
     def fma_rows(acc, rows, s, a, i, distance):
         values = [a[row] for row in _rows(acc, rows, a, i, distance)]
         return acc + s * np.concatenate(values).reshape(acc.shape)
+
+    def _patch(rows, run, a, i, distance):
+        return np.concatenate([a[i + u * distance :][: len(run)] for u in range(len(rows))])
+
+    def fma_patch(acc, rows, run, a, i, distance, t):
+        numbers = _patch(rows, run, a, i, distance)
+        return acc + (numbers[:, None, None] * t).reshape(acc.shape)
+
+    def dot_patch(acc, rows, run, a, i, distance, t):
+        numbers = _patch(rows, run, a, i, distance)
+        return acc + (numbers[:, None, None] * t.reshape(-1, *acc.shape)).sum(axis=0)
 
     def add_rows(acc, rows, a, i, distance):
         for row, values in zip(

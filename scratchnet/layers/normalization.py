@@ -67,8 +67,9 @@ class BatchNorm(Layer):
         from_batch = training and x.size > 0
         if from_batch:
             every_but_last = tuple(range(x.ndim - 1))
-            mu = x.mean(axis=every_but_last)  # (c,)
-            var = ((x - mu) ** 2).mean(axis=every_but_last)  # (c,)
+            # added up in float64: m values in float32, one by one, would lose digits
+            mu = x.mean(axis=every_but_last, dtype=np.float64).astype(x.dtype)  # (c,)
+            var = np.square(x - mu).mean(axis=every_but_last, dtype=np.float64).astype(x.dtype)
             running_mean += (1 - self.momentum) * (mu - running_mean)
             running_var += (1 - self.momentum) * (var - running_var)
         else:
@@ -82,14 +83,15 @@ class BatchNorm(Layer):
     def backward(self, dy: Array) -> Array:
         x_hat, s, from_batch = self.kept(dy)
         every_but_last = tuple(range(dy.ndim - 1))
-        self.grads["gamma"][:] = (dy * x_hat).sum(axis=every_but_last)
-        self.grads["beta"][:] = dy.sum(axis=every_but_last)
+        self.grads["gamma"][:] = (dy * x_hat).sum(axis=every_but_last, dtype=np.float64)
+        self.grads["beta"][:] = dy.sum(axis=every_but_last, dtype=np.float64)
 
         dx_hat = dy * self.params["gamma"]  # (n, ..., c)
         if not from_batch:
             return s * dx_hat
-        mean_dx_hat = dx_hat.mean(axis=every_but_last)  # (c,)
-        mean_along_x_hat = (dx_hat * x_hat).mean(axis=every_but_last)  # (c,)
+        m = dy.size // dy.shape[-1]  # and as dx_hat = gamma dy, its sums are gamma dbeta and so on
+        mean_dx_hat = self.params["gamma"] * self.grads["beta"] / m  # (c,)
+        mean_along_x_hat = self.params["gamma"] * self.grads["gamma"] / m  # (c,)
         return s * (dx_hat - mean_dx_hat - x_hat * mean_along_x_hat)
 
     def config(self) -> dict[str, Any]:

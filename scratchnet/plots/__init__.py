@@ -1,4 +1,4 @@
-"""Pictures of a training run, its mistakes, a model, and an image's way into it.
+"""Pictures of a training run, its mistakes, a model and its inside, and an image's way into it.
 
 Every function returns a `matplotlib.figure.Figure` and shows nothing: the caller saves it (`save`)
 or a notebook displays it. Neither pyplot nor the global rcParams are touched.
@@ -11,9 +11,15 @@ _FILES = {
     "architecture": "network",
     "augmented_samples": "images",
     "confusion_matrix": "charts",
+    "digit_boxes": "images",
+    "feature_maps": "inside",
+    "filters": "inside",
+    "heat": "inside",
+    "histograms": "inside",
     "image_steps": "images",
     "prediction_grid": "images",
     "save": "style",
+    "trace": "inside",
     "training_curves": "charts",
 }
 __all__ = list(_FILES)

@@ -6,10 +6,12 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from ..errors import InputError, is_whole
 from ..imaging import Step
+from ..sequences import Reading
 from . import style
 from .style import SMALL, text_width
 
@@ -50,7 +52,7 @@ def prediction_grid(
 
     columns = min(columns, len(order))
     cell = min(max(style.WIDTH / columns, 54.0), 100.0)  # neither too narrow for text nor huge
-    between = " · " if class_names is None else "\n"  # beside a name there is no room
+    between = " · " if max(map(len, names)) == 1 else "\n"  # beside a name there is no room
     captions = []
     for i in order:
         name = style.wrap(names[guesses[i]], cell - 8, SMALL)
@@ -96,7 +98,7 @@ def image_steps(
         names = style.names_of(class_names, len(probs))
         titles.append("prediction")
         captions.append("probability" if len(probs) <= 10 else f"best 10 of {len(probs)}")
-    most = 5 if class_names is None else 4  # beside names, bars want more width
+    most = 5 if probabilities is None or max(map(len, names)) == 1 else 4  # for names: wider bars
     columns = math.ceil(len(titles) / math.ceil(len(titles) / most))
     cell = min(style.WIDTH / columns, 190.0)
     captions = [style.wrap(caption, cell - 16, SMALL) for caption in captions]
@@ -139,6 +141,54 @@ def augmented_samples(
     how = {"fontsize": SMALL, "color": style.GREY}
     axes[0].annotate(line, (0, 1), (0, 5), "axes fraction", "offset points", **how)
     return axes[0].figure
+
+
+def digit_boxes(reading: Reading, class_names: Sequence[str] | None = None) -> Figure:
+    """A picture of written numbers, a box around every digit with what it was read as.
+
+    reading       from `sequences.read`
+    class_names   k names; 0, 1, ... when left out
+
+    A digit that the network is less than 90 % sure of has a box of another colour and its
+    confidence beside it.
+    """
+    picture = _pictures(reading.picture[None], "picture")[0]
+    height, width = picture.shape[:2]
+    tall = (style.WIDTH - 10) * height / width
+    figure = style.new_figure(style.WIDTH, tall + 29, layout="none")
+    place = (5 / style.WIDTH, 5 / (tall + 29), 1 - 10 / style.WIDTH, tall / (tall + 29))
+    ax = figure.add_axes(place, xticks=[], yticks=[])
+    ax.imshow(picture, cmap="gray", vmin=0, vmax=1, aspect="auto")
+    ax.spines[:].set(visible=True, color=style.LINE)
+    text = "   ".join(
+        "".join(_name(digit.label, class_names) for digit in line) for line in reading.lines
+    )
+    ax.set_title(f"read as  {text}")
+    for digit in (digit for line in reading.lines for digit in line):
+        left, top, right, bottom = (edge / reading.scale - 0.5 for edge in digit.box)
+        sure = digit.confidence >= 0.9
+        color = style.BLUE if sure else style.MISTAKE
+        frame = Rectangle((left, top), right - left, bottom - top, fill=False)
+        frame.set(edgecolor=color, linewidth=1.4)
+        ax.add_patch(frame)
+        label = _name(digit.label, class_names)
+        label += "" if sure else f" {100 * digit.confidence:.0f} %"
+        box = {"facecolor": color, "edgecolor": "none", "pad": 1.5}
+        ax.annotate(
+            label,
+            (left, top),
+            (1, 2),
+            textcoords="offset points",
+            color="white",
+            fontsize=style.TEXT,
+            fontweight="bold",
+            bbox=box,
+        )
+    return figure
+
+
+def _name(label: int, class_names: Sequence[str] | None) -> str:
+    return str(label) if class_names is None else class_names[label]
 
 
 def _draw_bars(ax: Axes, probs: NDArray, names: list[str]) -> None:

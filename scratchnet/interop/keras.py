@@ -1,0 +1,150 @@
+"""Keras: the same network there, and weights in and out.
+
+Both have channels last, the same layouts, and the same BatchNorm (momentum, biased running
+variance), so weights are copied as they are. Keras pads "valid" and "same" only; any other padding
+gets a layer of its own: zeros before a convolution, and a pooling that knows its padding.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import InputError
+from ..layers import (
+    AveragePool2D,
+    BatchNorm,
+    Conv2D,
+    Dense,
+    Dropout,
+    Flatten,
+    GlobalAveragePool2D,
+    Layer,
+    MaxPool2D,
+    ReLU,
+    Residual,
+    Softmax,
+)
+from ..layers.window import pads_for
+from ..model import Sequential
+from . import need
+from .shared import check_known, rows_of
+
+if TYPE_CHECKING:
+    import keras
+
+Array = NDArray[np.floating]
+
+
+def build(model: Sequential) -> "keras.Sequential":
+    """The equal network, in the model's dtype, for images (n, h, w, c). Its weights are copies."""
+    keras = need("keras", "parity")
+    check_known(model, "keras.build")
+    dtype = model.dtype.name
+    start = keras.Input(model.input_shape, dtype=dtype)
+    net = keras.Sequential([start, *_row(model.layers, dtype)])
+    net.set_weights(weights(model))
+    return net
+
+
+def weights(model: Sequential) -> list[Array]:
+    """Copies of all weights and running statistics in Keras's order: `net.set_weights(...)`."""
+    check_known(model, "keras.weights")
+    return [array.copy() for _, array in _places(model)]
+
+
+def load_weights(model: Sequential, source: "keras.Model | Sequence[Array]") -> None:
+    """Fill the model from a Keras model, or from the list that its `get_weights()` gives.
+
+    By order, converted to the model's dtype. Nothing is written unless everything fits.
+    """
+    check_known(model, "keras.load_weights")
+    if not hasattr(source, "get_weights") and not isinstance(source, (list, tuple)):
+        raise InputError(
+            f"weights: expected a Keras model or a list of arrays, found {type(source).__name__}"
+        )
+    found = [np.asarray(a) for a in getattr(source, "get_weights", lambda: source)()]
+    known = list(_places(model))
+    for number, ((name, array), value) in enumerate(zip(known, found, strict=False)):
+        if value.dtype.kind not in "uif" or value.shape != array.shape:
+            raise InputError(
+                f"{name}: expected numbers {array.shape}, "
+                f"found {value.dtype} {value.shape} as weights[{number}]"
+            )
+    if len(found) != len(known):
+        odd = [f"{array.shape} too many" for array in found[len(known) :]]
+        odd += [f"nothing for {name}" for name, _ in known[len(found) :]]
+        raise InputError(f"weights: expected {len(known)} arrays, found {len(found)}: {odd[0]}")
+    for (_, array), value in zip(known, found, strict=True):
+        array[:] = value
+
+
+def _places(model: Sequential) -> Iterator[tuple[str, Array]]:
+    """The arrays of all layers by name, in Keras's order."""
+    for prefix, layers in rows_of(model.layers):
+        for layer in layers:
+            for key, array in (layer.params | layer.buffers).items():
+                yield f"{prefix}{layer.name}.{key}", array
+
+
+def _row(layers: Sequence[Layer], dtype: str) -> "list[keras.Layer]":
+    return [made for layer in layers for made in _layers(layer, dtype)]
+
+
+def _layers(layer: Layer, dtype: str) -> "list[keras.Layer]":
+    """The layer in Keras: one, or two where the padding takes one of its own."""
+    from . import keras_layers as ours
+    from .keras_layers import keras
+
+    kl = keras.layers
+    last = {"data_format": "channels_last", "dtype": dtype}
+    match layer:
+        case Conv2D():
+            sizes, padding = (layer.filters, layer.kernel_size), _padding(layer, layer.kernel_size)
+            how = {"use_bias": layer.use_bias, **last}
+            if padding is not None:
+                return [kl.Conv2D(*sizes, layer.strides, padding, **how)]
+            zeros = kl.ZeroPadding2D(_edges(layer), **last)
+            return [zeros, kl.Conv2D(*sizes, layer.strides, "valid", **how)]
+        case MaxPool2D() | AveragePool2D():
+            padding = _padding(layer, layer.pool_size)
+            if padding is None:
+                how = layer.pool_size, layer.strides, _edges(layer)
+                return [ours.PaddedPooling2D(isinstance(layer, MaxPool2D), *how, dtype=dtype)]
+            kind = kl.MaxPooling2D if isinstance(layer, MaxPool2D) else kl.AveragePooling2D
+            return [kind(layer.pool_size, layer.strides, padding, **last)]
+        case GlobalAveragePool2D():
+            return [kl.GlobalAveragePooling2D(**last)]
+        case Dense():
+            return [kl.Dense(layer.units, use_bias=layer.use_bias, dtype=dtype)]
+        case BatchNorm():
+            how = {"momentum": layer.momentum, "epsilon": layer.epsilon}
+            return [kl.BatchNormalization(**how, dtype=dtype)]
+        case Flatten():
+            return [kl.Flatten(**last)]
+        case ReLU():
+            return [kl.ReLU(dtype=dtype)]
+        case Softmax():
+            return [kl.Softmax(dtype=dtype)]
+        case Dropout():
+            return [kl.Dropout(layer.rate, dtype=dtype)]
+        case Residual():
+            x = keras.Input(layer.input_shape, dtype=dtype)
+            main = keras.Sequential(_row(layer.main, dtype))
+            shortcut = keras.Sequential(_row(layer.shortcut, dtype) or [kl.Identity(dtype=dtype)])
+            return [keras.Model(x, kl.Add(dtype=dtype)([main(x), shortcut(x)]))]
+    raise InputError(f"keras: no equal of {layer}")
+
+
+def _padding(layer: Any, window: tuple[int, int]) -> str | None:
+    """Keras's word for the layer's padding, if it has one."""
+    for word in ("valid", "same"):
+        if layer.pads == pads_for(word, layer.input_shape[:2], window, layer.strides):
+            return word
+    return None
+
+
+def _edges(layer: Any) -> tuple[tuple[int, int], tuple[int, int]]:
+    top, bottom, left, right = layer.pads
+    return (top, bottom), (left, right)

@@ -1,0 +1,47 @@
+"""What scratchnet has and PyTorch has not, as modules. Imports PyTorch: loaded late."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+
+class Residual(nn.Module):
+    """main(x) + shortcut(x); an empty row is the identity."""
+
+    def __init__(self, main: nn.Sequential, shortcut: nn.Sequential) -> None:
+        super().__init__()
+        self.main, self.shortcut = main, shortcut
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.main(x) + self.shortcut(x)
+
+
+class PaddedAveragePool2d(nn.Module):
+    """Average pooling with any padding, which is not counted; PyTorch's own pads evenly only.
+
+    edges    (left, right, top, bottom), as functional.pad has them
+    """
+
+    def __init__(
+        self, size: tuple[int, int], strides: tuple[int, int], edges: tuple[int, ...]
+    ) -> None:
+        super().__init__()
+        self.window, self.edges = (size, strides), edges
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        padded = (functional.pad(a, self.edges) for a in (x, torch.ones_like(x[:1, :1])))
+        mean, counted = (functional.avg_pool2d(a, *self.window) for a in padded)
+        return mean / counted
+
+
+class Reorder(nn.Module):
+    """Features (n, d) in the order of `columns`; not part of the state_dict."""
+
+    def __init__(self, columns: Sequence[int]) -> None:
+        super().__init__()
+        self.register_buffer("columns", torch.as_tensor(columns), persistent=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x[:, self.columns]

@@ -1,0 +1,323 @@
+"""A picture of written numbers -> the digits in it, line by line, each with its box.
+
+The ink is found as `imaging.prepare` finds it, but all of it is kept: marks that overlap from left
+to right are strokes of one digit, and a small one belongs to the digit next to it. What is wider
+than a digit may be several that touch: it is cut at thin places in all ways that make sense, the
+network reads every piece, and the cuts are kept that it reads with the most confidence. (This is
+the "heuristic over-segmentation" of Y. LeCun, L. Bottou, Y. Bengio, P. Haffner, "Gradient-based
+learning applied to document recognition", Proc. IEEE 86 (1998), section V.)
+
+Left out on purpose: anything but digits (a dash or a comma is dropped, or taken for a part of the
+digit beside it), lines that run more than slightly uphill, digits that touch below each other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import imaging
+from .errors import InputError
+from .model import Sequential
+
+if TYPE_CHECKING:
+    from .imaging import Source
+
+Box = tuple[int, int, int, int]  # left, top, right, bottom: from the first pixel to after the last
+
+# All lengths are parts of the typical height of a mark, that of the digits.
+MIN_MARK = 0.12  # smaller marks are specks
+SAME_DIGIT = 0.5  # strokes that overlap by this part of the narrower one's width are one digit's
+MIN_TALL, MIN_FLAT = 0.6, 0.8  # what is lower and narrower may be a part of the digit beside it
+NEAR = 0.5  # if it is no farther than this
+MAX_DIGIT_HEIGHT, MAX_DIGIT_WIDTH = 1.4, 1.2  # of digits put together from parts
+MIN_DIGIT = 0.4  # what is lower and has no digit beside it is no digit
+SAME_LINE = 0.4  # digits whose heights overlap by this part of the smaller one are neighbours
+USUAL_WIDTH = 0.9  # what is wider may be several digits
+WIDE, WIDE_COST = 1.15, 8.0  # what is wider probably is, the more so the wider
+MAX_WIDTH = 1.4  # what is wider than this must be
+MIN_WIDTH = 0.12
+MAX_CUTS = 12
+CUT_COST = 0.4  # of a cut across one stroke
+MIN_HEIGHT = 8  # pixels; digits that are smaller cannot be told from texture
+MAX_MARKS = 500
+
+
+@dataclass(frozen=True)
+class Digit:
+    """One digit as it was read.
+
+    label           the class that the network finds most probable
+    box             left, top, right, bottom, in pixels of the upright picture
+    image           (28, 28) uint8, as the network saw it
+    """
+
+    label: int
+    confidence: float
+    box: Box
+    image: NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """All digits in a picture: lines from top to bottom, each from left to right.
+
+    picture   the picture, upright, (h, w) or (h, w, 3) uint8, reduced by `scale` if it was large
+    """
+
+    lines: tuple[tuple[Digit, ...], ...]
+    picture: NDArray[np.uint8]
+    scale: float
+
+
+def read(source: Source, model: Sequential) -> Reading:
+    """Find and read the digits in a picture, given as to `imaging.prepare`.
+
+    model   a classifier of 28 x 28 x 1 images. InputError where there is no digit in the picture.
+    """
+    name = imaging._name_of(source)
+    try:
+        pixels, _, scale = imaging._read(source)
+        marks, heights = _find_marks(pixels)
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from None
+    digits = _read_marks(marks, heights, model, scale)
+    return Reading(_in_lines(digits), imaging._to_uint8(pixels), scale)
+
+
+# --- From the picture to marks: ink that is one digit, or several that touch
+
+
+@dataclass(frozen=True)
+class _Mark:
+    """Ink with its grey levels, and the place of its box in the picture."""
+
+    ink: NDArray[np.float32]
+    left: int
+    top: int
+
+    @property
+    def box(self) -> Box:
+        return self.left, self.top, self.left + self.ink.shape[1], self.top + self.ink.shape[0]
+
+    def part(self, start: int, stop: int) -> _Mark | None:
+        """The columns from start to stop without the empty rows and columns around the ink."""
+        ink = self.ink[:, start:stop]
+        if not (ink > 0.5).any():
+            return None
+        rows, columns = imaging._extent(ink > 0)
+        return _Mark(ink[rows, columns], self.left + start + columns.start, self.top + rows.start)
+
+
+def _find_marks(pixels: NDArray) -> tuple[list[_Mark], float]:
+    """The marks in a picture, and their typical height in pixels."""
+    grey, _ = imaging._to_grey(pixels)
+    is_dark = imaging._ink_is_dark(grey)
+    flat, unevenness, _ = imaging._flatten(255 - grey if is_dark else grey, is_dark)
+    smooth, mask, _ = imaging._above_threshold(flat)
+    labels, areas = imaging._components(mask)
+    boxes = imaging._boxes(labels, len(areas))
+    ours = ~_foreign(labels, boxes)
+    ours[0] = False  # label 0 is the paper
+    if not ours.any():
+        raise InputError("expected written digits, found marks along the border only")
+    sizes = np.where(ours, areas, 0)
+    heights = boxes[:, 2] - boxes[:, 0]
+    order = np.argsort(heights)
+    # the median over all pixels of ink: many specks weigh less than a few digits
+    height = heights[order][np.searchsorted(sizes[order].cumsum(), sizes.sum() / 2)]
+    ours &= np.maximum(heights, boxes[:, 3] - boxes[:, 1]) >= MIN_MARK * height
+    tones = imaging._tones(smooth, mask, ours[labels], unevenness)
+    if height < MIN_HEIGHT or ours.sum() > MAX_MARKS:
+        raise InputError(
+            f"expected written digits, found noise or texture ({ours.sum()} marks, most of them "
+            f"{height} pixels high)"
+        )
+    marks = []
+    for group in _groups(np.flatnonzero(ours), boxes, height):
+        top, left = boxes[group, :2].min(axis=0)
+        bottom, right = boxes[group, 2:].max(axis=0)
+        reach = max(2, round(imaging.FRINGE_SHARE * max(bottom - top, right - left)))
+        top, left = max(0, top - reach), max(0, left - reach)
+        near = np.s_[top : bottom + reach, left : right + reach]
+        digit = np.isin(labels[near], group)
+        ink = imaging._levels(flat[near], digit, mask[near] & ~digit, tones)
+        mark = _Mark(ink, int(left), int(top)).part(0, ink.shape[1])
+        if mark:
+            marks.append(mark)
+    return marks, float(height)
+
+
+def _foreign(labels: NDArray, boxes: NDArray) -> NDArray[np.bool_]:
+    """Which marks run along the border or from side to side: ruled lines, a table's edge."""
+    height, width = labels.shape
+    count = len(boxes)
+
+    def along(*edges: NDArray) -> NDArray:
+        return np.max([np.bincount(edge, minlength=count) for edge in edges], axis=0)
+
+    top, left, bottom, right = boxes.T
+    flat = along(labels[0], labels[-1]) > width / 2
+    upright = along(labels[:, 0], labels[:, -1]) > 0.9 * height
+    across = (left == 0) & (right == width)
+    return flat | upright | across
+
+
+def _groups(numbers: NDArray, boxes: NDArray, height: float) -> list[list[int]]:
+    """The components with these numbers, put together to digits."""
+    groups = [_Group([int(n)], boxes[n]) for n in numbers]
+    settled: list[_Group] = []
+    groups.sort(key=lambda group: group.size)
+    while groups:  # the smallest one joins another, or stays alone
+        group = groups.pop(0)
+        others = [other for other in groups + settled if group.belongs_to(other, height)]
+        if not others:
+            settled.append(group)
+            continue
+        nearest = min(others, key=lambda other: _distance(group.box, other.box))
+        (groups if nearest in groups else settled).remove(nearest)
+        groups.append(group.joined(nearest))
+        groups.sort(key=lambda group: group.size)
+    return [group.members for group in settled if group.size[0] >= MIN_DIGIT * height]
+
+
+@dataclass(frozen=True, eq=False)
+class _Group:
+    """Components of one digit, and the box around them: top, left, bottom, right."""
+
+    members: list[int]
+    box: NDArray
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width."""
+        return self.box[2] - self.box[0], self.box[3] - self.box[1]
+
+    def joined(self, other: _Group) -> _Group:
+        low, high = np.minimum(self.box, other.box), np.maximum(self.box, other.box)
+        return _Group(self.members + other.members, np.array([*low[:2], *high[2:]]))
+
+    def belongs_to(self, other: _Group, height: float) -> bool:
+        """Whether the two are one digit: strokes above each other, or a part beside a digit."""
+        tall, wide = self.joined(other).size
+        if tall > MAX_DIGIT_HEIGHT * height:
+            return False
+        if _overlap(self.box, other.box, 1) >= SAME_DIGIT * min(self.size[1], other.size[1]):
+            return True
+        is_part = self.size[0] < MIN_TALL * height and self.size[1] < MIN_FLAT * height
+        near = _distance(self.box, other.box) <= NEAR * height
+        return is_part and near and wide <= MAX_DIGIT_WIDTH * height
+
+
+def _overlap(a: NDArray, b: NDArray, axis: int) -> float:
+    """How far two boxes overlap from top to bottom (axis 0) or left to right (1); < 0: the gap."""
+    return float(min(a[axis + 2], b[axis + 2]) - max(a[axis], b[axis]))
+
+
+def _distance(a: NDArray, b: NDArray) -> float:
+    """Between two boxes; sideways counts twice, for a part is above or below more often."""
+    return max(0.0, -_overlap(a, b, 0)) + 2 * max(0.0, -_overlap(a, b, 1))
+
+
+# --- From marks to digits: cutting, and reading
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """Columns start to stop of a mark; `cost` is what speaks against it, as a logarithm."""
+
+    start: int
+    stop: int
+    mark: _Mark
+    cost: float
+
+
+def _read_marks(marks: list[_Mark], height: float, model: Sequential, scale: float) -> list[Digit]:
+    """Every mark read as one digit or more, all pieces of all marks in one batch."""
+    rows = [_pieces(mark, height) for mark in marks]
+    images = np.stack([_in_form(piece.mark.ink) for row in rows for piece in row])
+    answers = iter(zip(images, model.predict(images, batch_size=256), strict=True))
+    digits = []
+    for row in rows:
+        digits += _best_row([(piece, _digit(piece.mark, *next(answers), scale)) for piece in row])
+    return digits
+
+
+def _pieces(mark: _Mark, height: float) -> list[_Piece]:
+    """All pieces of a mark that may be a digit. A narrow mark is one, a wide one may be cut.
+
+    Cuts are where there is least ink in a column. A cut across much ink has a high cost, and so
+    has a piece that is wider than nearly all digits.
+    """
+    width = mark.ink.shape[1]
+    whole = [_Piece(0, width, mark, 0.0)]
+    if width <= USUAL_WIDTH * height:
+        return whole
+    margin = max(1, round(MIN_WIDTH * height))
+    column = np.convolve(mark.ink.sum(axis=0), np.ones(3) / 3, "same")
+    cuts: list[int] = []
+    for x in np.argsort(column, kind="stable"):
+        if margin <= x <= width - margin and all(abs(x - cut) >= margin for cut in cuts):
+            cuts.append(int(x))
+    places = [0, *sorted(cuts[:MAX_CUTS]), width]
+    stroke = imaging._stroke_width(mark.ink)
+    pieces = []
+    for i, start in enumerate(places[:-1]):
+        cut = CUT_COST * column[start] / stroke if start else 0.0
+        for stop in places[i + 1 :]:
+            wide = WIDE_COST * max(0.0, (stop - start) / height - WIDE)
+            part = mark.part(start, stop) if stop - start <= MAX_WIDTH * height else None
+            if part:
+                pieces.append(_Piece(start, stop, part, cut + wide))
+    return pieces if any(piece.stop == width for piece in pieces) else whole
+
+
+def _in_form(ink: NDArray) -> NDArray[np.uint8]:
+    """Ink in MNIST's form, by the last steps of `imaging.prepare`."""
+    for step in (imaging._crop, imaging._thicken, imaging._scale, imaging._centre):
+        ink, _ = step(ink)
+    return imaging._to_uint8(ink)
+
+
+def _digit(mark: _Mark, image: NDArray[np.uint8], probabilities: NDArray, scale: float) -> Digit:
+    label = int(probabilities.argmax())
+    left, top, right, bottom = (round(scale * edge) for edge in mark.box)
+    return Digit(label, float(probabilities[label]), (left, top, right, bottom), image)
+
+
+def _best_row(read: list[tuple[_Piece, Digit]]) -> list[Digit]:
+    """The pieces from end to end that are surest together: the best way to each place, in turn."""
+    best: dict[int, tuple[float, list[Digit]]] = {0: (0.0, [])}
+    for piece, digit in sorted(read, key=lambda pair: pair[0].stop):
+        if piece.start in best:
+            sure, row = best[piece.start]
+            sure += np.log(max(digit.confidence, 1e-9)) - piece.cost
+            if piece.stop not in best or sure > best[piece.stop][0]:
+                best[piece.stop] = sure, [*row, digit]
+    return best[max(best)][1]
+
+
+# --- From digits to lines
+
+
+def _in_lines(digits: list[Digit]) -> tuple[tuple[Digit, ...], ...]:
+    """Each digit follows its nearest neighbour on the left at the same height."""
+    boxes = np.array([digit.box for digit in digits])[:, [1, 0, 3, 2]]  # top, left, bottom, right
+    centre = (boxes[:, 1] + boxes[:, 3]) / 2
+    lines: list[list[int]] = []
+    for n in np.argsort(centre, kind="stable"):
+        level = [
+            line
+            for line in lines
+            if _overlap(boxes[line[-1]], boxes[n], 0)
+            >= SAME_LINE * min(np.diff(boxes[[line[-1], n]][:, ::2], axis=1))[0]
+        ]
+        if level:
+            max(level, key=lambda line: _overlap(boxes[line[-1]], boxes[n], 0)).append(int(n))
+        else:
+            lines.append([int(n)])
+    lines.sort(key=lambda line: boxes[line, ::2].mean())
+    return tuple(tuple(digits[n] for n in line) for line in lines)

@@ -1,0 +1,180 @@
+"""What trace and explain do: the library's arrays and sums as answers."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import explain as explaining
+from ..arithmetic import Sum
+from ..errors import InputError
+from ..model import Sequential
+from ..trace import LayerTrace, Trace, checked_label
+from . import schemas as s
+from .reading import levels
+from .runs import OPTIMIZERS
+from .turns import Turns
+
+
+class MissingError(InputError):
+    """What was asked about is not in the model."""
+
+
+@contextmanager
+def _asked_about() -> Iterator[None]:
+    """Inside, the only mistakes left are names and indices of what is not there."""
+    try:
+        yield
+    except InputError as error:
+        raise MissingError(str(error)) from None
+
+
+def _trace(model: Sequential, query: s.ImageQuery) -> tuple[Trace, int]:
+    """The trace, and the digit that is read."""
+    pixels = levels(query.pixels)
+    digit = int(model.predict(pixels).argmax())
+    label = getattr(query, "label", None)
+    with _asked_about():
+        return Trace(model, pixels, digit if label is None else label), digit
+
+
+def trace(turns: Turns, model: Sequential, query: s.TraceQuery) -> s.TraceAnswer:
+    with turns:
+        found, digit = _trace(model, query)
+    return s.TraceAnswer(
+        label=found.label,
+        digit=digit,
+        loss=found.loss,
+        probabilities=found.probabilities.tolist(),
+        dlogits=[row["gradient"] for row in found.loss_rows()],
+        layers=[_layer(layer) for layer in found.layers],
+    )
+
+
+def _layer(t: LayerTrace) -> s.LayerAnswer:
+    return s.LayerAnswer(
+        name=t.name,
+        kind=t.kind,
+        input_shape=list(t.input.shape),
+        output_shape=list(t.output.shape),
+        output=s.Array.of(t.output),
+        dy=_array(t.dy),
+        dx=_array(t.dx),
+        rms=s.Sizes(x=t.rms["input"], y=t.rms["output"], dy=t.rms["dy"], dx=t.rms["dx"]),
+        dead=t.dead,
+        winners=_array(t.sources),
+        parameters=[
+            s.ParameterTrace(
+                name=name,
+                shape=list(value.shape),
+                value=s.Array.of(value),
+                gradient=s.Array.of(t.grads[name]),
+                rms=_rms(value),
+                gradient_rms=_rms(t.grads[name]),
+            )
+            for name, value in t.params.items()
+        ],
+    )
+
+
+def output(turns: Turns, model: Sequential, query: s.OutputQuery) -> s.OutputAnswer:
+    with turns:
+        found, _ = _trace(model, query)
+    with _asked_about():
+        one = found.explain_output(query.layer, query.index)
+    spelled = one.sum
+    whole = found[query.layer].kind in ("Conv2D", "Dense")  # there is a filter to show
+    return s.OutputAnswer(
+        value=one.value,
+        **_sum(spelled),
+        text=one.text(),
+        patch=s.Array.of(spelled.grid("x")) if whole else None,
+        filter=s.Array.of(spelled.grid("factor")) if whole else None,
+    )
+
+
+def parameter(turns: Turns, model: Sequential, query: s.ParameterQuery) -> s.ParameterAnswer:
+    with turns, _asked_about():
+        found, _ = _trace(model, query)
+        one = found.explain(f"{query.layer}.{query.parameter}", query.index)
+        if one.sum is None:
+            raise InputError(f"{query.layer}: its gradient is not spelled out")
+    largest = max(abs(one.gradient), abs(one.numeric))
+    return s.ParameterAnswer(
+        value=one.value,
+        analytic=one.gradient,
+        numeric=one.numeric,
+        relative_error=abs(one.gradient - one.numeric) / largest if largest else 0.0,
+        step=one.step,
+        **_sum(one.sum),
+        text=one.text(),
+        map=s.Array.of(one.sum.grid("product")),
+    )
+
+
+def _sum(spelled: Sum) -> dict[str, Any]:
+    found = spelled.to_dict(s.TERMS)
+    return {
+        "formula": spelled.formula,
+        "bias": spelled.constant,
+        "factor": spelled.factor,
+        "terms": [
+            s.Term(
+                at=list(term["position"]),
+                source=None if term["source"] is None else list(term["source"]),
+                x=term["x"],
+                factor=term["factor"],
+                product=term["product"],
+            )
+            for term in found["terms"]
+        ],
+        "others": s.Others(count=found["more"], sum=found["rest"]),
+        "total": spelled.total,
+    }
+
+
+def step(turns: Turns, model: Sequential, query: s.StepQuery) -> s.StepAnswer:
+    make, usual = OPTIMIZERS[query.optimizer]
+    rate = usual if query.learning_rate is None else query.learning_rate
+    with turns, np.errstate(all="ignore"):  # a large step may leave the finite numbers
+        found, _ = _trace(model, query)
+        stepped = found.step(make(rate))
+    moments = [
+        s.Moment(loss=at.loss, probabilities=at.probabilities.tolist())
+        for at in (stepped.before, stepped.after)
+    ]
+    changes = []
+    for name, change in stepped.changes.items():
+        layer, _, key = name.partition(".")
+        changes.append(s.Change(layer=layer, parameter=key, rms_change=_rms(change)))
+    return s.StepAnswer(
+        optimizer=stepped.optimizer, before=moments[0], after=moments[1], changes=changes
+    )
+
+
+def explain(turns: Turns, model: Sequential, query: s.GradcamQuery | s.MapQuery) -> s.ExplainAnswer:
+    pixels = levels(query.pixels)
+    layer = getattr(query, "layer", None)
+    how = {"layer": layer} if query.method == "gradcam" else {}
+    with turns, _asked_about():
+        digit = int(model.predict(pixels).argmax())
+        label = digit if query.label is None else checked_label(query.label, model)
+        found = getattr(explaining, query.method)(model, pixels, label, **how)
+    largest = float(np.abs(found).max())
+    return s.ExplainAnswer(
+        method=query.method,
+        label=label,
+        layer=layer,
+        map=s.Array.of(found / largest if largest else found),
+        largest=largest,
+    )
+
+
+def _array(found: NDArray | None) -> s.Array | None:
+    return None if found is None else s.Array.of(found)
+
+
+def _rms(array: NDArray) -> float:
+    return float(np.sqrt(np.mean(np.square(array))))

@@ -1,0 +1,125 @@
+"""What predict and sequence do: a picture in, digits out."""
+
+import base64
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import imaging, sequences
+from ..errors import InputError
+from ..model import Sequential
+from . import schemas as s
+from .limits import checked_image
+from .turns import Turns
+
+
+def predict(
+    turns: Turns, model: Sequential, query: s.DrawingQuery | s.PreparedQuery
+) -> s.Prediction:
+    pixels = levels(query.pixels)
+    if not query.prepared:
+        return _found(turns, model, pixels, query.steps)
+    steps = [] if query.steps else None
+    return _read(turns, model, pixels, steps)
+
+
+def predict_file(turns: Turns, model: Sequential, content: bytes, steps: bool) -> s.Prediction:
+    return _found(turns, model, checked_image(content), steps)
+
+
+def _found(turns: Turns, model: Sequential, picture: Any, steps: bool) -> s.Prediction:
+    try:
+        prepared = imaging.prepare(picture)
+    except InputError as error:  # an empty canvas is no mistake of whoever is drawing
+        return s.Prediction(message=_why(error))
+    pictures = [
+        s.StepPicture(name=step.name, caption=step.caption, png=_png(step.image))
+        for step in prepared.steps
+        if steps
+    ]
+    return _read(turns, model, prepared.image, pictures if steps else None)
+
+
+def _read(
+    turns: Turns, model: Sequential, pixels: NDArray, steps: list[s.StepPicture] | None
+) -> s.Prediction:
+    with turns:
+        probabilities = model.predict(pixels)[0]
+    digit = int(probabilities.argmax())
+    return s.Prediction(
+        digit=digit,
+        class_=model.class_names[digit],
+        confidence=float(probabilities[digit]),
+        probabilities=probabilities.tolist(),
+        pixels=pixels.tolist(),
+        steps=steps,
+    )
+
+
+def sequence(turns: Turns, model: Sequential, rows: list[list[float]]) -> s.Sequence:
+    return _sequence(turns, model, levels(rows))
+
+
+def sequence_file(turns: Turns, model: Sequential, content: bytes) -> s.Sequence:
+    return _sequence(turns, model, checked_image(content))
+
+
+class _InTurn:
+    """A model that takes its turn for each batch: finding the digits takes longer than reading."""
+
+    def __init__(self, turns: Turns, model: Sequential) -> None:
+        self.turns, self.model = turns, model
+
+    def predict(self, x: NDArray, batch_size: int) -> NDArray:
+        with self.turns:
+            return self.model.predict(x, batch_size)
+
+
+def _sequence(turns: Turns, model: Sequential, picture: Any) -> s.Sequence:
+    try:
+        reading = sequences.read(picture, _InTurn(turns, model))
+    except InputError as error:
+        return s.Sequence(number="", lines=[], digits=[], message=_why(error))
+    height, width = (round(reading.scale * side) for side in reading.picture.shape[:2])
+    names = model.class_names
+    digits = [
+        s.SequenceDigit(
+            digit=digit.label,
+            class_=names[digit.label],
+            confidence=digit.confidence,
+            box=[left, top, right - left, bottom - top],
+            line=number,
+        )
+        for number, line in enumerate(reading.lines)
+        for digit in line
+        for left, top, right, bottom in [digit.box]
+    ]
+    lines = ["".join(names[digit.label] for digit in line) for line in reading.lines]
+    return s.Sequence(number="".join(lines), lines=lines, digits=digits, width=width, height=height)
+
+
+def levels(rows: list[list[float]]) -> NDArray[np.uint8]:
+    """Rows of numbers as an image; InputError unless all are equally long."""
+    width = len(rows[0])
+    for number, row in enumerate(rows):
+        if len(row) != width:
+            raise InputError(
+                f"pixels: expected rows of {width} numbers as the first one, "
+                f"found {len(row)} in row {number}"
+            )
+    return np.rint(np.array(rows, np.float32)).astype(np.uint8)
+
+
+def _why(error: InputError) -> str:
+    """Without the name of what was read: the client knows what it sent."""
+    return str(error).partition(": ")[2]
+
+
+def _png(image: NDArray[np.uint8]) -> str:
+    from PIL import Image
+
+    file = BytesIO()
+    Image.fromarray(image).save(file, "PNG", compress_level=1)
+    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode("ascii")

@@ -1,0 +1,321 @@
+"""Does the suite notice a bug? Some are put into copies of the package, one at a time.
+
+    python tests/mutations.py            all, two at a time; a table; exit code 1 if one lives
+    python tests/mutations.py NAME...    those whose names contain one of the words
+
+Each mutation is an exact replacement of one text in one file, and the tests of the default suite
+that ought to fail. It is caught if one of them fails; if all pass, if a file cannot be imported, or
+if nothing ends, it is not. The same tests are run first on a copy without a bug and must pass.
+"""
+
+import os
+import queue
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parent.parent
+AT_ONCE = 2
+MOST_SECONDS = 300
+
+
+class Mutation(NamedTuple):
+    name: str
+    file: str  # in the package
+    old: str  # occurs exactly once there
+    new: str
+    tests: str  # a file of the default suite, and a filter of pytest's -k after a space
+
+
+class Outcome(NamedTuple):
+    mutation: Mutation
+    caught_by: str  # the first test that failed; "" if the mutation lives
+    seconds: float
+    output: str
+
+
+LAYERS, KERNELS, LOSSES = "test_layers.py", "test_kernels.py", "test_losses.py"
+OPTIMIZERS, PLAN, MODEL = "test_optimizers.py", "test_plan.py", "test_model.py"
+TWENTY = f"{OPTIMIZERS} 20_steps"
+RATES = f"{OPTIMIZERS} step_decay or cosine or one_cycle"
+STARTS = f"{LAYERS} initializer or fan"
+
+MUTATIONS = [
+    # layers
+    Mutation("convolution: channels in reverse", "layers/conv.py",
+             "kernels.im2col(x,", "kernels.im2col(x[..., ::-1],", f"{LAYERS} definition"),
+    Mutation("convolution: bias forgotten", "layers/conv.py",
+             'y += self.params["b"]', "pass", f"{LAYERS} definition"),
+    Mutation("convolution: db a mean", "layers/conv.py",
+             "kernels.sum_rows(dy)", "kernels.sum_rows(dy) / max(len(dy), 1)",
+             "test_gradients.py Conv2D"),
+    Mutation("convolution: dW added up", "layers/conv.py",
+             'self.grads["W"][:] = dW', 'self.grads["W"][:] += dW', f"{LAYERS} added_up"),
+    Mutation("convolution: fans without the window", "layers/conv.py",
+             "kh * kw * c, kh * kw * f", "c, f", STARTS),
+    Mutation("same padding: the odd zero at the top", "layers/window.py",
+             "pads += [total // 2, total - total // 2]",
+             "pads += [total - total // 2, total // 2]", f"{LAYERS} odd_zero"),
+    Mutation("same padding: off by one", "layers/window.py",
+             "* s + k - extent", "* s + k - extent - 1", f"{LAYERS} odd_zero"),
+    Mutation("dense: dW a mean", "layers/dense.py",
+             "x.T @ dy  #", "x.T @ dy / max(len(x), 1)  #", "test_gradients.py Dense"),
+    Mutation("dense: dx without the transpose's sign", "layers/dense.py",
+             'dy @ self.params["W"].T', '-dy @ self.params["W"].T', f"{LAYERS} definition"),
+    Mutation("global average: divided by the rows alone", "layers/pool.py",
+             "share = dy / (h * w)", "share = dy / h", f"{LAYERS} definition"),
+    Mutation("softmax: overflows", "layers/activations.py",
+             "logits - logits.max(axis=-1, keepdims=True)", "logits", f"{LAYERS} huge_logits"),
+    Mutation("softmax: backward without the sum", "layers/activations.py",
+             "(dy * y).sum(axis=-1, keepdims=True)", "dy * y", f"{LAYERS} definition"),
+    Mutation("dropout: not scaled", "layers/dropout.py",
+             "x.dtype.type(1 / keep)", "x.dtype.type(1)", f"{LAYERS} dropout"),
+    Mutation("dropout: rate and its complement exchanged", "layers/dropout.py",
+             "< keep", "< self.rate", f"{LAYERS} dropout"),
+    Mutation("dropout: in evaluation, too", "layers/dropout.py",
+             "if not training or self.rate == 0", "if self.rate == 0", f"{LAYERS} dropout"),
+    Mutation("batch norm: dx without its mean term", "layers/normalization.py",
+             "dx_hat - mean_dx_hat - x_hat", "dx_hat - x_hat", f"{LAYERS} batch_norm"),
+    Mutation("batch norm: dx without its part along x_hat", "layers/normalization.py",
+             " - x_hat * mean_along_x_hat", "", f"{LAYERS} batch_norm"),
+    Mutation("batch norm: unbiased variance", "layers/normalization.py",
+             "((x - mu) ** 2).mean(axis=every_but_last)",
+             "((x - mu) ** 2).mean(axis=every_but_last) * (x[..., 0].size / "
+             "max(x[..., 0].size - 1, 1))", f"{LAYERS} batch_norm"),
+    Mutation("batch norm: momentum the other way round", "layers/normalization.py",
+             "running_var += (1 - self.momentum)", "running_var += self.momentum",
+             f"{LAYERS} running_statistics"),
+    Mutation("flatten: columns first", "layers/reshape.py",
+             "x.reshape(len(x), *self.output_shape)",
+             'x.reshape(len(x), *self.output_shape, order="F")', f"{LAYERS} definition"),
+    # losses and metrics
+    Mutation("cross-entropy from logits: sum for mean", "losses.py",
+             "return dy / n", "return dy", LOSSES),
+    Mutation("cross-entropy: gradient of another class", "losses.py",
+             "dy[rows, labels] -= 1", "dy[rows, labels - 1] -= 1", LOSSES),
+    Mutation("cross-entropy of distributions: sum for mean", "losses.py",
+             "keepdims=True) - y_true) / n", "keepdims=True) - y_true)", LOSSES),
+    Mutation("mean squared error: the factor 2 is missing", "losses.py",
+             "return 2 * difference", "return difference", LOSSES),
+    Mutation("labels: one too many is allowed", "losses.py",
+             "<= labels.max() < k", "<= labels.max() <= k", LOSSES),
+    Mutation("confusion matrix: transposed", "metrics.py",
+             "return np.bincount(cells, minlength=k * k).reshape(k, k)",
+             "return np.bincount(cells, minlength=k * k).reshape(k, k).T", LOSSES),
+    # optimizers, learning rates, initial weights
+    Mutation("optimizer: the schedule one step ahead", "optimizers.py",
+             "self.learning_rate(self.iterations)", "self.learning_rate(self.iterations + 1)",
+             OPTIMIZERS),
+    Mutation("optimizer: AdamW forgets its decay", "optimizers.py",
+             'self.weight_decay = check_number("weight_decay", weight_decay, least=0)', "pass",
+             OPTIMIZERS),
+    Mutation("step decay: a slope instead of steps", "schedules.py",
+             "step // self.every", "step / self.every", RATES),
+    Mutation("one cycle: the peak a step late", "schedules.py",
+             "self.warmup * self.steps - 1", "self.warmup * self.steps", RATES),
+    Mutation("cosine: upside down", "schedules.py", "(1 + math.cos(", "(1 - math.cos(", RATES),
+    Mutation("initial weights: uniform limit without the 3", "initializers.py",
+             "np.sqrt(3 * variance)", "np.sqrt(variance)", STARTS),
+    Mutation("initial weights: variance for deviation", "initializers.py",
+             "rng.normal(0.0, np.sqrt(variance), shape)", "rng.normal(0.0, variance, shape)",
+             STARTS),
+    # kernels: the reference
+    Mutation("reference: a window overwrites the one before", "kernels/reference.py",
+             "padded[:, rows, columns] += ", "padded[:, rows, columns] = ", f"{KERNELS} transpose"),
+    Mutation("reference: padding can win", "kernels/reference.py",
+             "_pad(x, pads, -np.inf)", "_pad(x, pads)", f"{KERNELS} first_of_the_largest"),
+    Mutation("reference: padding counts in a mean", "kernels/reference.py",
+             "_pad(ones, pads)", "_pad(ones, pads, 1.0)",
+             f"{KERNELS} compiled_equals and average_pool"),
+    Mutation("reference: ReLU's kink is alive", "kernels/reference.py",
+             "np.where(y > 0, dy", "np.where(y >= 0, dy", f"{KERNELS} compiled_equals and relu"),
+    Mutation("reference: momentum's sign", "kernels/reference.py",
+             "velocity -= lr * grads", "velocity += lr * grads", TWENTY),
+    Mutation("reference: no bias correction of m", "kernels/reference.py",
+             "m / (1 - beta_1**t)", "m", TWENTY),
+    Mutation("reference: epsilon under the root", "kernels/reference.py",
+             "(np.sqrt(v_hat) + epsilon)", "np.sqrt(v_hat + epsilon)", TWENTY),
+    # kernels: compiled
+    Mutation("geometry: one window too many", "kernels/geometry.py",
+             "(w + left + right - kw) // sw + 1", "(w + left + right - kw + sw - 1) // sw + 1",
+             f"{LAYERS} definition"),
+    Mutation("compiled: the left edge lost", "kernels/compiled.py",
+             "if 0 <= at < wc else 0", "if 0 < at < wc else 0",
+             f"{KERNELS} compiled_equals and im2col"),
+    Mutation("compiled: the right edge gets no gradient", "kernels/compiled.py",
+             "if 0 <= at < wc:", "if 0 <= at < wc - 1:", f"{KERNELS} compiled_equals and col2im"),
+    Mutation("compiled: a tie goes to the last", "kernels/compiled.py",
+             "if a > b or", "if a >= b or", f"{KERNELS} compiled_equals and max_pool"),
+    Mutation("compiled: a NaN loses", "kernels/compiled.py",
+             " or (a != a and b == b)", "", f"{KERNELS} first_of_the_largest"),
+    Mutation("compiled: a pixel wins once only", "kernels/compiled.py",
+             "j * sw + v - left, k] += grad[k]", "j * sw + v - left, k] = grad[k]",
+             f"{KERNELS} compiled_equals and max_pool_backward"),
+    Mutation("compiled: padding counts in a mean", "kernels/compiled.py",
+             "total[k] /= count", "total[k] /= kh * kw",
+             f"{KERNELS} compiled_equals and average_pool"),
+    Mutation("compiled: ReLU hides a NaN", "kernels/compiled.py",
+             "zero if source[k] <= zero else source[k]", "source[k] if source[k] > zero else zero",
+             f"{KERNELS} reach_exactly and relu"),
+    Mutation("compiled: shards leave rows out", "kernels/compiled.py",
+             "range(part * m // SHARDS, (part + 1) * m // SHARDS)",
+             "range(part * (m // SHARDS), (part + 1) * (m // SHARDS))",
+             f"{KERNELS} compiled_equals and sum_rows"),
+    Mutation("compiled: no look-ahead in Nesterov's step", "kernels/compiled.py",
+             "p[k] += momentum * vel[k] - lr * g[k] if nesterov else vel[k]", "p[k] += vel[k]",
+             f"{TWENTY} and numba"),
+    Mutation("compiled: no bias correction of m", "kernels/compiled.py",
+             "(first[k] / correct_1)", "first[k]", f"{TWENTY} and numba"),
+    Mutation("compiled: epsilon under the root", "kernels/compiled.py",
+             "(np.sqrt(second[k] / correct_2) + eps)", "np.sqrt(second[k] / correct_2 + eps)",
+             f"{TWENTY} and numba"),
+    # fused groups and the model
+    Mutation("fused: the fourth position counts as dead", "kernels/fused.py",
+             "DEAD = 4", "DEAD = 3", f"{PLAN} wide_patches"),
+    Mutation("fused: batch norm's sum of squares without the square", "kernels/fused.py",
+             "+= d * d", "+= d", f"{PLAN} batch_norm"),
+    Mutation("fused: the last rows of a product left out", "kernels/fused.py",
+             "(m + 5) // 6", "m // 6", f"{PLAN} dense"),
+    Mutation("plan: batch norm's variance about the wrong point", "plan.py",
+             " - off**2", "", f"{PLAN} batch_norm"),
+    Mutation("plan: the batch's statistics in evaluation", "plan.py",
+             "self.from_batch = training and m > 0", "self.from_batch = m > 0",
+             f"{PLAN} batch_norm"),
+    Mutation("plan: a stride is ignored", "plan.py",
+             "conv.strides == (1, 1)", "conv.strides", f"{PLAN} cover"),
+    Mutation("model: the softmax left out, not folded", "model.py",
+             "type(loss)(from_logits=True), groups[:-1]", "loss, groups[:-1]",
+             "test_gradients.py whole_network"),
+    Mutation("model: pixels divided by 256", "model.py",
+             "np.divide(x, 255", "np.divide(x, 256", f"{MODEL} form_of_images"),
+]  # fmt: skip
+
+
+def copied(folder: Path) -> Path:
+    """A copy of what the tests need; the files of data are links."""
+    shutil.copytree(ROOT / "scratchnet", folder / "scratchnet", ignore=_not_code)
+    for name in ("datasets/files", "weights"):
+        (folder / "scratchnet" / name).symlink_to(ROOT / "scratchnet" / name)
+    shutil.copytree(ROOT / "tests", folder / "tests", ignore=_not_code)
+    shutil.copy2(ROOT / "pyproject.toml", folder)
+    return folder
+
+
+def _not_code(folder: str, names: list[str]) -> list[str]:
+    return [name for name in names if name in ("__pycache__", "files", "weights")]
+
+
+def check(mutation: Mutation) -> None:
+    """Raise unless the text to replace is there exactly once, and the tests are."""
+    found = (ROOT / "scratchnet" / mutation.file).read_text().count(mutation.old)
+    if found != 1:
+        raise SystemExit(
+            f"{mutation.name}: expected {mutation.old!r} once in {mutation.file}, found it {found} "
+            "times"
+        )
+    if not (ROOT / "tests" / mutation.tests.split()[0]).is_file():
+        raise SystemExit(f"{mutation.name}: expected a file of tests, found {mutation.tests}")
+
+
+def tested(folder: Path, tests: str, cache: Path) -> tuple[int, str]:
+    """pytest's exit code and output for those tests, on the package in folder."""
+    file, _, expression = tests.partition(" ")
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "--tb=no", "-p", "no:cacheprovider"]
+    command += ["--hypothesis-profile=unshrunk", f"tests/{file}", "-k", expression]
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(folder),
+        "PYTHONDONTWRITEBYTECODE": "1",  # a file changed twice in a second keeps its old bytecode
+        "NUMBA_CACHE_DIR": str(cache),
+    }
+    try:
+        done = subprocess.run(
+            command, cwd=folder, env=environment, capture_output=True, text=True,
+            timeout=MOST_SECONDS,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return -1, f"no end after {MOST_SECONDS} s"
+    return done.returncode, done.stdout + done.stderr
+
+
+def tried(mutation: Mutation, folder: Path, cache: Path) -> Outcome:
+    """Put the bug in, run the tests, take it out again."""
+    path = folder / "scratchnet" / mutation.file
+    started = time.perf_counter()
+    path.write_text(path.read_text().replace(mutation.old, mutation.new))
+    try:
+        if mutation.file.startswith("kernels/"):  # machine code of a bug is kept for nobody
+            with tempfile.TemporaryDirectory() as own:
+                code, output = tested(folder, mutation.tests, Path(own))
+        else:
+            code, output = tested(folder, mutation.tests, cache)
+    finally:
+        shutil.copy2(ROOT / "scratchnet" / mutation.file, path)  # the old time of change, too
+    failed = re.search(r"^FAILED tests/(.*?)( - .*)?$", output, re.MULTILINE)
+    caught_by = failed[1] if code == 1 and failed else ""
+    seconds = time.perf_counter() - started
+    print(f"{mutation.name}: {caught_by or 'NOTHING'}, {seconds:.1f} s", file=sys.stderr)
+    return Outcome(mutation, caught_by, seconds, output)
+
+
+def run(mutations: list[Mutation]) -> list[Outcome]:
+    """Every outcome, in order. Raises SystemExit where a test fails without a bug."""
+    for mutation in mutations:
+        check(mutation)
+    with tempfile.TemporaryDirectory(prefix="mutations-") as place:
+        folders: queue.Queue[Path] = queue.Queue()
+        for number in range(AT_ONCE):
+            folders.put(copied(Path(place) / str(number)))
+
+        def within(job, *arguments):
+            folder = folders.get()
+            try:
+                return job(*arguments, folder, folder / "cache")
+            finally:
+                folders.put(folder)
+
+        def sound(tests: str, folder: Path, cache: Path) -> None:
+            code, output = tested(folder, tests, cache)
+            if code != 0:
+                raise SystemExit(f"{tests}: expected to pass without a bug:\n{output}")
+
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            plain = dict.fromkeys(mutation.tests for mutation in mutations)
+            list(pool.map(lambda tests: within(sound, tests), plain))
+            return list(pool.map(lambda mutation: within(tried, mutation), mutations))
+
+
+def table(outcomes: list[Outcome]) -> str:
+    lines = [("mutation", "file", "caught by", "seconds")]
+    lines += [
+        (o.mutation.name, o.mutation.file, o.caught_by or "NOTHING", f"{o.seconds:.1f}")
+        for o in outcomes
+    ]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    rows = ["  ".join(map(str.ljust, line, widths)).rstrip() for line in lines]
+    caught = sum(bool(o.caught_by) for o in outcomes)
+    return "\n".join([*rows, "", f"{caught} of {len(outcomes)} caught"])
+
+
+def main(words: list[str]) -> None:
+    chosen = [m for m in MUTATIONS if not words or any(word in m.name for word in words)]
+    if not chosen:
+        raise SystemExit(f"expected a word of a mutation's name, found {' '.join(words)}")
+    started = time.perf_counter()
+    outcomes = run(chosen)
+    for outcome in outcomes:
+        if not outcome.caught_by:
+            print(f"{outcome.mutation.name}:\n{outcome.output}\n")
+    print(f"{table(outcomes)}, {time.perf_counter() - started:.0f} s")
+    if not all(outcome.caught_by for outcome in outcomes):
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

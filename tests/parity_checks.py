@@ -1,0 +1,181 @@
+"""What scratchnet promises beside any framework; the test_parity files say beside which.
+
+Same weights, same batches. float64 within 1e-10 of the quantity's largest value; one step of
+float32 within rtol 1.3e-6 and atol 1e-5, but for what rounding alone decides: see the two comments.
+"""
+
+import functools
+
+import numpy as np
+import parity
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import built_layers
+
+import scratchnet as sn
+from scratchnet.architectures import ARCHITECTURES
+
+MODELS = sorted({*ARCHITECTURES, "vgg-bn"})
+LAYERS = ["AveragePool2D", "BatchNorm", "Conv2D", "Dense", "Flatten", "GlobalAveragePool2D"]
+LAYERS += ["MaxPool2D", "ReLU", "Softmax"]
+
+
+def same(n):
+    return sn.Conv2D(n, 3, padding="same")
+
+
+#: name: layers for images of 5x6x2 that need more than a translation one by one
+ODD = {
+    "BatchNorm between Flatten and Dense": lambda: [
+        *(sn.Conv2D(3, 2), sn.Flatten(), sn.BatchNorm(), sn.ReLU(), sn.Dense(4), sn.Softmax())
+    ],
+    "Flatten at the end": lambda: [sn.Conv2D(3, 2), sn.Flatten(), sn.BatchNorm()],
+    "Softmax over channels": lambda: [same(3), sn.Softmax()],
+    "uneven padding": lambda: [
+        sn.Conv2D(3, 2, padding="same"),
+        sn.MaxPool2D(3, 1, padding=2),
+        sn.AveragePool2D(2, 1, padding=((1, 0), (0, 1))),
+        sn.Conv2D(2, 3, strides=2, padding="same", use_bias=False),
+    ],
+    "Residual": lambda: [
+        same(4),
+        sn.Residual([same(4), sn.BatchNorm(), sn.ReLU(), same(4)]),
+        sn.BatchNorm(),
+        sn.Residual([sn.Conv2D(6, 3, 2, "same"), sn.BatchNorm()], [sn.Conv2D(6, 1, 2)]),
+        sn.GlobalAveragePool2D(),
+        sn.Dense(4),
+        sn.Softmax(),
+    ],
+    "Residual in a Residual": lambda: [
+        sn.Residual([same(2), sn.Residual([same(3)], [same(3)]), same(2)], [same(2)]), same(3)
+    ],
+    "Residual behind Flatten": lambda: [
+        sn.Flatten(), sn.Residual([sn.Dense(60), sn.BatchNorm()]), sn.Dense(3)
+    ],
+    "Flatten in a Residual": lambda: [
+        sn.Residual([sn.Flatten(), sn.Dense(60)], [sn.Flatten()]), sn.Dense(3)
+    ],
+}  # fmt: skip
+
+
+def agree(dtype, ours, theirs, without=()):
+    """Dictionaries of arrays within the tolerances."""
+    theirs = {name: array for name, array in theirs.items() if name not in without}
+    assert ours.keys() >= theirs.keys() and theirs
+    for name, array in theirs.items():
+        assert array.dtype == ours[name].dtype == dtype, name
+        assert array.shape == ours[name].shape, name
+        if dtype == "float32":
+            np.testing.assert_allclose(array, ours[name], 1.3e-6, 1e-5, err_msg=name)
+    if dtype == "float64":
+        assert parity.deviation(ours, theirs) <= 1e-10
+
+
+def has_batchnorm(name):
+    layers = parity.c.MODELS[name](10)
+    return any(isinstance(leaf, sn.BatchNorm) for layer in layers for leaf in layer.leaves())
+
+
+@functools.cache
+def adrift(name):
+    """Arrays that Adam moves by rounding alone, see benchmarks/parity.py."""
+    return parity.adrift(parity.maker(name, "float64"))
+
+
+class Parity:
+    """kind: the framework's class in benchmarks/parity.py."""
+
+    kind = None
+
+    def vjp(self, them, x, dy, training):
+        """y, dx and the gradients of <y, dy>."""
+        raise NotImplementedError
+
+    def both(self, make):
+        return self.kind.measure(make), self.kind(make)
+
+    @pytest.mark.parametrize("dtype", ["float64", "float32"])
+    @pytest.mark.parametrize("name", MODELS)
+    def test_an_architecture_agrees_over_one_step(self, name, dtype):
+        make, ((x, y),) = parity.maker(name, dtype), parity.batches(dtype, 1, 16)
+        us, them = self.both(make)
+        agree(dtype, {"probs": us.forward(x)}, {"probs": them.forward(x)})
+        agree(dtype, us.gradients(x, y, training=False), them.gradients(x, y, training=False))
+        if dtype == "float32" and has_batchnorm(name):
+            return  # the next test
+        ours, theirs = (at.gradients(x, y) for at in self.both(make))
+        agree(dtype, ours, theirs)
+        loss, their_loss = us.step(x, y), them.step(x, y)
+        assert their_loss == pytest.approx(loss, rel=1.3e-6 if dtype == "float32" else 1e-10)
+        ends = us.arrays(), them.arrays()
+        for key, g in ours.items() if dtype == "float32" else ():
+            # where a gradient is not far above epsilon, Adam's first step is up to lr / epsilon, or
+            # 10,000, times as steep, and makes 1e-5 of a rounding of 1e-9
+            for arrays in ends:
+                arrays[key][np.abs(g) < 10 * parity.EPSILON] = 0
+        agree(dtype, *ends, without=() if dtype == "float32" else adrift(name))
+
+    @pytest.mark.parametrize("name", [*filter(has_batchnorm, MODELS)])
+    def test_float32_gradients_through_batchnorm_agree_as_a_whole(self, name):
+        """Not one by one within 1e-5: the batch's statistics round differently, and among a million
+        values before a ReLU a few change sign by it. Each moves many gradients by about 1e-4."""
+        make, ((x, y),) = parity.maker(name, "float32"), parity.batches("float32", 1, 16)
+        ours, theirs = (at.gradients(x, y) for at in self.both(make))
+        ours, theirs = (
+            np.concatenate([g.ravel() for g in grads.values()]) for grads in (ours, theirs)
+        )
+        assert np.linalg.norm(theirs - ours) <= 1e-3 * np.linalg.norm(ours)
+
+    @pytest.mark.parametrize("name", MODELS)
+    def test_100_steps_of_adam_agree_in_float64(self, name):
+        us, them = self.both(parity.maker(name, "float64"))
+        feed = parity.batches("float64", 100, 4)
+        losses = [[at.step(*batch) for batch in feed] for at in (us, them)]
+        np.testing.assert_allclose(losses[1], losses[0], rtol=1e-10)
+        agree("float64", us.arrays(), them.arrays(), without=adrift(name))
+
+    @pytest.mark.parametrize("rows", ODD.values(), ids=ODD)
+    def test_a_network_that_needs_more_agrees(self, rows, rng):
+        def make():
+            model, values = sn.Sequential(rows(), (5, 6, 2), 0, "float64"), np.random.default_rng(1)
+            for array in model.arrays().values():
+                array[:] = values.uniform(0.3, 1, array.shape)
+            return model
+
+        self.one_pass(make, rng.standard_normal((3, 5, 6, 2)), rng)
+
+    @pytest.mark.parametrize("kind", LAYERS)
+    @given(data=st.data())
+    def test_a_layer_agrees_whatever_its_settings(self, kind, data):
+        layer, x = data.draw(built_layers(kind))
+
+        def make():
+            model = sn.Sequential([type(layer)(**layer.config())], x.shape[1:], 0, "float64")
+            for array, value in zip(
+                model.arrays().values(), (layer.params | layer.buffers).values(), strict=True
+            ):
+                array[:] = value
+            return model
+
+        self.one_pass(make, x, np.random.default_rng(0))
+
+    def one_pass(self, make, x, rng):
+        """Forward and backward in both modes, with a random dy."""
+        for training in (False, True):
+            us, them = self.both(make)
+            y = us.forward(x, training)
+            dy = rng.standard_normal(y.shape)
+            dx = us.model.backward(dy)
+            theirs, their_dx, grads = self.vjp(them, x, dy, training)
+            agree("float64", {"y": y, "dx": dx}, {"y": theirs, "dx": their_dx})
+            if us.model.count_params():
+                agree("float64", us.grads(), grads)
+
+    def test_dropout_stays_in_the_network_with_its_rate(self):
+        model = sn.Sequential([sn.Dropout(0.25)], (1000,))
+        x = np.ones((1, 1000), np.float32)
+        them = self.kind(lambda: model)
+        np.testing.assert_array_equal(them.forward(x), x)
+        y = them.forward(x, training=True)
+        assert set(np.unique(y)) == {0, np.float32(1 / 0.75)} and 0.15 < (y == 0).mean() < 0.35

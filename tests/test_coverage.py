@@ -1,0 +1,67 @@
+"""How much of the package the suite runs: at least 95 % of its lines.
+
+Measured without the compiler, or the kernels' lines would be seen by nobody. By hand, in the
+project's folder:
+
+    export NUMBA_DISABLE_JIT=1
+    coverage run -m pytest --hypothesis-profile=few -k "$SMALL" KERNEL_TESTS...
+    SCRATCHNET_BACKEND=reference coverage run -m pytest --hypothesis-profile=few THE_OTHERS...
+    coverage combine && coverage report
+
+with the files and the filter below. Whatever trains on MNIST runs on the reference kernels: Numba's
+loops as plain Python would take hours. Settings are in pyproject.toml, [tool.coverage]; what emits
+machine code (simd.py's intrinsics) cannot run without the compiler, and is left out.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parent
+LEAST = 95
+#: tests of kernels, on small arrays: with the compiled kernels' loops
+KERNEL_TESTS = ["kernels", "plan", "robust", "optimizers", "losses", "layers", "gradients"]
+#: leaves out what needs the compiler's threads, MNIST, or processes that set the switch themselves
+SMALL = "not threads and not command and not without and not uint8 and not the_same_bits"
+#: tests that say nothing about lines, or start all tests again
+LEFT_OUT = ["coverage", "mutations", "benchmarks", "examples", "imports", "predict_path"]
+
+
+def others() -> list[str]:
+    names = {path.stem.removeprefix("test_") for path in TESTS.glob("test_*.py")}
+    return sorted(names - {*KERNEL_TESTS, *LEFT_OUT})
+
+
+def covered(folder: Path, names: list[str], *options: str, **environment: str) -> None:
+    """Run those test files under coverage; its data stays in folder."""
+    files = [str(TESTS / f"test_{name}.py") for name in names]
+    done = measure(
+        folder, "run", "-m", "pytest", "-q", "--hypothesis-profile=few", *options, *files,
+        NUMBA_DISABLE_JIT="1", **environment,
+    )  # fmt: skip
+    assert " passed" in done
+
+
+def measure(folder: Path, *arguments: str, **environment: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "coverage", *arguments],
+        cwd=TESTS.parent,
+        env={**os.environ, "COVERAGE_FILE": str(folder / "coverage"), **environment},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_nearly_every_line_is_run_by_a_test(tmp_path):
+    covered(tmp_path, KERNEL_TESTS, "-k", SMALL)
+    covered(tmp_path, others(), "-k", "not threads", SCRATCHNET_BACKEND="reference")
+    measure(tmp_path, "combine")
+    report = measure(tmp_path, "report")
+    print(report)
+    assert float(measure(tmp_path, "report", "--format=total")) >= LEAST, report
