@@ -1,7 +1,7 @@
 """What scratchnet promises beside any framework; the test_parity files say beside which.
 
 Same weights, same batches. float64 within 1e-10 of the quantity's largest value; one step of
-float32 within rtol 1.3e-6 and atol 1e-5, but for what rounding alone decides: see the two comments.
+float32 within rtol 1.3e-6 and atol 1e-5; where rounding alone decides, it is said.
 """
 
 import functools
@@ -77,6 +77,19 @@ def has_batchnorm(name):
     return any(isinstance(leaf, sn.BatchNorm) for layer in layers for leaf in layer.leaves())
 
 
+def smooth(layers):
+    """The layers without what bends or chooses: no ReLU, the mean for the maximum."""
+    rows = []
+    for layer in layers:
+        if isinstance(layer, sn.MaxPool2D):
+            layer = sn.AveragePool2D(**layer.config())
+        elif isinstance(layer, sn.Residual):
+            layer = sn.Residual(smooth(layer.main), smooth(layer.shortcut))
+        if not isinstance(layer, (sn.ReLU, sn.Dropout)):
+            rows.append(layer)
+    return rows
+
+
 @functools.cache
 def adrift(name):
     """Arrays that Adam moves by rounding alone, see benchmarks/parity.py."""
@@ -117,15 +130,17 @@ class Parity:
         agree(dtype, *ends, without=() if dtype == "float32" else adrift(name))
 
     @pytest.mark.parametrize("name", [*filter(has_batchnorm, MODELS)])
-    def test_float32_gradients_through_batchnorm_agree_as_a_whole(self, name):
-        """Not one by one within 1e-5: the batch's statistics round differently, and among a million
-        values before a ReLU a few change sign by it. Each moves many gradients by about 1e-4."""
-        make, ((x, y),) = parity.maker(name, "float32"), parity.batches("float32", 1, 16)
+    def test_gradients_through_batchnorm_agree_in_float32_without_kinks(self, name):
+        """With ReLU and max pooling the tolerance is out of reach: the batch's statistics round
+        differently, of a million values before a ReLU a few change sign by it, and each of those
+        changes gradients by up to 1e-2. Without them it holds, as it does in float64 with them."""
+
+        def make(dtype="float32"):
+            return sn.Sequential(smooth(parity.c.MODELS[name](10)), (28, 28, 1), 0, dtype)
+
+        ((x, y),) = parity.batches("float32", 1, 16)
         ours, theirs = (at.gradients(x, y) for at in self.both(make))
-        ours, theirs = (
-            np.concatenate([g.ravel() for g in grads.values()]) for grads in (ours, theirs)
-        )
-        assert np.linalg.norm(theirs - ours) <= 1e-3 * np.linalg.norm(ours)
+        agree("float32", ours, theirs, without=parity.adrift(lambda: make("float64")))
 
     @pytest.mark.parametrize("name", MODELS)
     def test_100_steps_of_adam_agree_in_float64(self, name):
