@@ -111,7 +111,7 @@ def test_every_gradient_of_a_residual_network_is_right(backend, rng):
     assert max(check.error for check in checks) <= 1e-6
     names = {check.name for check in checks}
     assert {"residual.main.conv2d_1.W", "residual_1.main.residual.main.conv2d.b"} <= names
-    assert len(names) == len(checks) == 2 * (1 + 2) + 2 + 2
+    assert len(names - {"x"}) == 2 * (1 + 2) + 2 + 2  # parameters
 
 
 def test_inner_arrays_are_views_of_the_models_flat_memory(batch):
