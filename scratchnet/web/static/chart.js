@@ -3,8 +3,8 @@
 import { el, number } from "./dom.js";
 
 const COLOURS = 8;
-const [WIDTH, HEIGHT] = [520, 220];
-const [LEFT, RIGHT, TOP, BOTTOM] = [52, 10, 10, 24];
+const HEIGHT = 200;
+const [LEFT, RIGHT, TOP, BOTTOM] = [48, 8, 10, 24];
 
 /**
  * A chart in a <figure>. log: a logarithmic scale;  low, high: the scale's ends where they are fixed.
@@ -14,7 +14,7 @@ const [LEFT, RIGHT, TOP, BOTTOM] = [52, 10, 10, 24];
 export class Chart {
   constructor(figure, title, { log = false, high = null } = {}) {
     Object.assign(this, { log, high, title });
-    this.canvas = el("canvas", { role: "img", width: 2 * WIDTH, height: 2 * HEIGHT });
+    this.canvas = el("canvas", { role: "img" });
     this.key = el("ul", { class: "key" });
     figure.replaceChildren(el("figcaption", {}, title), this.canvas, this.key);
     this.clear(1);
@@ -48,13 +48,15 @@ export class Chart {
     const context = this.canvas.getContext("2d");
     const style = getComputedStyle(document.documentElement);
     const colour = (name) => style.getPropertyValue(name).trim();
-    context.setTransform(2, 0, 0, 2, 0, 0);
-    context.clearRect(0, 0, WIDTH, HEIGHT);
+    const width = this.canvas.clientWidth;
+    this.canvas.width = width * devicePixelRatio;
+    this.canvas.height = HEIGHT * devicePixelRatio;
+    context.scale(devicePixelRatio, devicePixelRatio);
     context.font = `12px ${colour("--sans")}`;
     const values = [...this.lines.values()].flatMap(({ points }) => points.map(([, y]) => y));
     const [low, high] = this.range(values);
     const to = this.log ? Math.log10 : (y) => y;
-    const px = (x) => LEFT + (x / this.end) * (WIDTH - LEFT - RIGHT);
+    const px = (x) => LEFT + (x / this.end) * (width - LEFT - RIGHT);
     const py = (y) =>
       HEIGHT - BOTTOM - ((to(y) - to(low)) / (to(high) - to(low))) * (HEIGHT - TOP - BOTTOM);
 
@@ -65,12 +67,12 @@ export class Chart {
     for (const y of this.ticks(low, high)) {
       context.beginPath();
       context.moveTo(LEFT, py(y));
-      context.lineTo(WIDTH - RIGHT, py(y));
+      context.lineTo(width - RIGHT, py(y));
       context.stroke();
       context.fillText(number(y, 2), LEFT - 8, py(y));
     }
     context.textBaseline = "alphabetic";
-    context.fillText(this.end === 1 ? "batches" : `${this.end} batches`, WIDTH - RIGHT, HEIGHT - 6);
+    context.fillText(this.end === 1 ? "batches" : `${this.end} batches`, width - RIGHT, HEIGHT - 6);
     [...this.lines.values()].forEach(({ points, dots }, k) => {
       context.strokeStyle = context.fillStyle = colour(`--line-${k % COLOURS}`);
       context.lineWidth = 1.8;

@@ -14,38 +14,55 @@ const STAGES = 9;
 
 const section = $("#page-draw");
 const problem = $("#draw-problem");
-const pad = new Pad($("#pad"), PEN, (ended) => read(ended));
+const pad = new Pad($("#pad"), PEN, read);
 let bars = null;
 let names = null;
 
-/** What is on the pad goes to the server; `steps`: pictures of the stages as well. */
-const read = newest(async (steps) => {
+/** Counts the drawings: an answer that comes after its drawing is gone is not shown. */
+let drawing = 0;
+const inTurn = newest((work) => work());
+const stagesInTurn = newest((work) => work());
+
+function read(ended) {
   if (pad.isEmpty) return showNothing();
-  const query = { pixels: pad.levels(SENT), steps, model: state.model };
-  await answerOf(() => post("/api/predict", query), null);
-});
+  inTurn(() => answerOf(() => post("/api/predict", query()), null));
+  if (ended) stagesInTurn(readStages);
+}
 
-const readPrepared = newest(async ({ pixels, label }) => {
-  const query = { pixels, prepared: true, model: state.model };
-  await answerOf(() => post("/api/predict", query), label);
-  showStages(null, "A sample is in MNIST's form already: nothing has to be done to it.");
-});
+const query = () => ({ pixels: pad.levels(SENT), model: state.model });
 
-const readFile = newest(async (file) => {
+async function readStages() {
+  const mine = drawing;
+  await attempt(problem, async () => {
+    const { steps, message } = await post("/api/predict", { ...query(), steps: true });
+    if (mine === drawing && !pad.isEmpty) showStages(steps);
+    if (message) throw new Error(message);
+  });
+}
+
+function readPrepared({ pixels, label }) {
+  drawing++;
+  pad.clear(pictureOf(pixels));
+  showStages(null, "This digit is in MNIST's form already: nothing has to be done to it.");
+  const body = { pixels, prepared: true, model: state.model };
+  return inTurn(() => answerOf(() => post("/api/predict", body), label));
+}
+
+function readFile(file) {
+  drawing++;
   const fields = { steps: true, model: state.model };
-  await answerOf(async () => {
-    const answer = await postFile("/api/predict/file", file, fields);
-    if (answer.pixels) pad.clear(pictureOf(answer.pixels));
-    return answer;
-  }, null);
-});
+  inTurn(() => answerOf(() => postFile("/api/predict/file", file, fields), null, true));
+}
 
-async function answerOf(ask, label) {
+async function answerOf(ask, label, isFile = false) {
   const start = performance.now();
+  const mine = drawing;
   await attempt(problem, async () => {
     const answer = await ask();
-    look(answer, label);
+    if (mine !== drawing) return;
+    if (isFile && answer.pixels) pad.clear(pictureOf(answer.pixels));
     if (answer.steps) showStages(answer.steps);
+    if (answer.pixels || !isFile) look(answer, label);
     if (!answer.pixels) throw new Error(answer.message);
     $("#latency").textContent = `Read in ${Math.ceil(performance.now() - start)} ms.`;
   });
@@ -58,6 +75,7 @@ function pictureOf(pixels) {
 }
 
 function showNothing() {
+  drawing++;
   say(problem, null);
   look({ pixels: null });
   $("#latency").textContent = "";
@@ -93,15 +111,18 @@ function showReading() {
 }
 
 /** A sample is chosen, here or in another section. */
-export function takeSample(sample) {
-  pad.clear(pictureOf(sample.pixels));
-  return readPrepared(sample);
+export const takeSample = readPrepared;
+
+/** The digit stays when the page is loaded again. */
+function keep() {
+  const { pixels, label } = state;
+  sessionStorage.setItem("digit", JSON.stringify(pixels && { pixels, label }));
 }
 
 export const draw = {
   section,
   show: showReading,
-  start() {
+  async start() {
     $("#undo").addEventListener("click", () => {
       pad.undo();
       read(true);
@@ -112,5 +133,8 @@ export const draw = {
     });
     files($("#file"), () => !section.hidden, readFile);
     showStages(null, $("#stages-hint").textContent);
+    const kept = JSON.parse(sessionStorage.getItem("digit"));
+    if (kept) await readPrepared(kept);
+    state.addEventListener("change", keep);
   },
 };

@@ -1,23 +1,22 @@
 // The section Explain: which parts of the image speak for a class, by three methods.
 
 import { newest, post } from "./api.js";
-import { $, attempt, el, fill, number, say } from "./dom.js";
+import { $, attempt, el, fill } from "./dom.js";
 import { legend, offset } from "./maps.js";
 import { model, state } from "./state.js";
 
 const METHODS = [
-  ["gradcam", "Grad-CAM", "The maps of a convolution, each weighted by how much it raises the score of the class."],
-  ["saliency", "Saliency", "How strongly the score answers to a small change of each pixel."],
-  ["occlusion", "Occlusion", "How much of the probability goes when a square of 7 × 7 covers the place. Orange: the class gains."],
+  ["gradcam", "Grad-CAM", "weighted sum of the maps", "The maps of a convolution, each weighted by how much it raises the score of the class."],
+  ["saliency", "Saliency", "score per brightness", "How strongly the score answers to a small change of each pixel."],
+  ["occlusion", "Occlusion", "probability lost", "How much of the probability goes when a square of 7 × 7 covers the place. Orange: the class gains."],
 ];
 const CELL = 10;
 const SIDE = 28;
 
 const section = $("#page-explain");
-const problem = $(".problem", section);
 let cards = null;
 
-function makeCard([method, name, text]) {
+function makeCard([method, name, unit, text]) {
   const canvas = el("canvas", { width: SIDE * CELL, height: SIDE * CELL, role: "img", class: "heat" });
   const below = el("div", { class: "below" });
   const error = el("p", { class: "problem", role: "alert", hidden: true });
@@ -29,8 +28,8 @@ function makeCard([method, name, text]) {
       const answer = await post("/api/explain", query);
       paint(canvas, answer, name);
       const limit = answer.largest;
-      const unit = method === "occlusion" ? "share of probability" : "score";
-      below.replaceChildren(legend(limit, method === "occlusion"), el("span", { class: "hint" }, limit ? unit : `nothing speaks for it: ${number(limit)}`));
+      const scale = legend(limit, answer.map.data.some((value) => value < 0), "heat");
+      below.replaceChildren(scale, limit ? unit : "nothing speaks for it");
     }),
   );
   layers?.addEventListener("change", show);
@@ -47,7 +46,7 @@ function makeCard([method, name, text]) {
 function paint(canvas, { map, label }, name) {
   const context = canvas.getContext("2d");
   const style = getComputedStyle(document.documentElement);
-  const [below, above] = ["--map-below", "--route-above"].map((c) => style.getPropertyValue(c));
+  const [below, above] = ["--route-below", "--route-above"].map((c) => style.getPropertyValue(c));
   for (let i = 0; i < SIDE; i++) {
     for (let j = 0; j < SIDE; j++) {
       const value = map.data[offset(map.shape, [i, j])];
@@ -78,7 +77,6 @@ export const explain = {
     }
   },
   start() {
-    say(problem, null);
     cards = METHODS.map(makeCard);
     $("#explanations").replaceChildren(...cards.map((card) => card.node));
   },

@@ -3,7 +3,7 @@
 import { newest, post } from "./api.js";
 import { indexFields, matrix, sumTable } from "./arithmetic.js";
 import { differences } from "./bars.js";
-import { $, attempt, count, el, number, place, say, signed, times } from "./dom.js";
+import { $, attempt, count, el, number, place, signed, times } from "./dom.js";
 import { SHORT, at, channelOf, describe, maps } from "./maps.js";
 import { inputOf, model, state, trace } from "./state.js";
 
@@ -84,6 +84,8 @@ function windowPictures(sum, layer, { at: [u, v], source: [row, column, channel]
   return box;
 }
 
+const after = (sign, node) => el("div", { class: "after" }, el("span", { class: "sign" }, sign), node);
+
 /** Patch times filter of one input map, number by number. */
 function writtenOut({ patch, filter }, channel) {
   const [h, w, channels] = filter.shape;
@@ -93,10 +95,8 @@ function writtenOut({ patch, filter }, channel) {
   const which = channels > 1 ? `, map ${channel}` : "";
   return [
     matrix(`patch${which}`, cells((k) => at(patch, k))),
-    el("span", { class: "sign" }, "×"),
-    matrix(`filter${which}`, cells((k) => at(filter, k))),
-    el("span", { class: "sign" }, "="),
-    matrix("products", cells(product)),
+    after("×", matrix(`filter${which}`, cells((k) => at(filter, k)))),
+    after("=", matrix("products", cells(product))),
   ];
 }
 
@@ -114,7 +114,5 @@ export const forward = {
       list.replaceChildren(inputCard(answer), ...cards);
     });
   },
-  start() {
-    say(problem, null);
-  },
+  start() {},
 };

@@ -18,16 +18,18 @@ const tab = (name) => $(`#tabs a[href="#${name}"]`);
 let current = null;
 
 /** The address after #: a section, and behind a slash what of it. */
+const address = () => location.hash.slice(1).split("/");
+
 function route() {
-  const [name, rest] = location.hash.slice(1).split("/");
+  const [name] = address();
   const known = name in views && !tab(name).hidden ? name : "draw";
   const isNew = current !== known;
   current = known;
-  show(rest);
+  show();
   if (isNew) scrollTo(0, 0);
 }
 
-function show(rest) {
+function show() {
   const view = views[current];
   const isMissing = Boolean(view.needsDigit) && !state.pixels;
   for (const [name, { section }] of Object.entries(views)) {
@@ -38,7 +40,7 @@ function show(rest) {
   document.title = `${tab(current).textContent} – scratchnet`;
   tab(current).scrollIntoView({ block: "nearest", inline: "nearest" });
   showSubject(Boolean(view.needsDigit));
-  if (!isMissing) view.show(rest);
+  if (!isMissing) view.show(address()[1]);
 }
 
 /** The strip with the digit, above the sections that look at one. */
@@ -66,7 +68,7 @@ async function start() {
   tab("sequence").hidden = !("/api/sequence" in api.paths);
   showModels();
   await Promise.all([
-    offer((sample) => takeSample(sample)),
+    offer(takeSample),
     ...Object.values(views).map((view) => view.start(choices)),
   ]);
 

@@ -72,12 +72,12 @@ function colours(isSigned) {
 /** The largest whole scale at which all tiles fit, and how many of them stand in a row. */
 function arrange({ tiles, h, w, columns }, room, height, most, least) {
   for (let scale = most; scale > least; scale--) {
-    const fitting = Math.min(tiles, Math.floor((room / scale + GAP) / (w + GAP)));
+    const fitting = Math.min(tiles, Math.floor((room / scale - GAP) / (w + GAP)));
     const across = columns ?? fitting;
     if (across < 1 || across > fitting) continue;
     if (Math.ceil(tiles / across) * (h + GAP) * scale <= height) return { scale, across };
   }
-  const fitting = Math.max(1, Math.floor((room / least + GAP) / (w + GAP)));
+  const fitting = Math.max(1, Math.floor((room / least - GAP) / (w + GAP)));
   return { scale: least, across: columns ?? Math.min(tiles, fitting) };
 }
 
@@ -91,16 +91,16 @@ function arrange({ tiles, h, w, columns }, room, height, most, least) {
  * Its `mark(index)` frames a number.
  */
 export function maps(array, options) {
-  const { title, pick = null, height = 420, most = 8, least = 1 } = options;
   const { shape, data } = array;
+  const { title, pick = null, height = 420, most = shape.length === 1 ? 16 : 8, least = 1 } = options;
   const limit = options.limit ?? largest(data);
   const isSigned = options.signed ?? data.some((value) => value < 0);
   const tiles = tiling(shape);
   const room = Math.min(options.room ?? Infinity, roomFor());
   const { scale, across } = arrange(tiles, room, height, most, least);
   const down = Math.ceil(tiles.tiles / across);
-  const width = across * (tiles.w + GAP) - GAP;
-  const rows = down * (tiles.h + GAP) - GAP;
+  const width = across * (tiles.w + GAP) + GAP;
+  const rows = down * (tiles.h + GAP) + GAP;
 
   const canvas = el("canvas", {
     width, height: rows, role: "img", class: pick ? "pick" : "",
@@ -108,7 +108,7 @@ export function maps(array, options) {
   });
   canvas.style.width = `${width * scale}px`;
   canvas.style.height = `${rows * scale}px`;
-  paint(canvas, array, tiles, across, limit, isSigned);
+  paint(canvas, array, tiles, across, GAP, limit, isSigned);
 
   const frame = el("span", { class: "frame", hidden: true });
   const readout = el("span", { class: "readout" });
@@ -122,12 +122,12 @@ export function maps(array, options) {
 
   const indexAt = (event) => {
     const box = canvas.getBoundingClientRect();
-    const x = Math.floor((event.clientX - box.left) / scale);
-    const y = Math.floor((event.clientY - box.top) / scale);
+    const x = Math.floor((event.clientX - box.left) / scale) - GAP;
+    const y = Math.floor((event.clientY - box.top) / scale) - GAP;
     const column = x % (tiles.w + GAP);
     const row = y % (tiles.h + GAP);
     const tile = Math.floor(y / (tiles.h + GAP)) * across + Math.floor(x / (tiles.w + GAP));
-    if (x < 0 || y < 0 || x >= width || y >= rows) return null;
+    if (x < 0 || y < 0 || x >= width - GAP) return null;
     if (column >= tiles.w || row >= tiles.h || tile >= tiles.tiles) return null;
     return tiles.index(tile, row, column);
   };
@@ -144,12 +144,12 @@ export function maps(array, options) {
   }
   figure.mark = (index) => {
     const [tile, row, column] = tiles.find(index);
-    const x = (tile % across) * (tiles.w + GAP) + column;
-    const y = Math.floor(tile / across) * (tiles.h + GAP) + row;
+    const x = GAP + (tile % across) * (tiles.w + GAP) + column;
+    const y = GAP + Math.floor(tile / across) * (tiles.h + GAP) + row;
     outline(frame, [x, y, 1, 1], scale);
   };
   /** Frame rows and columns of the first tile: [top, left, height, width]. */
-  figure.markWindow = ([top, left, h, w]) => outline(frame, [left, top, w, h], scale);
+  figure.markWindow = ([top, left, h, w]) => outline(frame, [GAP + left, GAP + top, w, h], scale);
   return figure;
 }
 
@@ -161,18 +161,24 @@ function outline(frame, [x, y, w, h], scale) {
   frame.style.height = `${h * scale + 4}px`;
 }
 
-function paint(canvas, array, tiles, across, limit, isSigned) {
-  const context = canvas.getContext("2d");
-  const pixels = context.createImageData(canvas.width, canvas.height);
+function paint(canvas, array, tiles, across, gap, limit, isSigned) {
+  const context = canvas.getContext("2d", { willReadFrequently: true });
+  const style = getComputedStyle(document.documentElement);
+  context.fillStyle = style.getPropertyValue("--map-gap");
+  for (let t = 0; gap && t < tiles.tiles; t++) {
+    const left = (t % across) * (tiles.w + gap);
+    context.fillRect(left, Math.floor(t / across) * (tiles.h + gap), tiles.w + 2 * gap, tiles.h + 2 * gap);
+  }
+  const pixels = context.getImageData(0, 0, canvas.width, canvas.height);
   const colour = colours(isSigned);
   for (let t = 0; t < tiles.tiles; t++) {
-    const left = (t % across) * (tiles.w + GAP);
-    const top = Math.floor(t / across) * (tiles.h + GAP);
+    const left = gap + (t % across) * (tiles.w + gap);
+    const top = gap + Math.floor(t / across) * (tiles.h + gap);
     for (let i = 0; i < tiles.h; i++) {
       for (let j = 0; j < tiles.w; j++) {
         const index = tiles.index(t, i, j);
         const value = index && at(array, index);
-        if (index === null || Number.isNaN(value)) continue; // stays transparent
+        if (index === null || Number.isNaN(value)) continue;
         const rgb = colour(limit ? value / limit : 0);
         pixels.data.set([...rgb, 255], 4 * ((top + i) * canvas.width + left + j));
       }
@@ -181,12 +187,11 @@ function paint(canvas, array, tiles, across, limit, isSigned) {
   context.putImageData(pixels, 0, 0);
 }
 
-export function legend(limit, isSigned) {
+/** The colours between the ends of the scale; kind: "" for maps, "heat" for what lies over a digit. */
+export function legend(limit, isSigned, kind = "") {
   const low = isSigned ? number(-limit, 2) : "0";
-  return el(
-    "span", { class: "legend", "aria-hidden": "true" },
-    low, el("i", { class: isSigned ? "signed" : "grey" }), number(limit, 2),
-  );
+  const colours = el("i", { class: `${isSigned ? "signed" : "grey"} ${kind}` });
+  return el("span", { class: "legend", "aria-hidden": "true" }, low, colours, number(limit, 2));
 }
 
 /** What a card leaves for a picture. */
@@ -207,5 +212,5 @@ export function describe(shape) {
 /** 28 rows of 28 levels onto a canvas of that size. */
 export function paintDigit(canvas, rows) {
   const values = { shape: [28, 28, 1], data: Float32Array.from(rows.flat()) };
-  paint(canvas, values, tiling(values.shape), 1, 255, false);
+  paint(canvas, values, tiling(values.shape), 1, 0, 255, false);
 }

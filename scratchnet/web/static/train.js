@@ -7,6 +7,8 @@ import { maps } from "./maps.js";
 import { chooseModel, loadModels } from "./state.js";
 
 const ENDED = ["done", "stopped", "failed"];
+/** What a card's padding and border take of its width. */
+const CARD = 44;
 const WORDS = { running: "Training", paused: "Paused", done: "Done", stopped: "Stopped", failed: "Failed" };
 
 const section = $("#page-train");
@@ -16,10 +18,12 @@ const [startButton, pauseButton, stopButton] = ["start", "pause", "stop"].map((n
 let charts = null;
 let run = null; // the newest state
 let stream = null;
-let filters = null; // the newest event of that name
+let filters = null; // the newest event of that name, and of progress:
+let last = null;
 
 function follow(state) {
   stream?.close();
+  last = null;
   charts.forEach((chart) => chart.clear(1));
   showState(state);
   for (const [epoch] of (state.history.loss ?? []).entries()) addEpoch(epoch, at(state.history, epoch));
@@ -68,11 +72,19 @@ function showProgress(news) {
   const x = news.epoch * news.batches + news.batch;
   run.batches = news.batches;
   charts.forEach((chart) => (chart.end = news.batches * run.settings.epochs));
-  loss.add("training", x, news.loss);
-  accuracy.add("training", x, news.accuracy);
+  loss.add("training", x, sinceLast(news, "loss"));
+  accuracy.add("training", x, sinceLast(news, "accuracy"));
+  last = news;
   for (const [layer, norm] of Object.entries(news.gradient_norms)) norms.add(layer, x, norm);
   showShare(news);
   $("#train-detail").textContent += ` · ${count(Math.round(news.images_per_second))} images/s`;
+}
+
+/** The mean over the batches since the last event; the events have those since the epoch began. */
+function sinceLast(news, name) {
+  const before = last?.epoch === news.epoch ? last : { batch: 0, [name]: 0 };
+  const sum = news[name] * news.batch - before[name] * before.batch;
+  return news.batch > before.batch ? sum / (news.batch - before.batch) : null;
 }
 
 function addEpoch(epoch, means) {
@@ -87,7 +99,8 @@ function showFilters(news) {
   const { layer, value } = news;
   const [, , channels, number] = value.shape;
   const title = `Filters of ${layer}: ${number} of ${value.shape.slice(0, 2).join(" × ")}${channels > 1 ? ` × ${channels}` : ""}`;
-  $("#train-filters").replaceChildren(maps(value, { title, most: 16, height: 200, room: 440, signed: true }));
+  const figure = $("#train-filters");
+  figure.replaceChildren(maps(value, { title, most: 16, height: 210, room: figure.clientWidth - CARD, signed: true }));
 }
 
 function settings() {
