@@ -40,13 +40,15 @@ ROOMS = {
 ANYTHING = {"cli", "web", "interop"}  # and nothing else imports them
 FRAMEWORKS = {"torch", "tensorflow", "keras", "jax", "onnx", "onnxruntime"}
 HEAVY = FRAMEWORKS | {"matplotlib", "PIL", "rich", "typer", "safetensors", "numba"}
-HEAVY |= {"pooch", "requests", "urllib3"}
+HEAVY |= {"pooch", "requests", "urllib3", "fastapi", "starlette", "pydantic", "uvicorn"}
 COMPILED = [f"kernels/{name}.py" for name in ("augment", "compiled", "fused", "simd", "winograd")]
 LATE = ("charts", "images", "inside", "network", "style")  # loaded when first used
 DRAWING = [f"plots/{name}.py" for name in LATE]
 AT_THE_TOP = {path: {"typer"} for path in FILES if path.startswith("cli/")} | {
     **dict.fromkeys(COMPILED, {"numba"}),
     **dict.fromkeys(DRAWING, {"matplotlib"}),
+    "web/app.py": {"fastapi", "starlette"},
+    "web/schemas.py": {"pydantic"},
 }
 
 

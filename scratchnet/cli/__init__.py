@@ -21,6 +21,7 @@ from . import (  # noqa: F401 - each adds its command
     explain,
     export,
     predict,
+    serve,
     summary,
     train,
     warmup,

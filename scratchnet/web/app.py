@@ -25,9 +25,10 @@ from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException as HTTPError
 
-from .. import __version__, architectures, datasets, kernels
+from .. import __version__, architectures, datasets, explain, imaging, kernels
 from ..errors import InputError
 from ..model import Sequential
+from ..trace import Trace
 from . import inside, limits, reading, runs
 from . import schemas as s
 from .turns import Turns
@@ -130,11 +131,19 @@ def create_app(
         return await asyncio.get_running_loop().run_in_executor(pool, do, *arguments)
 
     def warm_up() -> None:
-        """The kernels and Pillow loaded, so that the first to ask does not wait for them."""
+        """Whatever is loaded or compiled when first used, so that the first to ask needs not wait.
+
+        Kernels that only a training needs are left to the first one: they are many.
+        """
+        bar = np.zeros((28, 28), np.uint8)
+        bar[4:24, 12:16] = 255
+        image = imaging.prepare(bar).image
         with turns:
             for model, _ in registry.found.values():
-                model.predict(np.zeros((28, 28), np.uint8))
-        reading.read(np.eye(28, dtype=np.uint8), True)
+                label = int(model.predict(image).argmax())
+                explain.saliency(model, image)
+                explain.occlusion(model, image)
+                Trace(model, image, label).step("adam")
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -207,7 +216,7 @@ def create_app(
     # ---- seeing inside -----------------------------------------------------------------------
 
     @app.post("/api/trace", responses=post_problems(404))
-    async def trace(query: s.TraceQuery) -> s.TraceAnswer:
+    async def trace_(query: s.TraceQuery) -> s.TraceAnswer:
         """One forward and one backward pass, with every array."""
         return await work(inside.trace, turns, registry.get(query.model), query)
 
@@ -227,7 +236,7 @@ def create_app(
         return await work(inside.step, turns, registry.get(query.model), query)
 
     @app.post("/api/explain", responses=post_problems(404))
-    async def explain(query: s.ExplainQuery) -> s.ExplainAnswer:
+    async def explain_(query: s.ExplainQuery) -> s.ExplainAnswer:
         """Which pixels speak for a class."""
         return await work(inside.explain, turns, registry.get(query.model), query)
 
@@ -344,6 +353,8 @@ def _answer_errors(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def not_as_described(request: Request, error: RequestValidationError) -> JSONResponse:
         first = error.errors()[0]
+        if first["type"] == "json_invalid":
+            return problem(422, f"body: expected JSON, found {first['ctx']['error']}")
         place = ".".join(map(str, first["loc"]))
         found = repr(first.get("input"))
         found = found if len(found) <= 60 else f"{found[:60]}..."

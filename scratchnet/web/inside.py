@@ -154,9 +154,7 @@ def step(turns: Turns, model: Sequential, query: s.StepQuery) -> s.StepAnswer:
     )
 
 
-def explain(
-    turns: Turns, model: Sequential, query: s.GradcamQuery | s.MapQuery
-) -> s.ExplainAnswer:
+def explain(turns: Turns, model: Sequential, query: s.GradcamQuery | s.MapQuery) -> s.ExplainAnswer:
     pixels = levels(query.pixels)
     layer = getattr(query, "layer", None)
     how = {"layer": layer} if query.method == "gradcam" else {}

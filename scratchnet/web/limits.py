@@ -1,7 +1,7 @@
 """What stands before the application: who may ask, how much, and how many at once.
 
-`Gate` wraps the whole application. It refuses, in this order and as JSON: a Host that is not ours (a
-page elsewhere may point its own name at this machine), an Origin that is not ours (nobody else's
+`Gate` wraps the whole application. It refuses, in this order and as JSON: a Host that is not ours
+(a page elsewhere may point its own name at this machine), an Origin that is not ours (nobody else's
 page shall train here), a request above MAX_PENDING, a body above MAX_BODY. A body is read whole
 before the application sees it, and a client that leaves takes its unfinished request with it.
 
@@ -190,26 +190,28 @@ def _is_address(name: str) -> bool:
     return True
 
 
-def checked_image(content: bytes) -> BytesIO:
-    """An uploaded image whose format and size are allowed, told by its header: nothing is decoded.
+def checked_image(content: bytes) -> Any:
+    """An uploaded image, decoded after its header has shown an allowed format and size.
 
-    RefusedError with 415 for another format, 413 for more than MAX_PIXELS pixels.
+    RefusedError with 415 for another format, 413 for more than MAX_PIXELS pixels; InputError for an
+    image that is damaged.
     """
     from PIL import Image, UnidentifiedImageError
 
     formats = ", ".join(FORMATS)
+    too_many = f"image: expected at most {MAX_PIXELS:,} pixels, found"
     try:
-        with Image.open(BytesIO(content), formats=FORMATS) as image:
-            width, height = image.size
+        image = Image.open(BytesIO(content), formats=FORMATS)
+        width, height = image.size
+        if width * height > MAX_PIXELS:
+            raise RefusedError(413, f"{too_many} {width} x {height}")
+        image.load()
+        return image
+    except RefusedError:
+        raise
     except UnidentifiedImageError:
         raise RefusedError(415, f"image: expected one of {formats}, found another file") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        line = f"image: expected at most {MAX_PIXELS:,} pixels, found more"
-        raise RefusedError(413, line) from None
-    except Exception as error:  # Pillow's readers raise anything on a damaged header
+        raise RefusedError(413, f"{too_many} more") from None
+    except Exception as error:  # Pillow's readers raise anything on damaged data
         raise InputError(f"image: expected {formats}, found a damaged one: {error}") from None
-    if width * height > MAX_PIXELS:
-        raise RefusedError(
-            413, f"image: expected at most {MAX_PIXELS:,} pixels, found {width} x {height}"
-        )
-    return BytesIO(content)

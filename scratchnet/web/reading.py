@@ -15,7 +15,9 @@ from .limits import checked_image
 from .turns import Turns
 
 
-def predict(turns: Turns, model: Sequential, query: s.DrawingQuery | s.PreparedQuery) -> s.Prediction:
+def predict(
+    turns: Turns, model: Sequential, query: s.DrawingQuery | s.PreparedQuery
+) -> s.Prediction:
     pixels = levels(query.pixels)
     if not query.prepared:
         return _found(turns, model, pixels, query.steps)
@@ -24,14 +26,14 @@ def predict(turns: Turns, model: Sequential, query: s.DrawingQuery | s.PreparedQ
 
 
 def predict_file(turns: Turns, model: Sequential, content: bytes, steps: bool) -> s.Prediction:
-    return _found(turns, model, _decoded(content), steps)
+    return _found(turns, model, checked_image(content), steps)
 
 
 def _found(turns: Turns, model: Sequential, picture: Any, steps: bool) -> s.Prediction:
     try:
         prepared = imaging.prepare(picture)
     except InputError as error:  # an empty canvas is no mistake of whoever is drawing
-        return s.Prediction(message=str(error))
+        return s.Prediction(message=_why(error))
     pictures = [
         s.StepPicture(name=step.name, caption=step.caption, png=_png(step.image))
         for step in prepared.steps
@@ -61,19 +63,26 @@ def sequence(turns: Turns, model: Sequential, rows: list[list[float]]) -> s.Sequ
 
 
 def sequence_file(turns: Turns, model: Sequential, content: bytes) -> s.Sequence:
-    return _sequence(turns, model, _decoded(content))
+    return _sequence(turns, model, checked_image(content))
+
+
+class _InTurn:
+    """A model that takes its turn for each batch: finding the digits takes longer than reading."""
+
+    def __init__(self, turns: Turns, model: Sequential) -> None:
+        self.turns, self.model = turns, model
+
+    def predict(self, x: NDArray, batch_size: int) -> NDArray:
+        with self.turns:
+            return self.model.predict(x, batch_size)
 
 
 def _sequence(turns: Turns, model: Sequential, picture: Any) -> s.Sequence:
-    width, height = picture.size if hasattr(picture, "convert") else picture.shape[::-1]
     try:
-        with turns:
-            reading = sequences.read(picture, model)
+        reading = sequences.read(picture, _InTurn(turns, model))
     except InputError as error:
-        message = str(error)
-        return s.Sequence(
-            number="", lines=[], digits=[], width=width, height=height, message=message
-        )
+        return s.Sequence(number="", lines=[], digits=[], message=_why(error))
+    height, width = (round(reading.scale * side) for side in reading.picture.shape[:2])
     names = model.class_names
     digits = [
         s.SequenceDigit(
@@ -88,9 +97,7 @@ def _sequence(turns: Turns, model: Sequential, picture: Any) -> s.Sequence:
         for left, top, right, bottom in [digit.box]
     ]
     lines = ["".join(names[digit.label] for digit in line) for line in reading.lines]
-    return s.Sequence(
-        number="".join(lines), lines=lines, digits=digits, width=width, height=height
-    )
+    return s.Sequence(number="".join(lines), lines=lines, digits=digits, width=width, height=height)
 
 
 def levels(rows: list[list[float]]) -> NDArray[np.uint8]:
@@ -103,6 +110,11 @@ def levels(rows: list[list[float]]) -> NDArray[np.uint8]:
                 f"found {len(row)} in row {number}"
             )
     return np.rint(np.array(rows, np.float32)).astype(np.uint8)
+
+
+def _why(error: InputError) -> str:
+    """Without the name of what was read: the client knows what it sent."""
+    return str(error).partition(": ")[2]
 
 
 def _png(image: NDArray[np.uint8]) -> str:

@@ -160,16 +160,17 @@ class Run(Callback):
         listener = Listener()
         self.listeners.add(listener)
         try:
-            if not self.has_ended:
-                yield _event("state", self.describe().model_dump_json())
-            while not (self.has_ended or closing()):
+            now = self.describe()
+            yield _event("state", now.model_dump_json())
+            ended = now.state in ENDED
+            while not (ended or closing()):
                 messages = await listener.wait(HEARTBEAT)
+                ended = self.has_ended
+                if ended:
+                    await asyncio.sleep(0)  # what was told before the end is heard before it
+                    messages = [m for m in messages + listener.take() if m[0] != "state"]
+                    messages.append(("state", self.describe().model_dump_json()))
                 yield "".join(_event(*message) for message in messages) or ": still here\n\n"
-            if self.has_ended:
-                await asyncio.sleep(0)  # what was told before the end is heard before it
-                left = [message for message in listener.take() if message[0] != "state"]
-                yield "".join(_event(*message) for message in left)
-                yield _event("state", self.describe().model_dump_json())
         finally:
             self.listeners.discard(listener)
 
@@ -258,7 +259,9 @@ class Run(Callback):
     def _progress(self, logs: dict[str, float]) -> dict[str, Any]:
         seconds = max(time.monotonic() - self._since, 1e-9)
         norms = {
-            layer.name: _rms(list(layer.grads.values())) for layer in self.model.layers if layer.grads
+            layer.name: _rms(list(layer.grads.values()))
+            for layer in self.model.layers
+            if layer.grads
         }
         return {
             "epoch": self.epoch,

@@ -1,7 +1,7 @@
 """What the REST API takes and gives: exact shapes, limits and examples.
 
-The models refuse what they do not name, and numbers given as texts: a typing mistake in a request is
-an error, not a default silently taken.
+The models refuse what they do not name, and numbers given as texts: a typing mistake in a request
+is an error, not a default silently taken.
 """
 
 import base64
@@ -189,8 +189,8 @@ class Sequence(Answer):
     number: str
     lines: list[str]
     digits: list[SequenceDigit]
-    width: int
-    height: int
+    width: int | None = Field(None, description="of the picture, upright, in pixels")
+    height: int | None = None
     message: str | None = None
 
 

@@ -1,0 +1,125 @@
+"""`scratchnet serve`: the page to draw on, and the REST API behind it."""
+
+import errno
+import logging
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..errors import InputError
+from ..model import Sequential
+from .shared import app, load_reader
+
+NEEDED = {"fastapi", "python_multipart", "uvicorn"}
+#: for what is still being computed when the server is told to end
+SECONDS_TO_END = 5
+
+
+@app.command()
+def serve(
+    models: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[MODEL...]", help="Model files to offer, the default one first."),
+    ] = None,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one.")] = 8000,
+    open_: Annotated[bool, typer.Option("--open/--no-open", help="Open the page.")] = False,
+) -> None:
+    """Serve the page to draw on, and the REST API behind it, until Ctrl-C."""
+    _check_extra()
+    import uvicorn
+
+    from ..web.app import create_app
+
+    named = _named(models or [])
+    listening = _listen(host, port)
+    address = _address(host, listening)
+    application = create_app(named, hosts=[host])
+    config = uvicorn.Config(
+        application,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=SECONDS_TO_END,
+    )
+
+    class Server(uvicorn.Server):
+        """Tells its address when it answers; a signal also ends the live streams."""
+
+        async def startup(self, sockets: Any = None) -> None:
+            await super().startup(sockets)
+            print(f"scratchnet serves {address} (Ctrl-C ends it)", flush=True)
+            if open_:
+                import webbrowser
+
+                webbrowser.open(address)
+
+        def handle_exit(self, number: int, frame: Any) -> None:
+            application.state.closing.set()
+            super().handle_exit(number, frame)
+
+        @contextmanager
+        def capture_signals(self) -> Iterator[None]:
+            # uvicorn's own raises the signal again at the end; here a signal is the good end
+            numbers = (signal.SIGINT, signal.SIGTERM)
+            before = {number: signal.signal(number, self.handle_exit) for number in numbers}
+            try:
+                yield
+            finally:
+                for number, handler in before.items():
+                    signal.signal(number, handler)
+
+    logging.basicConfig(format="scratchnet: %(message)s", stream=sys.stderr)
+    Server(config).run(sockets=[listening])
+
+
+def _check_extra() -> None:
+    from importlib.util import find_spec
+
+    missing = sorted(name for name in NEEDED if find_spec(name) is None)
+    if missing:
+        raise InputError(
+            f"serve: expected {', '.join(missing)} to be installed; "
+            'pip install "scratchnet[serve]" does it'
+        )
+
+
+def _named(paths: list[Path]) -> dict[str, Sequential]:
+    """The models by their files' names; of equal names the later ones get a number."""
+    found: dict[str, Sequential] = {}
+    for path in paths:
+        name, number = path.stem, 2
+        while name in (*found, "mnist-cnn"):
+            name, number = f"{path.stem}-{number}", number + 1
+        found[name] = load_reader(path)
+    return found
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A socket that listens there, or an error in one line."""
+    try:
+        place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    except (socket.gaierror, UnicodeError):
+        raise InputError(f"--host: expected an address of this machine, found {host!r}") from None
+    listening = socket.socket(place[0], socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind(place[4])
+        listening.listen(128)
+    except OSError as error:
+        listening.close()
+        if error.errno == errno.EADDRINUSE:
+            raise InputError(f"--port: expected a free port, found {port} in use") from None
+        raise InputError(f"{host} port {port}: {error.strerror or error}") from None
+    return listening
+
+
+def _address(host: str, listening: socket.socket) -> str:
+    inside = f"[{host}]" if ":" in host else host
+    return f"http://{inside}:{listening.getsockname()[1]}"
