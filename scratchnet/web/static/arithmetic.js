@@ -4,18 +4,16 @@ import { count, el, number, place, signed } from "./dom.js";
 
 /** A table of the terms of an answer of /api/trace/output or /api/trace/parameter. */
 export function sumTable(sum, result) {
-  const row = (...cells) => el("tr", {}, ...cells.map((cell) => el("td", {}, cell)));
-  const hasSource = sum.terms.some((term) => term.source);
-  const body = sum.terms.map((term) =>
-    row(
-      place(term.at), ...(hasSource ? [term.source ? place(term.source) : "padding"] : []),
-      signed(term.x), signed(term.factor), signed(term.product),
-    ),
+  const row = (tag, at, source, ...numbers) => {
+    const cells = numbers.map((text) => el(tag, {}, text));
+    return el("tr", {}, el(tag, {}, at), el(tag, { class: "from" }, source), ...cells);
+  };
+  const body = sum.terms.map(({ at, source, x, factor, product }) =>
+    row("td", place(at), source ? place(source) : "–", signed(x), signed(factor), signed(product)),
   );
-  const head = ["at", ...(hasSource ? ["from x"] : []), "x", sum.factor, "product"];
   const table = el(
     "table", { class: "sum" },
-    el("thead", {}, el("tr", {}, ...head.map((text) => el("th", { scope: "col" }, text)))),
+    el("thead", {}, row("th", "at", "from x", "x", sum.factor, "product")),
     el("tbody", {}, ...body),
   );
   const line = (name, value, strong) =>

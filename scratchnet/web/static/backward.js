@@ -79,7 +79,7 @@ function lossCard({ label, loss, probabilities, dlogits }) {
   const { classes } = model();
   const row = (cells, tag = "td") => el("tr", {}, ...cells.map((cell) => el(tag, {}, cell)));
   const rows = probabilities.map((p, k) => {
-    const line = row([classes[k], number(p), k === label ? "1" : "0", signed(dlogits[k])]);
+    const line = row([classes[k], number(p, 3), k === label ? "1" : "0", signed(dlogits[k], 3)]);
     line.classList.toggle("chosen", k === label);
     return line;
   });
@@ -148,7 +148,6 @@ function routing(layer, input) {
   const channels = layer.output_shape[2];
   const box = el("div", { class: "through" });
   const show = ([channel]) => {
-    fields.set([channel]);
     const canvas = routes(layer, input, channel);
     box.replaceChildren(
       el("figure", { class: "maps" }, el("figcaption", {}, `input, map ${channel}: frames mark who gets a dy`), el("div", { class: "scroll" }, canvas)),
@@ -156,7 +155,9 @@ function routing(layer, input) {
     );
   };
   const fields = indexFields(["map"], [channels], show);
-  show([strongest(layer.dy, channels)]);
+  const first = [strongest(layer.dy, channels)];
+  fields.set(first);
+  show(first);
   return el(
     "div", { class: "part" },
     el("h3", {}, "Where pooling sends the gradient"),
@@ -218,14 +219,17 @@ function oneParameter(layer, parameter) {
   const error = el("p", { class: "problem", role: "alert", hidden: true });
   const show = newest((index) => {
     views.forEach((view) => view.mark(index));
-    fields.set(index);
     return attempt(error, async () => {
       const { pixels, label, model: name_ } = state;
       const query = { pixels, label, layer: layer.name, parameter: name, index, model: name_ };
       result.replaceChildren(...compared(await post("/api/trace/parameter", query), `${layer.name}.${name}${place(index)}`));
     });
   });
-  const look = { pick: show, room: 540, height: 300, least: shape.length === 4 ? 2 : 1, signed: true };
+  const pick = (index) => {
+    fields.set(index);
+    show(index);
+  };
+  const look = { pick, room: 540, height: 300, least: shape.length === 4 ? 2 : 1, signed: true };
   const views = [
     picture(parameter.value, { ...look, title: `${name}: ${times(shape.map(count))}` }),
     picture(parameter.gradient, { ...look, title: `d${name}: its gradient` }),

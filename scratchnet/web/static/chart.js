@@ -3,17 +3,20 @@
 import { el, number } from "./dom.js";
 
 const COLOURS = 8;
+/** Lines with fewer points than this show each. */
+const FEW = 12;
 const HEIGHT = 200;
-const [LEFT, RIGHT, TOP, BOTTOM] = [48, 8, 10, 24];
+const [LEFT, RIGHT, TOP, BOTTOM] = [56, 8, 10, 24];
 
 /**
- * A chart in a <figure>. log: a logarithmic scale;  low, high: the scale's ends where they are fixed.
- * `add(name, x, y)` adds a point to a line, which appears with its first; `clear(end)` starts anew,
- * with x from 0 to `end`.
+ * A chart in a <figure>.
+ *   log     a logarithmic scale;   high   the upper end where it is fixed
+ *   names   of the lines that are always there
+ * `add(name, x, y)` adds a point to a line, `clear(end)` starts anew with x from 0 to `end`.
  */
 export class Chart {
-  constructor(figure, title, { log = false, high = null } = {}) {
-    Object.assign(this, { log, high, title });
+  constructor(figure, title, { log = false, high = null, names = [] } = {}) {
+    Object.assign(this, { log, high, title, names });
     this.canvas = el("canvas", { role: "img" });
     this.key = el("ul", { class: "key" });
     figure.replaceChildren(el("figcaption", {}, title), this.canvas, this.key);
@@ -24,20 +27,25 @@ export class Chart {
     this.end = end;
     this.lines = new Map();
     this.key.replaceChildren();
+    this.names.forEach((name) => this.line(name));
     this.draw();
   }
 
-  add(name, x, y, dots = false) {
-    if (y == null || (this.log && y <= 0)) return;
+  /** The line of that name; a new one with the next colour where there is none. */
+  line(name) {
     if (!this.lines.has(name)) {
       const value = el("span");
-      const colour = `var(--line-${this.lines.size % COLOURS})`;
-      const swatch = el("i", { class: dots ? "dot" : "" });
-      swatch.style.background = colour;
+      const swatch = el("i");
+      swatch.style.background = `var(--line-${this.lines.size % COLOURS})`;
       this.key.append(el("li", {}, swatch, `${name} `, value));
-      this.lines.set(name, { points: [], value, dots });
+      this.lines.set(name, { points: [], value });
     }
-    const line = this.lines.get(name);
+    return this.lines.get(name);
+  }
+
+  add(name, x, y) {
+    if (y == null || (this.log && y <= 0)) return;
+    const line = this.line(name);
     line.points.push([x, y]);
     line.value.textContent = number(y, 3);
     this.waiting ??= requestAnimationFrame(() => this.draw());
@@ -73,15 +81,15 @@ export class Chart {
     }
     context.textBaseline = "alphabetic";
     context.fillText(this.end === 1 ? "batches" : `${this.end} batches`, width - RIGHT, HEIGHT - 6);
-    [...this.lines.values()].forEach(({ points, dots }, k) => {
+    [...this.lines.values()].forEach(({ points }, k) => {
       context.strokeStyle = context.fillStyle = colour(`--line-${k % COLOURS}`);
       context.lineWidth = 1.8;
       context.beginPath();
       points.forEach(([x, y]) => context.lineTo(px(x), py(y)));
       context.stroke();
-      for (const [x, y] of dots ? points : []) {
+      for (const [x, y] of points.length < FEW ? points : []) {
         context.beginPath();
-        context.arc(px(x), py(y), 3.5, 0, 7);
+        context.arc(px(x), py(y), 3, 0, 7);
         context.fill();
       }
     });

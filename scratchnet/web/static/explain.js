@@ -6,7 +6,7 @@ import { legend, offset } from "./maps.js";
 import { model, state } from "./state.js";
 
 const METHODS = [
-  ["gradcam", "Grad-CAM", "weighted sum of the maps", "The maps of a convolution, each weighted by how much it raises the score of the class."],
+  ["gradcam", "Grad-CAM", "weighted maps", "The maps of a convolution, each weighted by how much it raises the score of the class."],
   ["saliency", "Saliency", "score per brightness", "How strongly the score answers to a small change of each pixel."],
   ["occlusion", "Occlusion", "probability lost", "How much of the probability goes when a square of 7 × 7 covers the place. Orange: the class gains."],
 ];
@@ -28,7 +28,7 @@ function makeCard([method, name, unit, text]) {
       const answer = await post("/api/explain", query);
       paint(canvas, answer, name);
       const limit = answer.largest;
-      const scale = legend(limit, answer.map.data.some((value) => value < 0), "heat");
+      const scale = legend(limit, answer.map.data.some((value) => value < 0), "over");
       below.replaceChildren(scale, limit ? unit : "nothing speaks for it");
     }),
   );

@@ -13,7 +13,8 @@ const WRITTEN = 49;
 const section = $("#page-forward");
 const problem = $(".problem", section);
 const list = $("#forward-layers");
-let shown = null;
+let shown = []; // what the cards were made from
+let target = null; // the layer that the address named last
 
 const axesOf = (shape) => (shape.length === 3 ? ["row", "column", "map"] : ["unit"]);
 
@@ -40,15 +41,18 @@ function layerCard(answer, i) {
   const isLast = i === answer.layers.length - 1;
   const show = newest((index) => {
     view.mark(index);
-    fields.set(index);
     return attempt(error, async () => {
       const query = { pixels: state.pixels, layer: layer.name, index, model: state.model };
       const sum = await post("/api/trace/output", query);
       result.replaceChildren(...explain(sum, layer, index, inputOf(answer, i)));
     });
   });
+  const pick = (index) => {
+    fields.set(index);
+    show(index);
+  };
   const names = isLast ? model().classes : null;
-  const view = picture(layer.output, { title: describe(layer.output_shape), pick: show, names, room: 560 });
+  const view = picture(layer.output, { title: describe(layer.output_shape), pick, names, room: 560 });
   const fields = indexFields(axesOf(layer.output_shape), layer.output_shape, show);
   const hint = el("p", { class: "hint" }, "Choose a value in the picture, or give its place:");
   return el(
@@ -78,13 +82,13 @@ function windowPictures(sum, layer, { at: [u, v], source: [row, column, channel]
   const where = maps(one, { title, height: 150, room: 170 });
   const size = sum.filter?.shape ?? sum.patch?.shape;
   const [h, w] = size ?? [1, 1];
-  where.markWindow([row - u, column - v, h, w]);
+  where.markWindow(row - u, column - v, h, w);
   box.append(where);
   if (layer.kind === "Conv2D" && h * w <= WRITTEN) box.append(...writtenOut(sum, channel));
   return box;
 }
 
-const after = (sign, node) => el("div", { class: "after" }, el("span", { class: "sign" }, sign), node);
+const then = (sign, node) => el("div", { class: "then" }, el("span", { class: "sign" }, sign), node);
 
 /** Patch times filter of one input map, number by number. */
 function writtenOut({ patch, filter }, channel) {
@@ -95,23 +99,28 @@ function writtenOut({ patch, filter }, channel) {
   const which = channels > 1 ? `, map ${channel}` : "";
   return [
     matrix(`patch${which}`, cells((k) => at(patch, k))),
-    after("×", matrix(`filter${which}`, cells((k) => at(filter, k)))),
-    after("=", matrix("products", cells(product))),
+    then("×", matrix(`filter${which}`, cells((k) => at(filter, k)))),
+    then("=", matrix("products", cells(product))),
   ];
 }
 
 export const forward = {
   section,
   needsDigit: true,
-  async show() {
+  async show(name) {
     await attempt(problem, async () => {
       const answer = await trace();
       const theme = document.documentElement.dataset.theme;
       const view = [answer, theme, innerWidth];
-      if (shown?.every((part, k) => part === view[k])) return;
-      shown = view;
-      const cards = answer.layers.map((_, i) => layerCard(answer, i));
-      list.replaceChildren(inputCard(answer), ...cards);
+      if (!view.every((part, k) => part === shown[k])) {
+        shown = view;
+        const cards = answer.layers.map((_, i) => layerCard(answer, i));
+        const links = answer.layers.map((l) => el("a", { href: `#forward/${l.name}` }, l.name));
+        const contents = el("nav", { class: "contents", "aria-label": "Layers" }, ...links);
+        list.replaceChildren(contents, inputCard(answer), ...cards);
+      }
+      if (name !== target) $(`[data-layer="${CSS.escape(name ?? "")}"]`, list)?.scrollIntoView();
+      target = name;
     });
   },
   start() {},

@@ -59,8 +59,7 @@ function showSubject(isWanted) {
 }
 
 function showModels() {
-  const entries = state.models.map(({ name, source }) => [name, source === "shipped" ? `${name} (shipped)` : name]);
-  fill($("#model"), entries, state.model);
+  fill($("#model"), state.models.map(({ name }) => name), state.model);
 }
 
 async function start() {

@@ -2,7 +2,8 @@
 
 import { count, el, number, place, signed, times } from "./dom.js";
 
-const GAP = 1;
+/** CSS pixels between two tiles, and around all. */
+const gapAt = (scale) => Math.min(scale, 2);
 /** Vectors as short as this are bars with their numbers (see bars.js), not pictures. */
 export const SHORT = 16;
 
@@ -71,14 +72,13 @@ function colours(isSigned) {
 
 /** The largest whole scale at which all tiles fit, and how many of them stand in a row. */
 function arrange({ tiles, h, w, columns }, room, height, most, least) {
+  const fitting = (scale) => Math.floor((room - gapAt(scale)) / (w * scale + gapAt(scale)));
   for (let scale = most; scale > least; scale--) {
-    const fitting = Math.min(tiles, Math.floor((room / scale - GAP) / (w + GAP)));
-    const across = columns ?? fitting;
-    if (across < 1 || across > fitting) continue;
-    if (Math.ceil(tiles / across) * (h + GAP) * scale <= height) return { scale, across };
+    const across = columns ?? Math.min(tiles, fitting(scale));
+    if (across < 1 || across > fitting(scale)) continue;
+    if (Math.ceil(tiles / across) * (h * scale + gapAt(scale)) <= height) return { scale, across };
   }
-  const fitting = Math.max(1, Math.floor((room / least - GAP) / (w + GAP)));
-  return { scale: least, across: columns ?? Math.min(tiles, fitting) };
+  return { scale: least, across: columns ?? Math.max(1, Math.min(tiles, fitting(least))) };
 }
 
 /**
@@ -98,17 +98,25 @@ export function maps(array, options) {
   const tiles = tiling(shape);
   const room = Math.min(options.room ?? Infinity, roomFor());
   const { scale, across } = arrange(tiles, room, height, most, least);
+  const gap = gapAt(scale);
+  const pitch = [tiles.w * scale + gap, tiles.h * scale + gap];
   const down = Math.ceil(tiles.tiles / across);
-  const width = across * (tiles.w + GAP) + GAP;
-  const rows = down * (tiles.h + GAP) + GAP;
-
   const canvas = el("canvas", {
-    width, height: rows, role: "img", class: pick ? "pick" : "",
+    width: across * pitch[0] + gap, height: down * pitch[1] + gap, role: "img", class: pick ? "pick" : "",
     "aria-label": `${title}: ${times(shape)} numbers, up to ${number(limit, 3)}`,
   });
-  canvas.style.width = `${width * scale}px`;
-  canvas.style.height = `${rows * scale}px`;
-  paint(canvas, array, tiles, across, GAP, limit, isSigned);
+  /** The left upper corner of a tile on the canvas. */
+  const corner = (tile) => [gap + (tile % across) * pitch[0], gap + Math.floor(tile / across) * pitch[1]];
+  const style = getComputedStyle(document.documentElement);
+  const context = canvas.getContext("2d");
+  context.imageSmoothingEnabled = false;
+  context.fillStyle = style.getPropertyValue("--map-gap");
+  const colour = colours(isSigned);
+  for (let t = 0; t < tiles.tiles; t++) {
+    const [x, y] = corner(t);
+    context.fillRect(x - gap, y - gap, pitch[0] + gap, pitch[1] + gap);
+    context.drawImage(paint(array, tiles, t, limit, colour), x, y, tiles.w * scale, tiles.h * scale);
+  }
 
   const frame = el("span", { class: "frame", hidden: true });
   const readout = el("span", { class: "readout" });
@@ -122,12 +130,11 @@ export function maps(array, options) {
 
   const indexAt = (event) => {
     const box = canvas.getBoundingClientRect();
-    const x = Math.floor((event.clientX - box.left) / scale) - GAP;
-    const y = Math.floor((event.clientY - box.top) / scale) - GAP;
-    const column = x % (tiles.w + GAP);
-    const row = y % (tiles.h + GAP);
-    const tile = Math.floor(y / (tiles.h + GAP)) * across + Math.floor(x / (tiles.w + GAP));
-    if (x < 0 || y < 0 || x >= width - GAP) return null;
+    const [x, y] = [event.clientX - box.left - gap, event.clientY - box.top - gap];
+    const column = Math.floor((x % pitch[0]) / scale);
+    const row = Math.floor((y % pitch[1]) / scale);
+    const tile = Math.floor(y / pitch[1]) * across + Math.floor(x / pitch[0]);
+    if (x < 0 || y < 0 || x >= across * pitch[0]) return null;
     if (column >= tiles.w || row >= tiles.h || tile >= tiles.tiles) return null;
     return tiles.index(tile, row, column);
   };
@@ -142,52 +149,38 @@ export function maps(array, options) {
       if (index) pick(index);
     });
   }
-  figure.mark = (index) => {
-    const [tile, row, column] = tiles.find(index);
-    const x = GAP + (tile % across) * (tiles.w + GAP) + column;
-    const y = GAP + Math.floor(tile / across) * (tiles.h + GAP) + row;
-    outline(frame, [x, y, 1, 1], scale);
+  const outline = (tile, row, column, h, w) => {
+    const [x, y] = corner(tile);
+    frame.hidden = false;
+    frame.style.left = `${x + column * scale - 2}px`;
+    frame.style.top = `${y + row * scale - 2}px`;
+    frame.style.width = `${w * scale + 4}px`;
+    frame.style.height = `${h * scale + 4}px`;
   };
-  /** Frame rows and columns of the first tile: [top, left, height, width]. */
-  figure.markWindow = ([top, left, h, w]) => outline(frame, [GAP + left, GAP + top, w, h], scale);
+  figure.mark = (index) => outline(...tiles.find(index), 1, 1);
+  /** Frame rows and columns of the first tile. */
+  figure.markWindow = (top, left, h, w) => outline(0, top, left, h, w);
   return figure;
 }
 
-function outline(frame, [x, y, w, h], scale) {
-  frame.hidden = false;
-  frame.style.left = `${x * scale - 2}px`;
-  frame.style.top = `${y * scale - 2}px`;
-  frame.style.width = `${w * scale + 4}px`;
-  frame.style.height = `${h * scale + 4}px`;
-}
-
-function paint(canvas, array, tiles, across, gap, limit, isSigned) {
-  const context = canvas.getContext("2d", { willReadFrequently: true });
-  const style = getComputedStyle(document.documentElement);
-  context.fillStyle = style.getPropertyValue("--map-gap");
-  for (let t = 0; gap && t < tiles.tiles; t++) {
-    const left = (t % across) * (tiles.w + gap);
-    context.fillRect(left, Math.floor(t / across) * (tiles.h + gap), tiles.w + 2 * gap, tiles.h + 2 * gap);
-  }
-  const pixels = context.getImageData(0, 0, canvas.width, canvas.height);
-  const colour = colours(isSigned);
-  for (let t = 0; t < tiles.tiles; t++) {
-    const left = gap + (t % across) * (tiles.w + gap);
-    const top = gap + Math.floor(t / across) * (tiles.h + gap);
-    for (let i = 0; i < tiles.h; i++) {
-      for (let j = 0; j < tiles.w; j++) {
-        const index = tiles.index(t, i, j);
-        const value = index && at(array, index);
-        if (index === null || Number.isNaN(value)) continue;
-        const rgb = colour(limit ? value / limit : 0);
-        pixels.data.set([...rgb, 255], 4 * ((top + i) * canvas.width + left + j));
-      }
+/** One tile, a pixel for each number; where there is none it stays transparent. */
+function paint(array, tiles, tile, limit, colour) {
+  const canvas = new OffscreenCanvas(tiles.w, tiles.h);
+  const context = canvas.getContext("2d");
+  const pixels = context.createImageData(tiles.w, tiles.h);
+  for (let i = 0; i < tiles.h; i++) {
+    for (let j = 0; j < tiles.w; j++) {
+      const index = tiles.index(tile, i, j);
+      const value = index && at(array, index);
+      if (index === null || Number.isNaN(value)) continue;
+      pixels.data.set([...colour(limit ? value / limit : 0), 255], 4 * (i * tiles.w + j));
     }
   }
   context.putImageData(pixels, 0, 0);
+  return canvas;
 }
 
-/** The colours between the ends of the scale; kind: "" for maps, "heat" for what lies over a digit. */
+/** The colours between the ends of the scale; kind: "" for maps, "over" for what lies over a digit. */
 export function legend(limit, isSigned, kind = "") {
   const low = isSigned ? number(-limit, 2) : "0";
   const colours = el("i", { class: `${isSigned ? "signed" : "grey"} ${kind}` });
@@ -212,5 +205,6 @@ export function describe(shape) {
 /** 28 rows of 28 levels onto a canvas of that size. */
 export function paintDigit(canvas, rows) {
   const values = { shape: [28, 28, 1], data: Float32Array.from(rows.flat()) };
-  paint(canvas, values, tiling(values.shape), 1, 0, 255, false);
+  const picture = paint(values, tiling(values.shape), 0, 255, colours(false));
+  canvas.getContext("2d").drawImage(picture, 0, 0);
 }

@@ -90,8 +90,8 @@ function sinceLast(news, name) {
 function addEpoch(epoch, means) {
   const [loss, accuracy] = charts;
   const x = (epoch + 1) * run.batches;
-  loss.add("validation", x, means.val_loss, true);
-  accuracy.add("validation", x, means.val_accuracy, true);
+  loss.add("validation", x, means.val_loss);
+  accuracy.add("validation", x, means.val_accuracy);
 }
 
 function showFilters(news) {
@@ -119,9 +119,10 @@ export const train = {
     if (filters) showFilters(filters);
   },
   async start({ architectures, optimizers, learning_rates, defaults }) {
+    const names = ["training", "validation"];
     charts = [
-      new Chart($("#chart-loss"), "Loss"),
-      new Chart($("#chart-accuracy"), "Accuracy", { high: 1 }),
+      new Chart($("#chart-loss"), "Loss", { names }),
+      new Chart($("#chart-accuracy"), "Accuracy", { high: 1, names }),
       new Chart($("#chart-norms"), "Gradient of each layer, root mean square", { log: true }),
     ];
     const { architecture, optimizer } = form.elements;
@@ -135,7 +136,10 @@ export const train = {
 
     form.addEventListener("submit", (event) => {
       event.preventDefault();
-      attempt(problem, async () => follow(await post("/api/runs", settings())));
+      attempt(problem, async () => {
+        follow(await post("/api/runs", settings()));
+        $("#train-state").scrollIntoView({ block: "nearest" });
+      });
     });
     const tell = (what) => attempt(problem, () => command(`/api/runs/${run.id}/${what}`));
     pauseButton.addEventListener("click", () => tell(run.state === "paused" ? "resume" : "pause"));
