@@ -9,16 +9,18 @@ import struct
 import subprocess
 import sys
 import zlib
+from io import BytesIO
 
 import numpy as np
 import pytest
+from PIL import Image
 from playwright.sync_api import expect, sync_playwright
 
 import scratchnet as sn
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 #: a slow machine compiles kernels at the first trace and at the first training
-PATIENCE = 120_000
+PATIENCE = int(os.environ.get("PAT", 120_000))
 
 pytestmark = pytest.mark.skipif(
     CHROMIUM is None and not os.environ.get("CI"), reason="chromium is not installed"
@@ -164,10 +166,6 @@ def test_undo_takes_back_a_stroke(visit):
 def test_an_image_is_opened_and_pasted(visit):
     page = visit()
     (_, _), (x, y) = sn.datasets.mnist.load_data()
-    from io import BytesIO
-
-    from PIL import Image
-
     file = BytesIO()
     Image.fromarray(255 - np.kron(x[0], np.ones((8, 8), np.uint8))).save(file, "PNG")
     picture = {"name": "seven.png", "mimeType": "image/png", "buffer": file.getvalue()}
@@ -190,7 +188,12 @@ def test_an_image_is_opened_and_pasted(visit):
 
 @pytest.mark.parametrize(
     ("name", "content"),
-    [("notes.txt", b"no picture\n" * 9), ("cut.png", png(28, 28)[:40]), ("huge.png", png(9000, 9000))],
+    [
+        ("notes.txt", b"no picture\n" * 9),
+        ("cut.png", png(28, 28)[:40]),
+        ("huge.png", png(9000, 9000)),
+    ],
+    ids=["text", "cut", "huge"],
 )
 def test_a_bad_file_is_one_line_in_place(visit, name, content):
     page = visit(refused=r"status of 4(13|15|22)")
@@ -232,7 +235,7 @@ def test_without_a_digit_the_sections_say_what_to_do(visit):
     expect(page.locator("[data-step=dense_1]")).to_be_visible()
 
 
-# ------------------------------------------------------------------------------ forward and backward
+# ----------------------------------------------------------------------------- forward and backward
 
 
 def test_forward_shows_every_layer_and_the_sum_behind_a_value(visit):
@@ -292,6 +295,7 @@ def test_analytic_and_numeric_agree_for_twenty_random_parameters(visit):
         for key in ("W", "W", "W", "W", "b"):
             index = [int(rng.integers(size)) for size in params[key].shape]
             part = page.locator(f"[data-step={name}] [data-parameter={key}]")
+            part.wait_for()
             for field, i in zip(part.locator("input").all(), index, strict=True):
                 field.fill(str(i))
             part.get_by_role("button", name="Show").click()
@@ -329,7 +333,11 @@ def test_explain_draws_three_maps(visit):
     page = visit()
     sample(page, "Sample 7")
     page.get_by_role("link", name="Explain").click()
-    for method, name in (("gradcam", "Grad-CAM"), ("saliency", "Saliency"), ("occlusion", "Occlusion")):
+    for method, name in (
+        ("gradcam", "Grad-CAM"),
+        ("saliency", "Saliency"),
+        ("occlusion", "Occlusion"),
+    ):
         canvas = page.locator(f"[data-method={method}] canvas")
         expect(canvas).to_have_attribute("aria-label", f"{name} for class 7, over the digit")
         coloured = """canvas => canvas.getContext("2d").getImageData(0, 0, 280, 280).data
@@ -380,7 +388,7 @@ def test_a_number_is_read_with_frames(visit):
     expect(page.locator("#boxes span")).to_have_count(0)
 
 
-# ---------------------------------------------------------------------------- keyboard, looks, width
+# --------------------------------------------------------------------------- keyboard, looks, width
 
 
 def test_everything_goes_by_keyboard(visit):
@@ -431,5 +439,4 @@ def test_on_a_phone_nothing_sticks_out(visit):
     for place in ("draw", "forward", "backward/conv2d_1", "explain", "train", "sequence"):
         page.goto(page.url.split("#")[0] + f"#{place}")
         expect(page.locator("main section:visible h1")).to_be_visible()
-        page.wait_for_load_state("networkidle") if place != "train" else None
         assert page.evaluate("() => document.documentElement.scrollWidth") == 390

@@ -36,12 +36,21 @@ function floats(base64) {
   return new Float32Array(bytes.buffer);
 }
 
-async function request(path, options) {
+/** A server with too much to do says when to ask again; so often that is done. */
+const RETRIES = 3;
+
+async function request(path, options, retries = RETRIES) {
   let response, text;
   try {
     response = await fetch(path, options);
     text = await response.text();
-  } catch {
+    const seconds = Number(response.headers.get("Retry-After"));
+    if (response.status === 503 && seconds && retries) {
+      await new Promise((done) => setTimeout(done, 1000 * seconds));
+      return request(path, options, retries - 1);
+    }
+  } catch (error) {
+    if (error instanceof ApiError) throw error;
     throw new ApiError(SILENT);
   }
   let answer;
