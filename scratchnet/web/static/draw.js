@@ -1,0 +1,140 @@
+// The section Draw: a digit is written, chosen or opened, and read at once.
+
+import { newest, post, postFile } from "./api.js";
+import { shares } from "./bars.js";
+import { $, attempt, el, percent, say } from "./dom.js";
+import { paintDigit } from "./maps.js";
+import { Pad, files } from "./pad.js";
+import { look, model, state } from "./state.js";
+
+const PEN = 44;
+/** At this size the server takes a drawing for a drawing, and does not look for shadows. */
+const SENT = 64;
+const STAGES = 9;
+
+const section = $("#page-draw");
+const problem = $("#draw-problem");
+const pad = new Pad($("#pad"), PEN, read);
+let bars = null;
+let names = null;
+
+/** Counts the drawings: an answer that comes after its drawing is gone is not shown. */
+let drawing = 0;
+const inTurn = newest((work) => work());
+const stagesInTurn = newest((work) => work());
+
+function read(ended) {
+  if (pad.isEmpty) return showNothing();
+  inTurn(() => answerOf(() => post("/api/predict", query()), null));
+  if (ended) stagesInTurn(readStages);
+}
+
+const query = () => ({ pixels: pad.levels(SENT), model: state.model });
+
+async function readStages() {
+  const mine = drawing;
+  await attempt(problem, async () => {
+    const { steps, message } = await post("/api/predict", { ...query(), steps: true });
+    if (mine === drawing && !pad.isEmpty) showStages(steps);
+    if (message) throw new Error(message);
+  });
+}
+
+function readPrepared({ pixels, label }) {
+  drawing++;
+  pad.clear(pictureOf(pixels));
+  showStages(null, "This digit is in MNIST's form already: nothing has to be done to it.");
+  const body = { pixels, prepared: true, model: state.model };
+  return inTurn(() => answerOf(() => post("/api/predict", body), label));
+}
+
+function readFile(file) {
+  drawing++;
+  const fields = { steps: true, model: state.model };
+  inTurn(() => answerOf(() => postFile("/api/predict/file", file, fields), null, true));
+}
+
+async function answerOf(ask, label, isFile = false) {
+  const start = performance.now();
+  const mine = drawing;
+  await attempt(problem, async () => {
+    const answer = await ask();
+    if (mine !== drawing) return;
+    if (isFile && answer.pixels) pad.clear(pictureOf(answer.pixels));
+    if (answer.steps) showStages(answer.steps);
+    if (answer.pixels || !isFile) look(answer, label);
+    if (!answer.pixels) throw new Error(answer.message);
+    $("#latency").textContent = `Read in ${Math.ceil(performance.now() - start)} ms.`;
+  });
+}
+
+function pictureOf(pixels) {
+  const canvas = el("canvas", { width: 28, height: 28 });
+  paintDigit(canvas, pixels);
+  return canvas;
+}
+
+function showNothing() {
+  drawing++;
+  say(problem, null);
+  look({ pixels: null });
+  $("#latency").textContent = "";
+  showStages(null, "The stages that bring a drawing into MNIST's form appear here.");
+}
+
+function showStages(steps, hint = null) {
+  say($("#stages-hint"), hint);
+  const stage = ({ name, caption, png }, k) =>
+    el(
+      "li", {},
+      el("span", { class: "thumb" }, el("img", { src: png, alt: "" })),
+      el("b", {}, `${k + 1}. ${name}`),
+      el("span", { class: "hint" }, caption),
+    );
+  const blank = () => el("li", { class: "blank", "aria-hidden": "true" }, el("span", { class: "thumb" }));
+  const items = steps ? steps.map(stage) : Array.from({ length: STAGES }, blank);
+  $("#stages").replaceChildren(...items);
+}
+
+function showReading() {
+  const classes = model().classes;
+  if (names !== classes) {
+    names = classes;
+    bars = shares(names);
+    $("#bars").replaceChildren(bars);
+  }
+  const { reading } = state;
+  bars.set(reading?.probabilities);
+  $("#digit").textContent = reading?.class ?? "–";
+  $("#digit").classList.toggle("none", !reading);
+  $("#confidence").textContent = reading ? percent(reading.confidence) : "nothing written yet";
+}
+
+/** A sample is chosen, here or in another section. */
+export const takeSample = readPrepared;
+
+/** The digit stays when the page is loaded again. */
+function keep() {
+  const { pixels, label } = state;
+  sessionStorage.setItem("digit", JSON.stringify(pixels && { pixels, label }));
+}
+
+export const draw = {
+  section,
+  show: showReading,
+  async start() {
+    $("#undo").addEventListener("click", () => {
+      pad.undo();
+      read(true);
+    });
+    $("#clear").addEventListener("click", () => {
+      pad.clear();
+      showNothing();
+    });
+    files($("#file"), () => !section.hidden, readFile);
+    showStages(null, $("#stages-hint").textContent);
+    const kept = JSON.parse(sessionStorage.getItem("digit"));
+    if (kept) await readPrepared(kept);
+    state.addEventListener("change", keep);
+  },
+};

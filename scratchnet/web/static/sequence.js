@@ -1,0 +1,72 @@
+// The section Number: several digits on a wide pad, each found, framed and read.
+
+import { newest, post, postFile } from "./api.js";
+import { $, attempt, el, percent, say } from "./dom.js";
+import { Pad, files } from "./pad.js";
+import { state } from "./state.js";
+
+const PEN = 26;
+const SENT = 128;
+
+const section = $("#page-sequence");
+const problem = $(".problem", section);
+const pad = new Pad($("#wide-pad"), PEN, () => read());
+const boxes = $("#boxes");
+
+const read = newest(async () => {
+  if (pad.isEmpty) return showNothing();
+  const query = { pixels: pad.levels(SENT), model: state.model };
+  await attempt(problem, async () => show(await post("/api/sequence", query)));
+});
+
+const readFile = newest(async (file) => {
+  await attempt(problem, async () => {
+    const answer = await postFile("/api/sequence/file", file, { model: state.model });
+    pad.clear(await createImageBitmap(file));
+    show(answer);
+  });
+});
+
+function showNothing() {
+  say(problem, null);
+  boxes.replaceChildren();
+  $("#number").textContent = "–";
+  $("#number-detail").textContent = "nothing written yet";
+}
+
+function show({ lines, digits, width, height, message }) {
+  $("#number").textContent = lines.join("\n") || "–";
+  const sure = digits.map((digit) => `${digit.class} with ${percent(digit.confidence)}`);
+  $("#number-detail").textContent = message ?? sure.join(", ");
+  boxes.replaceChildren(...digits.map((digit) => frame(digit, width, height)));
+}
+
+/** A digit's frame over the pad; an image lies in its middle, as large as fits. */
+function frame({ class: name, box: [left, top, w, h] }, width, height) {
+  const { canvas } = pad;
+  const scale = Math.min(canvas.width / width, canvas.height / height);
+  const x = (canvas.width - width * scale) / 2 + left * scale;
+  const y = (canvas.height - height * scale) / 2 + top * scale;
+  const node = el("span", {}, el("b", {}, name));
+  node.style.left = `${(100 * x) / canvas.width}%`;
+  node.style.top = `${(100 * y) / canvas.height}%`;
+  node.style.width = `${(100 * w * scale) / canvas.width}%`;
+  node.style.height = `${(100 * h * scale) / canvas.height}%`;
+  return node;
+}
+
+export const sequence = {
+  section,
+  show: () => read(),
+  start() {
+    $("#wide-undo").addEventListener("click", () => {
+      pad.undo();
+      read();
+    });
+    $("#wide-clear").addEventListener("click", () => {
+      pad.clear();
+      showNothing();
+    });
+    files($("#wide-file"), () => !section.hidden, readFile);
+  },
+};
