@@ -143,6 +143,7 @@ def augmented_samples(
     return axes[0].figure
 
 
+@style.styled
 def digit_boxes(reading: Reading, class_names: Sequence[str] | None = None) -> Figure:
     """A picture of written numbers, a box around every digit with what it was read as.
 
