@@ -579,12 +579,27 @@ def test_a_paused_run_can_be_deleted(server, start):
     assert good(server.get("/api/runs")) == []
 
 
-def test_a_run_that_diverges_says_so_in_one_line(server, start):
-    run = start(architecture="mlp", optimizer="sgd", learning_rate=10, epochs=30, batch_size=100)
-    last = list(events(server, run))[-1][1]
-    assert last["state"] in ("failed", "done")
-    if last["state"] == "failed":
-        assert "diverged" in last["error"] and last["model"] is None
+def no_data():
+    raise sn.InputError("data: expected MNIST, found nothing")
+
+
+def no_numbers():
+    x = np.full((100, 28, 28), np.nan, np.float32)
+    return (x, np.arange(100) % 10), (x, np.arange(100) % 10)
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [(no_data, "found nothing"), (no_numbers, "diverged"), (lambda: None, "inside the server")],
+)
+def test_a_run_that_fails_says_so_in_one_line(data, says):
+    with served(create_app(data=data)) as client:
+        run = good(client.post("/api/runs", json={"architecture": "mlp"}), 201)["id"]
+        last = list(events(client, run))[-1][1]
+        assert (last["state"], last["model"]) == ("failed", None)
+        assert says in last["error"] and last["error"].isprintable()
+        is_problem(client.post(f"/api/runs/{run}/pause"), 409)
+        good(client.post("/api/runs", json={}), 201)  # the next one may start
 
 
 def test_what_a_run_can_be_made_of(server):
@@ -598,7 +613,7 @@ def test_what_a_run_can_be_made_of(server):
 # ------------------------------------------------------------------------------- with made-up input
 
 
-def schemathesis(few, *options):
+def schemathesis(few, folder, *options):
     """Its command, with all its checks, on a server whose runs are over at once."""
     tiny = tuple((x[:10], y[:10]) for x, y in few)
     code = "from schemathesis.cli import schemathesis; schemathesis()"
@@ -606,18 +621,20 @@ def schemathesis(few, *options):
     with served(create_app(data=lambda: tiny)) as client:
         command = [sys.executable, "-c", code, "--config-file", str(config), "run"]
         command += [f"{client.base_url}/openapi.json", "--checks", "all", *options]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=1500)
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=1500)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Selected: 20/20" in done.stdout and "Tested: 20" in done.stdout
 
 
-def test_the_api_keeps_to_its_description(few):
-    schemathesis(few, "--phases", "examples,fuzzing", "--max-examples", "4")
+def test_the_api_keeps_to_its_description(few, tmp_path):
+    schemathesis(few, tmp_path, "--phases", "examples,fuzzing", "--max-examples", "4")
 
 
 @pytest.mark.slow
-def test_the_api_keeps_to_its_description_at_length(few):
-    schemathesis(few, "--phases", "examples,coverage,fuzzing,stateful", "--max-examples", "100")
+def test_the_api_keeps_to_its_description_at_length(few, tmp_path):
+    schemathesis(
+        few, tmp_path, "--phases", "examples,coverage,fuzzing,stateful", "--max-examples", "100"
+    )
 
 
 # -------------------------------------------------------------------------------------- the command

@@ -110,7 +110,7 @@ class Run(Callback):
         self._go = threading.Event()  # cleared while paused
         self._go.set()
         self._stopping = False
-        self._guard = threading.Lock()  # around the state and who asks for which
+        self._guard = threading.Lock()  # around the state
         self._last = dict.fromkeys(("progress", "filters"), -math.inf)
         self._thread: threading.Thread | None = None
 
