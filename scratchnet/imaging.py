@@ -411,13 +411,16 @@ def _paper_surface(grid: np.ndarray) -> np.ndarray:
     deviations (by reweighting), which a minority of pixels hardly moves.
     """
     height, width = grid.shape
+    ring = max(1, round(RING_SHARE * min(height, width)))
+    border = np.ones((height, width), dtype=bool)
+    border[ring:-ring, ring:-ring] = False
+    level = grid[border][0]
+    if (grid[border] == level).all():  # a drawing's paper, not a photo's: nothing to fit
+        return np.full_like(grid, level)
     x, y = _coordinates(grid.shape)
     terms = np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], axis=-1).reshape(-1, 6)
     if max(grid.shape) <= SMALL_SIDE:
         terms = terms[:, :1]  # too few pixels to tell a gradient from ink
-    ring = max(1, round(RING_SHARE * min(height, width)))
-    border = np.ones((height, width), dtype=bool)
-    border[ring:-ring, ring:-ring] = False
     share = np.where(border, 1 / border.sum() + 1 / grid.size, 1 / grid.size).ravel()
     weights = share
     for _ in range(10):
