@@ -27,11 +27,11 @@ PARAMETERS = {
     "mlp": dense(784, 784) + dense(784, 10),
     "lenet5": conv(5, 1, 6) + conv(5, 6, 16) + dense(400, 120) + dense(120, 84) + dense(84, 10),
     "cnn-bn": conv_norm(3, 1, 32)
-    + conv_norm(3, 32, 32)
-    + conv_norm(3, 32, 64)
-    + conv_norm(3, 64, 64)
-    + conv_norm(3, 64, 128)
-    + dense(128, 10),
+    + conv_norm(3, 32, 48)
+    + conv_norm(3, 48, 96)
+    + conv_norm(3, 96, 96)
+    + conv_norm(3, 96, 192)
+    + dense(192, 10),
     "resnet": conv_norm(3, 1, 16)
     + 2 * conv_norm(3, 16, 16)
     + sum(conv_norm(3, a, b) for a, b in [(16, 32), (32, 32), (32, 64), (64, 64)])
