@@ -104,10 +104,11 @@ def _named(paths: list[Path]) -> dict[str, Sequential]:
 def _listen(host: str, port: int) -> socket.socket:
     """A socket that listens there, or an error in one line."""
     try:
-        place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)[0]
     except (socket.gaierror, UnicodeError):
         raise InputError(f"--host: expected an address of this machine, found {host!r}") from None
-    listening = socket.socket(place[0], socket.SOCK_STREAM)
+    # with its protocol named: only then does asyncio send small answers without delay (TCP_NODELAY)
+    listening = socket.socket(*place[:3])
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind(place[4])

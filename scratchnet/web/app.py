@@ -24,6 +24,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException as HTTPError
+from starlette.routing import Match
 
 from .. import __version__, architectures, datasets, explain, imaging, kernels
 from ..errors import InputError
@@ -362,7 +363,12 @@ def _answer_errors(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPError)
     async def http_error(request: Request, error: HTTPError) -> JSONResponse:
-        return problem(error.status_code, str(error.detail), error.headers)
+        headers = error.headers
+        if error.status_code == 405:  # Starlette names the methods of the first route alone
+            routes = [at for at in app.routes if at.matches(request.scope)[0] != Match.NONE]
+            found = {method for at in routes for method in getattr(at, "methods", None) or ()}
+            headers = {"allow": ", ".join(sorted(found))}
+        return problem(error.status_code, str(error.detail), headers)
 
     @app.exception_handler(inside.MissingError)
     async def missing(request: Request, error: inside.MissingError) -> JSONResponse:

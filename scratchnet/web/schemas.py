@@ -57,6 +57,20 @@ Prepared = Annotated[
         examples=[_ONE],
     ),
 ]
+
+
+def _whole(value: Any) -> Any:
+    """1.0 is a whole number, in JSON as in mathematics."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _true_or_false(value: Any) -> Any:
+    if not isinstance(value, bool):  # Python takes 0 and 1 for False and True
+        raise ValueError("expected true or false")
+    return value
+
+
+Whole = Annotated[int, BeforeValidator(_whole)]
 Finite = Annotated[
     float | None,
     BeforeValidator(lambda x: x if x is not None and math.isfinite(x) else None),
@@ -67,11 +81,12 @@ ModelName = Annotated[
     Name | None, Field(description="A name from /api/models.", examples=["mnist-cnn"])
 ]
 Label = Annotated[
-    int | None,
-    Field(ge=0, le=10_000, description="The class; the one that is read when null.", examples=[1]),
+    Annotated[int, Field(ge=0, le=10_000), BeforeValidator(_whole)] | None,
+    Field(description="The class; the one that is read when null.", examples=[1]),
 ]
 Index = Annotated[
-    list[Annotated[int, Field(ge=0, le=2**31 - 1)]], Field(min_length=1, max_length=4)
+    list[Annotated[int, Field(ge=0, le=2**31 - 1), BeforeValidator(_whole)]],
+    Field(min_length=1, max_length=4),
 ]
 LayerName = Annotated[Name, Field(examples=["conv2d"])]
 Rate = Annotated[float, Field(gt=0, le=10, examples=[0.001])]
@@ -129,14 +144,14 @@ class ModelInfo(Answer):
 
 class DrawingQuery(Body):
     pixels: Drawn
-    prepared: Literal[False] = False
+    prepared: Annotated[Literal[False], BeforeValidator(_true_or_false)] = False
     steps: bool = Field(False, description="Whether to send pictures of the preparation.")
     model: ModelName = None
 
 
 class PreparedQuery(Body):
     pixels: Prepared
-    prepared: Literal[True]
+    prepared: Annotated[Literal[True], BeforeValidator(_true_or_false)]
     steps: bool = Field(False, description="There are none for an image that is prepared.")
     model: ModelName = None
 
@@ -357,10 +372,10 @@ class RunSettings(Body):
     architecture: Architecture = "cnn"
     optimizer: OptimizerName = "adam"
     learning_rate: Rate = 0.001
-    batch_size: int = Field(128, ge=1, le=1024)
-    epochs: int = Field(3, ge=1, le=100)
-    images: int = Field(20_000, ge=100, le=55_000, description="How many of MNIST to train on.")
-    seed: int = Field(0, ge=0, le=2**31 - 1)
+    batch_size: Whole = Field(128, ge=1, le=1024)
+    epochs: Whole = Field(3, ge=1, le=100)
+    images: Whole = Field(20_000, ge=100, le=55_000, description="How many of MNIST to train on.")
+    seed: Whole = Field(0, ge=0, le=2**31 - 1)
 
 
 class ArchitectureInfo(Answer):
