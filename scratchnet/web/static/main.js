@@ -26,7 +26,9 @@ function route() {
   const isNew = current !== known;
   current = known;
   show();
-  if (isNew) scrollTo(0, 0);
+  if (!isNew) return;
+  tab(current).scrollIntoView({ block: "nearest", inline: "nearest" });
+  scrollTo(0, 0);
 }
 
 function show() {
@@ -38,7 +40,6 @@ function show() {
     else tab(name).removeAttribute("aria-current");
   }
   document.title = `${tab(current).textContent} – scratchnet`;
-  tab(current).scrollIntoView({ block: "nearest", inline: "nearest" });
   showSubject(Boolean(view.needsDigit));
   if (!isMissing) view.show(address()[1]);
 }

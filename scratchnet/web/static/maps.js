@@ -3,7 +3,7 @@
 import { count, el, number, place, signed, times } from "./dom.js";
 
 /** CSS pixels between two tiles, and around all. */
-const gapAt = (scale) => Math.min(scale, 2);
+const gapAt = (scale) => (scale < 6 ? Math.min(scale, 2) : 4);
 /** Vectors as short as this are bars with their numbers (see bars.js), not pictures. */
 export const SHORT = 16;
 
