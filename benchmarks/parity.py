@@ -296,7 +296,7 @@ def draw(results: dict[str, Any], frameworks: Sequence[str]) -> Any:
             for at in frameworks:
                 label, color = FRAMEWORKS[at].label, colors[at]
                 ours, theirs = by_dtype["float32"][at]["losses"]
-                width = {"color": style.LINE, "linewidth": 5}
+                width = {"color": style.LINE, "linewidth": 5, "zorder": 1}
                 left.plot(ours, label="scratchnet" if at == frameworks[0] else None, **width)
                 left.plot(theirs, ls=dashes[at], color=color, linewidth=1.5, label=label)
                 for dtype, line in dtypes.items():
@@ -306,7 +306,8 @@ def draw(results: dict[str, Any], frameworks: Sequence[str]) -> Any:
                     right.plot(far, line, color=color, linewidth=1.2, label=f"{label}, {dtype}")
             left.set(title=name, ylim=(0, None), ylabel="loss")
             right.set(yscale="log", ylim=(5e-17, 1e5), ylabel="distance, relative")
-            right.set_yticks([1e-16, 1e-12, 1e-8, 1e-4, 1])
+            ticks = ("1e-16", "1e-12", "1e-8", "1e-4", "1")
+            right.set_yticks([float(tick) for tick in ticks], ticks)
             for ax in (left, right):
                 style.style_ticks(ax)
         for ax in axes[-1]:
