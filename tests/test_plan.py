@@ -78,7 +78,7 @@ def test_conv_relu_pool_equals_its_layers(
     rng=own.GENERATORS,
     n=st.sampled_from([0, 1, 7, 9, 20]),
     size=st.tuples(st.integers(4, 9), st.integers(4, 9)),
-    channels=st.sampled_from([8, 16]),
+    channels=st.just(16),
     filters=st.sampled_from([8, 24]),
     padding=st.sampled_from(["valid", "same", ((0, 2), (1, 0))]),
     behind=st.sampled_from([[], [sn.ReLU], [sn.ReLU, sn.MaxPool2D]]),
