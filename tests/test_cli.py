@@ -382,3 +382,15 @@ def test_bad_input_is_one_line_and_leaves_nothing(here, trained, tmp_path, line,
     assert [word for word in words if word not in lines[0]] == []
     assert names_in(tmp_path) == set()
     assert names_in(here) == before
+
+
+def test_warmup_trains_every_architecture_for_a_moment(monkeypatch, capsys):
+    from scratchnet import architectures, cli
+
+    monkeypatch.setattr(architectures, "ARCHITECTURES", {"mlp": architectures.mlp})
+    monkeypatch.setattr(sys, "argv", ["scratchnet", "warmup"])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert not end.value.code
+    ready, seconds = capsys.readouterr().out.splitlines()
+    assert ready == "mlp: ready" and seconds.endswith(" s")

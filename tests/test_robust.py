@@ -287,9 +287,8 @@ def test_the_suite_passes_without_the_compiler(tmp_path):
         "test_losses.py",
         "test_robust.py",
     ]
-    files += ["test_optimizers.py", "test_gradients.py"]
-    no_network = "not threads and not command and not without and not the_same_bits and not uint8"
-    suite(files, tmp_path, "-k", no_network, NUMBA_DISABLE_JIT="1")
+    small = "not threads and not without and not uint8"
+    suite([*files, "test_optimizers.py"], tmp_path, "-k", small, NUMBA_DISABLE_JIT="1")
 
 
 @pytest.mark.slow
