@@ -314,7 +314,7 @@ def test_a_parameter_is_clicked(visit):
     sample(page, "Hard sample 5")
     page.goto(page.url.split("#")[0] + "#backward/conv2d")
     part = page.locator("[data-parameter=W]")
-    part.locator("canvas").nth(1).click(position={"x": 30, "y": 14})
+    part.locator("canvas").nth(1).click(position={"x": 20, "y": 14})
     expect(part.locator(".agree")).to_contain_text("they agree")
     total = shown_number(part.locator("dl .strong dd"))
     assert total == pytest.approx(shown_number(part.locator(".numeric dd")), rel=1e-4, abs=1e-8)
