@@ -32,7 +32,13 @@ def test_the_names_and_what_they_stand_for():
         sn.recipes.get("slow")
 
 
-@pytest.mark.parametrize("name", RECIPES)
+#: their kernels take long to compile
+DEEP = ("resnet", "best")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name in DEEP else ()) for name in RECIPES]
+)
 def test_a_recipe_builds_compiles_trains_and_is_saved_with_its_settings(name, digits, tmp_path):
     recipe = replace(RECIPES[name], epochs=1, batch_size=16)
     models = []
