@@ -114,9 +114,9 @@ class Parity:
         make, ((x, y),) = parity.maker(name, dtype), parity.batches(dtype, 1, 16)
         us, them = self.both(make)
         agree(dtype, {"probs": us.forward(x)}, {"probs": them.forward(x)})
-        agree(dtype, us.gradients(x, y, training=False), them.gradients(x, y, training=False))
         if dtype == "float32" and has_batchnorm(name):
             return  # the next test
+        agree(dtype, us.gradients(x, y, training=False), them.gradients(x, y, training=False))
         ours, theirs = (at.gradients(x, y) for at in self.both(make))
         agree(dtype, ours, theirs)
         loss, their_loss = us.step(x, y), them.step(x, y)
@@ -131,16 +131,19 @@ class Parity:
 
     @pytest.mark.parametrize("name", [*filter(has_batchnorm, MODELS)])
     def test_gradients_through_batchnorm_agree_in_float32_without_kinks(self, name):
-        """With ReLU and max pooling the tolerance is out of reach: the batch's statistics round
-        differently, of a million values before a ReLU a few change sign by it, and each of those
-        changes gradients by up to 1e-2. Without them it holds, as it does in float64 with them."""
+        """With ReLU and max pooling the tolerance is out of reach: convolutions (Winograd's) and
+        the batch's statistics round differently, of a million values before a ReLU a few change
+        sign by it, and each of those changes gradients by up to 1e-2. Without them it holds, as it
+        does in float64 with them."""
 
         def make(dtype="float32"):
             return sn.Sequential(smooth(parity.c.MODELS[name](10)), (28, 28, 1), 0, dtype)
 
         ((x, y),) = parity.batches("float32", 1, 16)
-        ours, theirs = (at.gradients(x, y) for at in self.both(make))
-        agree("float32", ours, theirs, without=parity.adrift(lambda: make("float64")))
+        for training in (True, False):
+            ours, theirs = (at.gradients(x, y, training=training) for at in self.both(make))
+            without = parity.adrift(lambda: make("float64")) if training else ()
+            agree("float32", ours, theirs, without)
 
     @pytest.mark.parametrize("name", MODELS)
     def test_100_steps_of_adam_agree_in_float64(self, name):
