@@ -141,6 +141,9 @@ class Group:
     def winograd_scratch(self, name: str, channels: int) -> Array:
         return self.buffer(name, (self.winograd.SHARDS, self.winograd.scratch(channels, self.lane)))
 
+    def winograd_patch(self, channels: int) -> Array:
+        return self.buffer("patch", (self.winograd.SHARDS, 16 * channels))
+
 
 class ConvReluPool(Group):
     """Convolution with stride 1, ReLU and 2x2 max pooling."""
@@ -242,7 +245,7 @@ class ConvReluPool(Group):
             code.reshape(-1),
             self.winograd_scratch("v", self.c),
             self.winograd_scratch("m", self.f),
-            self.buffer("patch", (self.winograd.SHARDS, 16 * self.c)),
+            self.winograd_patch(self.c),
         )
 
     def backward(self, dy: Array, need_dx: bool) -> Array | None:
@@ -497,9 +500,6 @@ class ConvReluWinograd(Group):
         self.tile_c = self.fused.tile_for(self.c, self.dtype)
         self.tile_f = self.fused.tile_for(self.f, self.dtype)
 
-    def patch(self) -> Array:
-        return self.buffer("patch", (self.winograd.SHARDS, 16 * self.c))
-
     def forward(self, x: Array, training: bool) -> Array:
         self.layers[0].check_input(x)
         self.x = np.ascontiguousarray(x)
@@ -520,7 +520,7 @@ class ConvReluWinograd(Group):
             self.relu,
             self.winograd_scratch("v", self.c),
             self.winograd_scratch("m", self.f),
-            self.patch(),
+            self.winograd_patch(self.c),
         )
         return self.y
 
@@ -548,7 +548,7 @@ class ConvReluWinograd(Group):
             need_dx,
             self.winograd_scratch("v", self.c),
             self.winograd_scratch("m", self.f),
-            self.patch(),
+            self.winograd_patch(self.c),
             du,
             db,
             dx.reshape(-1),
@@ -672,7 +672,7 @@ class DenseRelu(Group):
         dz = self.buffer("dz", (n, self.up))
         dz[:, self.units :] = 0
         if self.relu:
-            np.multiply(dy, self.y > 0, out=dz[:, : self.units])
+            dz[:, : self.units] = np.where(self.y > 0, dy, 0)  # 0 also where dy is no number
         else:
             dz[:, : self.units] = dy
         whole = self.up == self.units

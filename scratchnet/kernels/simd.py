@@ -200,49 +200,6 @@ def fma_rows(typingctx, acc, rows, s, a, i, distance):
     return acc(acc, rows, acc.dtype, a, types.intp, types.intp), generate
 
 
-@intrinsic
-def fma_patch(typingctx, acc, rows, run, a, i, distance, t):
-    """acc + the outer product of a patch and the tile t: R rows of r numbers, `distance` apart.
-
-    rows and run are tuples of R and r; acc has R * r * t.count vectors, number by number.
-    """
-
-    def generate(context, builder, signature, args):
-        out, _, _, array, index, step, other = args
-        vector = context.get_value_type(acc).element
-        multiply_add, k = _fma(builder, vector), 0
-        for splat in _patch(
-            context, builder, signature.args[3], rows, run, array, index, step, vector
-        ):
-            for v in range(t.count):
-                values = (splat, builder.extract_value(other, v), builder.extract_value(out, k))
-                out = builder.insert_value(out, builder.call(multiply_add, values), k)
-                k += 1
-        return out
-
-    return acc(acc, rows, run, a, types.intp, types.intp, t), generate
-
-
-@intrinsic
-def dot_patch(typingctx, acc, rows, run, a, i, distance, t):
-    """acc + the sum over the same patch of each of its numbers times its tile in t."""
-
-    def generate(context, builder, signature, args):
-        out, _, _, array, index, step, other = args
-        vector = context.get_value_type(acc).element
-        multiply_add, k = _fma(builder, vector), 0
-        for splat in _patch(
-            context, builder, signature.args[3], rows, run, array, index, step, vector
-        ):
-            for v in range(acc.count):
-                values = (splat, builder.extract_value(other, k), builder.extract_value(out, v))
-                out = builder.insert_value(out, builder.call(multiply_add, values), v)
-                k += 1
-        return out
-
-    return acc(acc, rows, run, a, types.intp, types.intp, t), generate
-
-
 def _patch(context, builder, array_type, rows, run, array, index, distance, vector):
     """The numbers of a patch, row by row, each as a vector of itself."""
     for _ in range(rows.count):
@@ -252,6 +209,40 @@ def _patch(context, builder, array_type, rows, run, array, index, distance, vect
             number = builder.load(builder.gep(row, [ir.Constant(ir.IntType(64), k)]))
             yield _splat(builder, number, vector)
         index = builder.add(index, distance)
+
+
+def _over_patch(places):
+    """An intrinsic over a patch of a, R rows of r numbers, `distance` apart, and a tile t.
+
+    places(k, v, count) says which vectors of acc and of t the number k and the vector v of the
+    narrower of the two, `count` wide, belong to.
+    """
+
+    def typed(typingctx, acc, rows, run, a, i, distance, t):
+        count = min(acc.count, t.count)
+
+        def generate(context, builder, signature, args):
+            out, _, _, array, index, step, other = args
+            vector = context.get_value_type(acc).element
+            multiply_add = _fma(builder, vector)
+            patch = (rows, run, array, index, step, vector)
+            for k, splat in enumerate(_patch(context, builder, signature.args[3], *patch)):
+                for v in range(count):
+                    at, source = places(k, v, count)
+                    values = (splat, builder.extract_value(other, source))
+                    total = builder.call(multiply_add, (*values, builder.extract_value(out, at)))
+                    out = builder.insert_value(out, total, at)
+            return out
+
+        return acc(acc, rows, run, a, types.intp, types.intp, t), generate
+
+    return intrinsic(typed)
+
+
+#: acc + the outer product of the patch and the tile t: acc has R * r * t.count vectors
+fma_patch = _over_patch(lambda k, v, count: (k * count + v, v))
+#: acc + the sum of each of the patch's numbers times its tile in t: t has R * r * acc.count vectors
+dot_patch = _over_patch(lambda k, v, count: (v, k * count + v))
 
 
 @intrinsic
