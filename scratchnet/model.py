@@ -93,6 +93,7 @@ class Sequential:
         self._class_names: tuple[str, ...] | None = None
         self._groups: list[planning.Single | planning.Group] = []
         self._ran: list[planning.Single | planning.Group] = []
+        self._one_image: planning.OneImage | None = None
         self._out_shape: Shape = ()
         for layer in layers:
             self.add(layer)
@@ -193,7 +194,7 @@ class Sequential:
         new = object.__new__(type(self))
         memo[id(self)] = new
         of_this_memory = dict.fromkeys(("flat_params", "flat_grads", "flat_buffers"))
-        of_this_memory |= {"_groups": [], "_ran": []}
+        of_this_memory |= {"_groups": [], "_ran": [], "_one_image": None}
         for key, value in vars(self).items():
             setattr(new, key, copy.deepcopy(of_this_memory.get(key, value), memo))
         new._flatten_all()
@@ -389,8 +390,20 @@ class Sequential:
         training.check_count("batch_size", batch_size, 1)
         if self.built and len(self.input_shape) == 3 and x.shape == self.input_shape[:2]:
             x = x[None]  # one image, (h, w)
+        if len(x) == 1 and self.built and (found := self._predict_one(self._input(x))) is not None:
+            return found
         starts = range(0, max(len(x), 1), batch_size)
         return np.concatenate([self.forward(x[i : i + batch_size]) for i in starts])
+
+    def _predict_one(self, x: Array) -> Array | None:
+        """The output for one image, by one call of native code; None where there is none."""
+        groups = self.groups()
+        if not (self._one_image and self._one_image.fits(groups)):
+            if not planning.can_be_prepared(groups):
+                return None
+            self._one_image = planning.OneImage(groups, self.input_shape, self.dtype)
+        self._ran = []  # nothing was kept for backward
+        return self._one_image.predict(x)
 
     # ---- looking at it -----------------------------------------------------------------------
 

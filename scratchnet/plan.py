@@ -8,6 +8,7 @@ computes the same numbers, only without writing to memory what nobody reads:
     Conv2D, with or without ReLU, BatchNorm and Dense likewise; 3x3 convolutions with stride 1 and
     channels in whole vectors with 2.25 times fewer multiplications (see kernels/winograd.py)
     Residual                   both its rows in groups of their own
+    Softmax                    row by row
 
 A group keeps its buffers from step to step, so that training allocates nothing large. What it
 returns is such a buffer: valid until its next forward.
@@ -23,7 +24,19 @@ from numpy.typing import NDArray
 from . import kernels
 from .kernels.geometry import Pads
 from .kernels.memory import SLACK, flat_with_slack, flat_zeros, lanes, padded
-from .layers import LAYERS, BatchNorm, Conv2D, Dense, Layer, MaxPool2D, ReLU, Residual
+from .layers import (
+    LAYERS,
+    BatchNorm,
+    Conv2D,
+    Dense,
+    Dropout,
+    Flatten,
+    Layer,
+    MaxPool2D,
+    ReLU,
+    Residual,
+    Softmax,
+)
 
 Array = NDArray[np.floating]
 
@@ -40,12 +53,16 @@ class Single:
     def __init__(self, layer: Layer) -> None:
         self.layers = [layer]
         self.uses_blas = any(type(leaf) not in WITHOUT_BLAS for leaf in layer.leaves())
+        self.only_kernels = type(layer) in (Flatten, Dropout)  # in inference: no kernel at all
 
     def forward(self, x: Array, training: bool) -> Array:
         return self.layers[0].forward(x, training)
 
     def backward(self, dy: Array, need_dx: bool) -> Array:
         return self.layers[0].backward(dy)
+
+    def recorded(self, x: Array, record: Any) -> Array:
+        return self.forward(x, training=False)
 
     def __str__(self) -> str:
         return f"{self.layers[0].name}: by itself"
@@ -60,6 +77,8 @@ class Group:
 
     kernel = ""
     uses_blas = False
+    #: whether forward is calls of kernels alone, so that a row of them can be prepared
+    only_kernels = False
 
     def __init__(self, layers: Sequence[Layer]) -> None:
         from .kernels import fused, winograd  # Numba is loaded here, when a model first runs
@@ -67,9 +86,18 @@ class Group:
         self.fused, self.winograd = fused, winograd
         self.layers = list(layers)
         self.params, self.grads = layers[0].params, layers[0].grads
-        self.dtype = next(iter(self.params.values())).dtype
+        self.dtype = next((p.dtype for p in self.params.values()), np.dtype(np.float32))
         self.lane = lanes(self.dtype)
         self.memory: dict[str, NDArray] = {}
+
+    def recorded(self, x: Array, record: Any) -> Array:
+        """forward in inference, its kernel calls recorded."""
+        modules = self.fused, self.winograd
+        self.fused, self.winograd = map(record.listen, modules)
+        try:
+            return self.forward(x, training=False)
+        finally:
+            self.fused, self.winograd = modules
 
     def buffer(self, name: str, shape: tuple[int, ...], dtype: Any = None) -> NDArray:
         """An array of that shape with slack behind it; the same memory again while it fits."""
@@ -103,28 +131,30 @@ class Group:
         """a (m, k) with zero columns added up to `width`; a itself if it has as many."""
         if a.shape[1] == width and a.flags.c_contiguous:
             return a
-        out = self.buffer(name, (len(a), width))
-        out[:, : a.shape[1]] = a
-        out[:, a.shape[1] :] = 0
+        return self.tiled(name, a, width, width).reshape(len(a), width)
+
+    def tiled(self, name: str, a: Array, width: int, step: int) -> Array:
+        """a (m, k) with as many columns as `width` says, in tiles: (width / step, m, step)."""
+        m, k = a.shape
+        out = self.buffer(name, (width // step, m, step))
+        flat = np.ascontiguousarray(a).reshape(-1)
+        self.fused.columns(flat, m, k, out.reshape(-1), width, step)
         return out
 
     def narrow(self, name: str, a: Array, width: int) -> Array:
         """The first `width` entries of a's last axis, contiguous; a itself if it has no more."""
         if a.shape[-1] == width:
             return a
-        out = self.buffer(name, (*a.shape[:-1], width))
-        out[:] = a[..., :width]
-        return out
+        out = self.tiled(name, a.reshape(-1, a.shape[-1]), width, width)
+        return out.reshape(*a.shape[:-1], width)
 
     def bias(self, width: int) -> Array:
         b = self.params.get("b")
         if b is not None and b.size == width:
             return b
-        out = self.buffer("bias", (1, width))
-        out[:] = 0
-        if "b" in self.params:
-            out[0, : self.params["b"].size] = self.params["b"]
-        return out.reshape(-1)
+        if b is None:
+            return self.buffer("bias", (width,))  # of zeros: nobody writes there
+        return self.columns("bias", b.reshape(1, -1), width).reshape(-1)
 
     def __str__(self) -> str:
         return f"{' + '.join(str(layer.name) for layer in self.layers)}: fused, {self.kernel}"
@@ -149,6 +179,7 @@ class ConvReluPool(Group):
     """Convolution with stride 1, ReLU and 2x2 max pooling."""
 
     kernel = "the convolution's output stays in registers, the backward pass is sparse"
+    only_kernels = True
 
     def __init__(self, layers: Sequence[Layer]) -> None:
         super().__init__(layers)
@@ -295,11 +326,9 @@ class ConvReluPool(Group):
         return dW[: self.f, :, : self.run].transpose(1, 2, 0)  # (f, kh, run) -> (kh, run, f)
 
     def forward_few(self, y: Array, code: NDArray) -> None:
-        # (kh * run, fp) -> (fp / step, kh * run, step)
-        w = self.columns("w", self.params["W"].reshape(-1, self.f), self.fp)
-        w = w.reshape(len(w), -1, self.few_step).transpose(1, 0, 2)
-        weights = self.buffer("few", w.shape)
-        weights[:] = w
+        # (kh * run, f) -> (fp / step, kh * run, step)
+        w = self.params["W"].reshape(-1, self.f)
+        weights = self.tiled("few", w, self.fp, self.few_step)
         self.fused.conv_relu_pool_few(
             self.few_patch,
             self.few_tile,
@@ -383,6 +412,7 @@ class ConvRelu(Group):
     """A convolution of any stride, and the ReLU behind it if there is one."""
 
     kernel = "four positions at a time, no im2col"
+    only_kernels = True
 
     def __init__(self, layers: Sequence[Layer]) -> None:
         super().__init__(layers)
@@ -489,6 +519,7 @@ class ConvReluWinograd(Group):
     """A 3x3 convolution with stride 1 and whole vectors of channels, and the ReLU behind it."""
 
     kernel = "Winograd's F(2x2, 3x3), forward and backward"
+    only_kernels = True
 
     def __init__(self, layers: Sequence[Layer]) -> None:
         super().__init__(layers)
@@ -628,6 +659,7 @@ class DenseRelu(Group):
     """A Dense layer, and the ReLU behind it if there is one."""
 
     kernel = "product, bias and ReLU in one pass"
+    only_kernels = True
 
     def __init__(self, layers: Sequence[Layer]) -> None:
         super().__init__(layers)
@@ -668,20 +700,19 @@ class DenseRelu(Group):
         return self.y
 
     def backward(self, dy: Array, need_dx: bool) -> Array | None:
-        n = len(dy)
+        n, shards = len(dy), self.fused.SHARDS
         dz = self.buffer("dz", (n, self.up))
-        dz[:, self.units :] = 0
-        if self.relu:
-            dz[:, : self.units] = np.where(self.y > 0, dy, 0)  # 0 also where dy is no number
-        else:
-            dz[:, : self.units] = dy
+        db = self.buffer("db", (shards, self.up))
+        flat = np.ascontiguousarray(dy).reshape(-1)
+        y = self.memory["y"]
+        self.fused.relu_gradient(flat, y, self.relu, n, self.units, self.up, dz.reshape(-1), db)
         whole = self.up == self.units
         dW = self.grads["W"] if whole else self.buffer("dw", (self.d, self.up))
         self.product(self.x, 1, self.d, dz, dW, n)  # x.T @ dz
         if not whole:
             self.grads["W"][:] = dW[:, : self.units]
         if "b" in self.grads:
-            self.grads["b"][:] = dz[:, : self.units].sum(axis=0)
+            self.grads["b"][:] = db.sum(axis=0)[: self.units]
         if not need_dx:
             return None
         wt = self.buffer("wt", (self.units, self.dp))
@@ -689,6 +720,24 @@ class DenseRelu(Group):
         dx = self.buffer("dx", (n, self.dp))
         self.product(dz, self.up, 1, wt, dx, self.units)  # dz @ W.T
         return dx[:, : self.d]
+
+
+class SoftmaxRows(Group):
+    """Softmax; in training it is folded into the loss and does not run."""
+
+    kernel = "row by row"
+    only_kernels = True
+
+    def forward(self, x: Array, training: bool) -> Array:
+        self.layers[0].check_input(x)
+        self.dtype = x.dtype
+        y = self.buffer("y", x.shape)
+        self.fused.softmax(np.ascontiguousarray(x).reshape(-1), x.shape[-1], y.reshape(-1))
+        self.layers[0].cache = y
+        return y
+
+    def backward(self, dy: Array, need_dx: bool) -> Array:
+        return self.layers[0].backward(dy)
 
 
 class ResidualGroup(Group):
@@ -729,6 +778,35 @@ class ResidualGroup(Group):
         return f"{self.layers[0].name}: the sum of" + "".join(inner)
 
 
+class OneImage:
+    """The groups for a single image in inference, as one native function (kernels/prepared.py).
+
+    For groups that are `only_kernels`: whatever else forward did would be done once, here.
+    """
+
+    def __init__(self, groups: Sequence[Any], shape: tuple[int, ...], dtype: Any) -> None:
+        from .kernels.prepared import Record
+
+        record, size = Record(), math.prod(shape)
+        self.groups = groups
+        self.x = self.y = flat_zeros(size, dtype)[:size].reshape(1, *shape)
+        for group in groups:
+            self.y = group.recorded(self.y, record)
+        self.run = record.prepare()
+        stores = [layer.params for group in groups for layer in group.layers]
+        self.params = [(store, key, store[key]) for store in stores for key in store]
+
+    def fits(self, groups: Sequence[Any]) -> bool:
+        """Whether these are the groups, and their parameters the arrays, that were recorded."""
+        same = all(store[key] is array for store, key, array in self.params)
+        return groups is self.groups and same
+
+    def predict(self, x: Array) -> Array | None:
+        """The output for x (1, ...), or None if a kernel failed."""
+        self.x[:] = x
+        return None if self.run() else self.y.copy()
+
+
 #: layers that have a kernel of their own, which takes a ReLU behind them along
 WITH_RELU = {Dense: DenseRelu, Conv2D: ConvRelu, BatchNorm: BatchNormRelu}
 
@@ -742,6 +820,8 @@ def make(layers: Sequence[Layer], fuse: bool = True) -> list[Single | Group]:
             groups.append(ConvReluPool(rest[:3]))
         elif fuse and _is(rest, Residual) and rest[0].params:
             groups.append(ResidualGroup(rest[:1]))
+        elif fuse and _is(rest, Softmax):
+            groups.append(SoftmaxRows(rest[:1]))
         elif fuse and type(rest[0]) in WITH_RELU:
             with_relu = _is(rest, type(rest[0]), ReLU)
             kind = WITH_RELU[type(rest[0])]
@@ -752,6 +832,11 @@ def make(layers: Sequence[Layer], fuse: bool = True) -> list[Single | Group]:
             groups.append(Single(rest[0]))
         del rest[: len(groups[-1].layers)]
     return groups
+
+
+def can_be_prepared(groups: Sequence[Single | Group]) -> bool:
+    """Whether OneImage can hold them."""
+    return all(group.only_kernels for group in groups) and kernels.compiles()
 
 
 def _is(layers: Sequence[Layer], *kinds: type[Layer]) -> bool:

@@ -125,6 +125,13 @@ def test_dense_equals_its_layers(rng, n, inputs, units, relu, use_bias):
     assert_same(run(groups, x, dy), run(plan.make(layers, fuse=False), x, dy))
 
 
+@pytest.mark.parametrize(("n", "inputs", "units"), [(5, 300, 72), (300, 20, 72), (150, 150, 8)])
+def test_long_sums_are_added_up_in_parts(rng, n, inputs, units):
+    layers, shape = built([sn.Dense(units), sn.ReLU()], (inputs,), rng)
+    x, dy = rng.standard_normal((n, inputs)), rng.standard_normal((n, *shape))
+    assert_same(run(plan.make(layers), x, dy), run(plan.make(layers, fuse=False), x, dy))
+
+
 def chain():
     return [
         sn.Conv2D(6, 5, padding=2),

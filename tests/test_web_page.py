@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import itertools
 import os
 import re
 import shutil
@@ -163,28 +164,66 @@ def test_undo_takes_back_a_stroke(visit):
     expect(page.locator("#confidence")).to_have_text("nothing written yet")
 
 
-@pytest.mark.slow
-def test_an_image_is_opened_and_pasted(visit):
+@pytest.mark.parametrize("kind", ["touch", "pen"])
+def test_a_digit_is_drawn_with_a_finger_or_a_pen(visit, kind):
+    page = visit(viewport={"width": 390, "height": 800}, has_touch=True)
+    pad = page.locator("#pad")
+    pad.scroll_into_view_if_needed()
+    box, scrolled = pad.bounding_box(), page.evaluate("() => scrollY")
+    devices = page.context.new_cdp_session(page)
+
+    def event(name, x, y):
+        if kind == "pen":
+            name = {"Start": "Pressed", "Move": "Moved", "End": "Released"}[name]
+            how = {"type": f"mouse{name}", "pointerType": "pen", "button": "left", "clickCount": 1}
+            devices.send("Input.dispatchMouseEvent", {**how, "x": x, "y": y, "force": 0.5})
+        else:
+            points = [] if name == "End" else [{"x": x, "y": y}]
+            how = {"type": f"touch{name}", "touchPoints": points}
+            devices.send("Input.dispatchTouchEvent", how)
+
+    kinds = "() => { kinds = []; document.querySelector('#pad').addEventListener('pointermove', "
+    page.evaluate(f"{kinds} (event) => kinds.push(event.pointerType)) }}")
+    for stroke in STROKES["7"]:
+        points = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in stroke]
+        event("Start", *points[0])
+        for (x0, y0), (x1, y1) in itertools.pairwise(points):
+            for share in (0.25, 0.5, 0.75, 1):
+                event("Move", x0 + share * (x1 - x0), y0 + share * (y1 - y0))
+        event("End", *points[-1])
+    expect(page.locator("#digit")).to_have_text("7")
+    assert set(page.evaluate("() => kinds")) == {kind}
+    assert page.evaluate("() => scrollY") == scrolled  # the finger wrote, it did not scroll
+
+
+#: a picture reaches the page as the browser would hand it over
+HANDED_OVER = {
+    "pasted": "new ClipboardEvent('paste', { clipboardData: files, bubbles: true })",
+    "dropped": "new DragEvent('drop', { dataTransfer: files, bubbles: true, cancelable: true })",
+}
+
+
+@pytest.mark.parametrize("how", ["opened", *HANDED_OVER])
+def test_an_image_is_taken(visit, how):
     page = visit()
     (_, _), (x, y) = sn.datasets.mnist.load_data()
     file = BytesIO()
     Image.fromarray(255 - np.kron(x[0], np.ones((8, 8), np.uint8))).save(file, "PNG")
-    picture = {"name": "seven.png", "mimeType": "image/png", "buffer": file.getvalue()}
-    page.locator("#file").set_input_files(picture)
+    if how == "opened":
+        picture = {"name": "seven.png", "mimeType": "image/png", "buffer": file.getvalue()}
+        page.locator("#file").set_input_files(picture)
+    else:
+        page.evaluate(
+            """base64 => {
+              const bytes = Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
+              const files = new DataTransfer();
+              files.items.add(new File([bytes], "seven.png", { type: "image/png" }));
+              document.body.dispatchEvent(EVENT);
+            }""".replace("EVENT", HANDED_OVER[how]),
+            base64.b64encode(file.getvalue()).decode(),
+        )
     expect(page.locator("#digit")).to_have_text(str(y[0]))
     expect(page.locator("#stages img")).to_have_count(9)
-
-    page.get_by_role("button", name="Clear").click()
-    page.evaluate(
-        """base64 => {
-          const bytes = Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
-          const clipboardData = new DataTransfer();
-          clipboardData.items.add(new File([bytes], "seven.png", { type: "image/png" }));
-          document.dispatchEvent(new ClipboardEvent("paste", { clipboardData }));
-        }""",
-        base64.b64encode(file.getvalue()).decode(),
-    )
-    expect(page.locator("#digit")).to_have_text(str(y[0]))
 
 
 @pytest.mark.parametrize(

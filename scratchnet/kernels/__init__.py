@@ -80,6 +80,13 @@ def __getattr__(name: str) -> Any:
     return getattr(_modules[home], name)
 
 
+def compiles() -> bool:
+    """Whether Numba compiles: not with NUMBA_DISABLE_JIT=1."""
+    import numba
+
+    return not numba.config.DISABLE_JIT
+
+
 def set_threads(number: int | str) -> None:
     """How many threads the kernels use, from now on; results have the same bits for any number.
 

@@ -43,6 +43,8 @@ SHARDS = 8
 MOST_VECTORS = 24
 #: how many vectors the weights of a window may fill where all of them stay in registers
 MOST_NUMBERS = 25
+#: how many terms of a matrix product are added up at a time: b's part is then 32 KiB
+TERMS = 128
 #: what the code says of a window whose largest value was not positive
 DEAD = 4
 
@@ -54,6 +56,16 @@ def tile_for(filters: int, dtype: Any) -> tuple[int, ...]:
 
 
 # ---- convolution, ReLU, 2x2 max pooling: forward -----------------------------------------------
+
+
+def _row_of_windows(window, end, size, row, c, out_h, out_w):
+    """Where that pooling window starts in x, and how many follow it in its row and before end."""
+    line, j = window // out_w, window % out_w
+    at = line // out_h * size + 2 * (line % out_h) * row + 2 * j * c
+    return at, min(out_w - j, end - window)
+
+
+_row_of_windows = _jit(_row_of_windows, parallel=False)
 
 
 def _conv_relu_pool_row(
@@ -88,16 +100,18 @@ def conv_relu_pool(
     """y, code (n, out_h, out_w, fp) <- x (n images of `size` elements, `row` a row, c a pixel).
 
     w (kh * run, fp), bias (fp,); run = kw * c is what one row of the window covers; step is the
-    tile's width in elements. out_h and out_w count pooling windows; the work is split by their
-    rows, so that a single image has enough for all threads.
+    tile's width in elements. out_h and out_w count pooling windows, of which every shard gets as
+    many, so that a single image has enough for all threads.
     """
+    windows = n * out_h * out_w
     for shard in prange(SHARDS):
-        for unit in range(shard * n * out_h // SHARDS, (shard + 1) * n * out_h // SHARDS):
-            image, i = unit // out_h, unit % out_h
+        window, end = shard * windows // SHARDS, (shard + 1) * windows // SHARDS
+        while window < end:
+            at, here = _row_of_windows(window, end, size, row, c, out_h, out_w)
             _conv_relu_pool_row(
-                tile, step, x, image * size + 2 * i * row, row, c, kh, run, w, fp, bias,
-                out_w, y, code, unit * out_w * fp,
-            )  # fmt: skip
+                tile, step, x, at, row, c, kh, run, w, fp, bias, here, y, code, window * fp
+            )
+            window += here
 
 
 conv_relu_pool = _jit(conv_relu_pool)
@@ -129,13 +143,16 @@ def conv_relu_pool_few(
     weights (fp / step, kh, run, step); patch, rows and run are tuples as long as the vectors of
     those of one tile, the window's rows, and the values in each.
     """
+    windows = n * out_h * out_w
     for shard in prange(SHARDS):
-        for unit in range(shard * n * out_h // SHARDS, (shard + 1) * n * out_h // SHARDS):
-            image, i = unit // out_h, unit % out_h
+        window, end = shard * windows // SHARDS, (shard + 1) * windows // SHARDS
+        while window < end:
+            at, here = _row_of_windows(window, end, size, row, c, out_h, out_w)
             _conv_relu_pool_few_row(
-                patch, tile, rows, run, step, x, image * size + 2 * i * row, row, c, weights, fp,
-                bias, out_w, y, code, unit * out_w * fp,
+                patch, tile, rows, run, step, x, at, row, c, weights, fp, bias, here, y, code,
+                window * fp,
             )  # fmt: skip
+            window += here
 
 
 conv_relu_pool_few = _jit(conv_relu_pool_few)
@@ -529,6 +546,42 @@ def frame(x, n, h, run, top, left, out_h, out_run, out):
 frame = _jit(frame)
 
 
+def columns(a, m, k, out, width, step):
+    """out (width / step, m, step) <- a (m, k), with zero columns added or columns left out."""
+    for shard in prange(SHARDS):
+        for i in range(shard * m // SHARDS, (shard + 1) * m // SHARDS):
+            for j in range(0, width, step):
+                row = out[(j * m + i * step) : (j * m + i * step) + step]
+                for s in range(step):
+                    row[s] = a[i * k + j + s] if j + s < k else 0
+
+
+columns = _jit(columns)
+
+
+# ---- softmax -----------------------------------------------------------------------------------
+
+
+def softmax(x, k, y):
+    """y = exp(x) / sum exp(x) for every k values, the largest subtracted first as in Softmax."""
+    n = x.size // k
+    for shard in prange(SHARDS):
+        for i in range(shard * n // SHARDS, (shard + 1) * n // SHARDS):
+            row, out = x[i * k : (i + 1) * k], y[i * k : (i + 1) * k]
+            largest = row[0]
+            for j in range(1, k):
+                largest = max(largest, row[j])
+            total = row.dtype.type(0)
+            for j in range(k):
+                out[j] = np.exp(row[j] - largest)
+                total += out[j]
+            for j in range(k):
+                out[j] /= total
+
+
+softmax = _jit(softmax)
+
+
 # ---- batch normalization and ReLU --------------------------------------------------------------
 
 
@@ -596,50 +649,59 @@ def normalize_backward(dy, x, mu, s, relu, scale, mean, along, dx):
 normalize_backward = _jit(normalize_backward)
 
 
-# ---- matrix products ---------------------------------------------------------------------------
+# ---- the dense layer ---------------------------------------------------------------------------
 
 
-def _product_rows(tile, a, row, col, b, ldb, c, ldc, first, last, j, k, bias, relu):
-    """Rows first..last of c = a @ b + bias, in the tile's columns from j on; four rows at once."""
+def _product_rows(
+    tile, a, row, col, b, ldb, c, ldc, first, last, j, start, end, k, bias, relu
+):  # fmt: skip
+    """Rows first..last of c in the tile's columns from j on, four at once: terms start..end of k.
+
+    The sums so far are in c, to begin with there are the biases.
+    """
     i = first
-    while i + 4 <= last:
-        p = i * row
-        a0 = load(tile, bias, j)
-        a1, a2, a3 = a0, a0, a0
-        q = j
-        for _ in range(k):
-            values = load(tile, b, q)
-            a0 = fma(a0, a[p], values)
-            a1 = fma(a1, a[p + row], values)
-            a2 = fma(a2, a[p + 2 * row], values)
-            a3 = fma(a3, a[p + 3 * row], values)
-            p += col
-            q += ldb
+    while i < last:
+        four = i + 4 <= last
+        p = i * row + start * col
         to = i * ldc + j
-        if relu:
+        if start == 0:
+            a0 = load(tile, bias, j)
+            a1, a2, a3 = a0, a0, a0
+        else:
+            a0 = load(tile, c, to)
+            a1, a2, a3 = a0, a0, a0
+            if four:
+                a1 = load(tile, c, to + ldc)
+                a2 = load(tile, c, to + 2 * ldc)
+                a3 = load(tile, c, to + 3 * ldc)
+        q = start * ldb + j
+        if four:
+            for _ in range(start, end):
+                values = load(tile, b, q)
+                a0 = fma(a0, a[p], values)
+                a1 = fma(a1, a[p + row], values)
+                a2 = fma(a2, a[p + 2 * row], values)
+                a3 = fma(a3, a[p + 3 * row], values)
+                p += col
+                q += ldb
+        else:
+            for _ in range(start, end):
+                a0 = fma(a0, a[p], load(tile, b, q))
+                p += col
+                q += ldb
+        if relu and end == k:
             store_relu(c, to, a0)
-            store_relu(c, to + ldc, a1)
-            store_relu(c, to + 2 * ldc, a2)
-            store_relu(c, to + 3 * ldc, a3)
+            if four:
+                store_relu(c, to + ldc, a1)
+                store_relu(c, to + 2 * ldc, a2)
+                store_relu(c, to + 3 * ldc, a3)
         else:
             store(c, to, a0)
-            store(c, to + ldc, a1)
-            store(c, to + 2 * ldc, a2)
-            store(c, to + 3 * ldc, a3)
-        i += 4
-    while i < last:
-        p = i * row
-        a0 = load(tile, bias, j)
-        q = j
-        for _ in range(k):
-            a0 = fma(a0, a[p], load(tile, b, q))
-            p += col
-            q += ldb
-        if relu:
-            store_relu(c, i * ldc + j, a0)
-        else:
-            store(c, i * ldc + j, a0)
-        i += 1
+            if four:
+                store(c, to + ldc, a1)
+                store(c, to + 2 * ldc, a2)
+                store(c, to + 3 * ldc, a3)
+        i += 4 if four else 1
 
 
 _product_rows = _jit(_product_rows, parallel=False)
@@ -650,19 +712,58 @@ def product(wide, narrow, lane, a, row, col, b, ldb, c, ldc, m, nv, k, bias, rel
 
     Element (i, p) of a is a[i * row + p * col], so a transpose is a matter of strides. b and c have
     rows of ldb and ldc elements; nv is a multiple of `lane`. wide and narrow: tiles of 4 and 1.
+
+    The work is split by c's longer side, so that the matrix which is larger is read once and not
+    by every shard; and along k, so that a tile's part of b stays in the first cache.
     """
-    blocks = (m + 3) // 4
+    blocks, tiles = (m + 3) // 4, (nv + 4 * lane - 1) // (4 * lane)
     for shard in prange(SHARDS):
-        first = min(shard * blocks // SHARDS * 4, m)
-        last = min((shard + 1) * blocks // SHARDS * 4, m)
-        if first < last:
-            j = 0
-            while j + 4 * lane <= nv:
-                _product_rows(wide, a, row, col, b, ldb, c, ldc, first, last, j, k, bias, relu)
-                j += 4 * lane
-            while j < nv:
-                _product_rows(narrow, a, row, col, b, ldb, c, ldc, first, last, j, k, bias, relu)
-                j += lane
+        first, last, left, right = 0, m, 0, tiles
+        if nv > m:
+            left, right = shard * tiles // SHARDS, (shard + 1) * tiles // SHARDS
+        else:
+            first = min(shard * blocks // SHARDS * 4, m)
+            last = min((shard + 1) * blocks // SHARDS * 4, m)
+        for number in range(left, right):
+            for start in range(0, max(k, 1), TERMS):
+                end, j = min(start + TERMS, k), number * 4 * lane
+                if j + 4 * lane <= nv:
+                    _product_rows(
+                        wide, a, row, col, b, ldb, c, ldc, first, last, j, start, end, k, bias,
+                        relu,
+                    )  # fmt: skip
+                    continue
+                while j < nv:
+                    _product_rows(
+                        narrow, a, row, col, b, ldb, c, ldc, first, last, j, start, end, k, bias,
+                        relu,
+                    )  # fmt: skip
+                    j += lane
 
 
 product = _jit(product)
+
+
+def relu_gradient(dy, y, relu, n, units, wide, dz, sums):
+    """dz (n, wide) <- dy (n, units) where y (n, wide) > 0, or everywhere; its columns added up.
+
+    sums (SHARDS, wide): each shard's. Columns beyond the units become zero.
+    """
+    for shard in prange(SHARDS):
+        total = sums[shard]
+        total[:] = 0
+        for i in range(shard * n // SHARDS, (shard + 1) * n // SHARDS):
+            grad, row = dy[i * units : (i + 1) * units], y[i * wide : (i + 1) * wide]
+            out = dz[i * wide : (i + 1) * wide]
+            if relu:
+                for k in range(units):
+                    out[k] = grad[k] if row[k] > 0 else grad.dtype.type(0)
+            else:
+                for k in range(units):
+                    out[k] = grad[k]
+            out[units:] = 0
+            for k in range(wide):
+                total[k] += out[k]
+
+
+relu_gradient = _jit(relu_gradient)

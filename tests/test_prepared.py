@@ -1,0 +1,138 @@
+"""One image in inference as one native function: the same numbers as layer by layer, always."""
+
+import copy
+
+import numba
+import numpy as np
+import pytest
+
+import scratchnet as sn
+from scratchnet.layers import (
+    BatchNorm,
+    Conv2D,
+    Dense,
+    Dropout,
+    Flatten,
+    MaxPool2D,
+    ReLU,
+    Softmax,
+)
+
+ROWS = {
+    "pooled": lambda: [Conv2D(32, 3), ReLU(), MaxPool2D(2), Conv2D(64, 3), ReLU(), MaxPool2D(2)],
+    "odd channels": lambda: [Conv2D(5, 3), ReLU(), MaxPool2D(2), Conv2D(7, 3), ReLU()],
+    "framed": lambda: [Conv2D(16, 3, padding="same"), Conv2D(16, 5, padding="same"), ReLU()],
+    "strided": lambda: [Conv2D(9, 3, strides=2), ReLU(), Conv2D(4, 2, use_bias=False)],
+    "winograd": lambda: [Conv2D(16, 3, padding="same"), Conv2D(16, 3, padding="same"), ReLU()],
+    "dense": lambda: [Flatten(), Dense(33), ReLU(), Dropout(0.5), Dense(17)],
+}
+
+
+def network(name: str, dtype: type = np.float32) -> sn.Sequential:
+    end = [] if name == "dense" else [Flatten()]
+    net = sn.Sequential([*ROWS[name](), *end, Dense(10), Softmax()], (20, 22, 1), 1, dtype=dtype)
+    rng = np.random.default_rng(2)
+    net.flat_params[:] += rng.normal(0, 0.05, net.flat_params.size)  # biases too
+    return net
+
+
+def images(n: int) -> np.ndarray:
+    return np.random.default_rng(3).random((n, 20, 22, 1))
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype"), [*((name, np.float32) for name in ROWS), ("pooled", np.float64)]
+)
+def test_the_same_bits_as_forward(name, dtype):
+    net, x = network(name, dtype), images(3)
+    for one in x:
+        expected = net.forward(one[None])
+        assert np.array_equal(net.predict(one[None]), expected)
+    assert net._one_image is not None
+
+
+def test_what_is_predicted_is_the_callers():
+    net, x = network("pooled"), images(2)
+    first = net.predict(x[:1])
+    kept = first.copy()
+    net.predict(x[1:])
+    assert np.array_equal(first, kept)
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_new_weights_are_seen(name):
+    net, x = network(name), images(1)
+    before = net.predict(x)
+    net.flat_params[:] *= -0.7
+    assert not np.allclose(net.predict(x), before)
+    assert np.array_equal(net.predict(x), net.forward(x))
+
+
+def test_an_array_put_in_a_parameters_place_is_seen():
+    net, x = network("pooled"), images(1)
+    net.predict(x)
+    params = net.layers[0].params
+    params["W"] = params["W"] + 1
+    assert np.array_equal(net.predict(x), net.forward(x))
+
+
+def test_larger_batches_in_between():
+    net, x = network("odd channels"), images(40)
+    alone = [net.predict(x[:1])]
+    net.predict(x)
+    alone.append(net.predict(x[:1]))
+    assert np.array_equal(*alone)
+
+
+def test_training_in_between():
+    net, x = network("pooled"), images(64)
+    net.compile("adam", "sparse_categorical_crossentropy")
+    net.predict(x[:1])
+    net.fit(x, np.arange(64) % 10, verbose=0)
+    assert np.array_equal(net.predict(x[:1]), net.forward(x[:1]))
+
+
+def test_a_copy_has_weights_of_its_own():
+    net, x = network("pooled"), images(1)
+    before = net.predict(x)
+    other = copy.deepcopy(net)
+    other.flat_params[:] = 0
+    assert np.allclose(other.predict(x), 0.1)
+    assert np.array_equal(net.predict(x), before)
+
+
+def test_nothing_is_kept_for_backward():
+    net, x = network("pooled"), images(1)
+    net.forward(x)
+    out = net.predict(x)
+    with pytest.raises(RuntimeError, match="forward"):
+        net.backward(out)
+
+
+def test_the_number_of_threads_is_given_back():
+    net, x = network("pooled"), images(1)
+    net.predict(x)
+    before = numba.get_num_threads()
+    net.predict(x)
+    assert numba.get_num_threads() == before
+
+
+def test_nan_travels_through():
+    net, x = network("pooled"), images(1)
+    assert np.isfinite(net.predict(x)).all()
+    x[0, 10, 10] = np.nan
+    assert np.isnan(net.predict(x)).all()
+
+
+def test_other_layers_are_not_left_out():
+    net = sn.Sequential([Conv2D(8, 3), BatchNorm(), ReLU(), Flatten(), Dense(10)], (20, 22, 1), 1)
+    x = images(1)
+    assert np.array_equal(net.predict(x), net.forward(x))
+    assert net._one_image is None
+
+
+def test_not_where_fusion_is_off():
+    net, x = network("pooled"), images(1)
+    net.fuse = False
+    assert np.array_equal(net.predict(x), net.forward(x))
+    assert net._one_image is None
