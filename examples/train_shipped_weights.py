@@ -1,6 +1,7 @@
 """Make the weights that ship with the package: `cnn` on all 60,000 training images.
 
-`python train_shipped_weights.py FILE` writes them to FILE. Same machine, same file.
+`python train_shipped_weights.py FILE` writes them to FILE: on the same machine and with the same
+version the same bits. The shipped file was made with an earlier version of the kernels.
 """
 
 import sys

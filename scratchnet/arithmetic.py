@@ -325,6 +325,16 @@ def _softmax_output(layer: Any, index: Index, x: Array, y: Array, training: bool
     return Sum(f"y{at} = exp(x{at} - max x) / sum of exp(x - max x)", "1/sum", terms)
 
 
+def residual_output(index: Index, main: Array, shortcut: Array, is_input: bool) -> Sum:
+    """One output of a Residual, from those of its two rows; is_input: the shortcut is x itself."""
+    at = _index(index)
+    terms = [
+        Term((0,), None, float(main[index]), 1.0),
+        Term((1,), index if is_input else None, float(shortcut[index]), 1.0),
+    ]
+    return Sum(f"y{at} = main{at} + {'x' if is_input else 'shortcut'}{at}", "weight", terms)
+
+
 OUTPUTS: dict[type[Layer], Callable[..., Sum]] = {
     Conv2D: _conv2d_output,
     Dense: _dense_output,

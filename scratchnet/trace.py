@@ -22,10 +22,10 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from . import kernels, optimizers
-from .arithmetic import GRADIENTS, OUTPUTS, Sum, checked_index, columns
+from .arithmetic import GRADIENTS, OUTPUTS, Sum, checked_index, columns, residual_output
 from .errors import InputError, is_whole
 from .gradcheck import _frozen
-from .layers import Layer, MaxPool2D, ReLU, Softmax, softmax
+from .layers import Layer, MaxPool2D, ReLU, Residual, Softmax, softmax
 from .losses import CategoricalCrossentropy, SparseCategoricalCrossentropy
 from .model import Sequential
 from .optimizers import Optimizer
@@ -403,8 +403,13 @@ class Trace:
         """One value of a layer's output, and the arithmetic that makes it."""
         t = self[layer]
         at = checked_index(index, t.output.shape, t.name)
+        if type(t.layer) is Residual:
+            ends = {inner.name.removeprefix(t.name).split(".")[1]: inner for inner in t.inside}
+            shortcut = ends["shortcut"].output if "shortcut" in ends else t.input
+            summed = residual_output(at, ends["main"].output, shortcut, "shortcut" not in ends)
+            return OutputExplained(t.name, at, float(t.output[at]), summed)
         if type(t.layer) not in OUTPUTS:
-            known = ", ".join(kind.__name__ for kind in OUTPUTS)
+            known = ", ".join(kind.__name__ for kind in (*OUTPUTS, Residual))
             raise InputError(f"{t.name}: expected a layer among {known}, found {t.kind}")
         terms = OUTPUTS[type(t.layer)](t.layer, at, t.input, t.output, self.training)
         return OutputExplained(t.name, at, float(t.output[at]), terms)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import scratchnet as sn
+from scratchnet import kernels
 from scratchnet.layers import (
     BatchNorm,
     Conv2D,
@@ -16,6 +17,10 @@ from scratchnet.layers import (
     MaxPool2D,
     ReLU,
     Softmax,
+)
+
+pytestmark = pytest.mark.skipif(
+    not kernels.compiles() or kernels.backend() != "numba", reason="needs compiled kernels"
 )
 
 ROWS = {

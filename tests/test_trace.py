@@ -308,6 +308,16 @@ def test_a_layer_of_ones_own_is_traced_and_its_gradient_checked(rng):
         trace.explain_output("scale", 0)
 
 
+def test_past_a_residual_without_a_shortcut_goes_its_input(rng):
+    block = sn.Residual([sn.Conv2D(2, 3, padding="same")])
+    model = sn.Sequential([block, sn.Flatten(), sn.Dense(3)], (4, 5, 2), dtype=np.float64)
+    trace = sn.trace(model, image(rng, model), 0)
+    explained = trace.explain_output("residual", (3, 0, 1))
+    assert explained.sum.total == pytest.approx(explained.value)
+    (source,) = [term for term in explained.sum.terms if term.source]
+    assert source.source == (3, 0, 1) and source.x == trace.x[3, 0, 1]
+
+
 @pytest.mark.parametrize("training", [False, True])
 def test_layers_inside_a_layer_are_traced_and_explained_too(rng, training):
     main = [sn.Conv2D(3, 3, padding="same"), sn.BatchNorm(), sn.ReLU(), sn.Dropout(0.2)]
@@ -323,6 +333,9 @@ def test_layers_inside_a_layer_are_traced_and_explained_too(rng, training):
     assert trace.explain_output("residual.shortcut.conv2d", (0, 0, 1)).sum.total == pytest.approx(
         shortcut.output[0, 0, 1]
     )
+    summed = trace.explain_output("residual", (1, 2, 0)).sum
+    assert summed.total == pytest.approx(outer.output[1, 2, 0])
+    assert {term.x for term in summed.terms} == {last.output[1, 2, 0], shortcut.output[1, 2, 0]}
     for name, gradient in trace.gradients.items():
         index = tuple(int(rng.integers(size)) for size in gradient.shape)
         explained = trace.explain(name, index)

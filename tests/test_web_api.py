@@ -205,6 +205,38 @@ def test_trace_is_the_library_s(server, model, images):
             np.testing.assert_array_equal(array(parameter["gradient"]), grad.astype("f4"))
 
 
+def test_inside_a_residual_every_layer_says_whose_output_it_takes(few, images):
+    row = [sn.Conv2D(3, 3, padding="same"), sn.ReLU()]
+    layers = [sn.Residual(row), sn.Residual([sn.Conv2D(4, 1)], [sn.Conv2D(4, 1)])]
+    net = sn.Sequential([sn.Conv2D(3, 5, 5), *layers, sn.Flatten(), sn.Dense(10)], (28, 28, 1))
+    body = {"pixels": images[0].tolist(), "label": 3}
+    with served(create_app({"net": net}, data=lambda: few)) as client:
+        found = good(client.post("/api/trace", json=body))["layers"]
+        where = {"pixels": body["pixels"], "layer": "residual", "index": [2, 2, 1]}
+        summed = good(client.post("/api/trace/output", json=where))
+        where = {**body, "layer": "residual_1.shortcut.conv2d", "index": [0, 0, 2, 1]}
+        inner = good(client.post("/api/trace/parameter", json={**where, "parameter": "W"}))
+    assert [(layer["name"], layer["input"]) for layer in found] == [
+        ("conv2d", None),
+        ("residual.main.conv2d", "conv2d"),
+        ("residual.main.relu", "residual.main.conv2d"),
+        ("residual", "conv2d"),
+        ("residual_1.main.conv2d", "residual"),
+        ("residual_1.shortcut.conv2d", "residual"),
+        ("residual_1", "residual"),
+        ("flatten", "residual_1"),
+        ("dense", "flatten"),
+    ]
+    for layer in found:
+        if layer["input"]:
+            (before,) = [one for one in found if one["name"] == layer["input"]]
+            assert layer["input_shape"] == before["output_shape"]
+    assert [layer["parameters"] for layer in found if layer["kind"] == "Residual"] == [[], []]
+    output = array(next(layer for layer in found if layer["name"] == "residual")["output"])
+    assert summed["total"] == pytest.approx(output[2, 2, 1], rel=1e-6)
+    assert inner["total"] == pytest.approx(inner["analytic"], rel=1e-9)
+
+
 def test_gradients_of_20_random_parameters_equal_a_numeric_derivative(server, model, images, rng):
     net, x, label = copied(model, np.float64), images[0], 3
 

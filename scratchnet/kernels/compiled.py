@@ -78,17 +78,18 @@ class _Announcer(event.Listener):
 event.register("numba:compile", _Announcer())
 
 
-def _jit(loop: Callable, parallel: bool = True) -> Any:
+def _jit(loop: Callable, parallel: bool = True, inner: bool | None = None) -> Any:
     """Compile at the first call, and keep the machine code where there is a folder for it.
 
-    A loop that is not parallel is called by other loops only, never from Python.
+    inner: called by other loops only, never from Python; so it is with every loop that is not
+    parallel, unless said otherwise.
     """
     options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
     if parallel:
         # only prange: Numba would look for parallelism in every `a[:] = 0` as well, for seconds
         others = ("comprehension", "reduction", "inplace_binop", "setitem", "numpy", "stencil")
         options["parallel"] = {**dict.fromkeys((*others, "fusion"), False), "prange": True}
-    else:
+    elif inner is not False:
         options |= {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
     elsewhere = numba.config.CACHE_DIR
     folder = elsewhere or _cache_folder()

@@ -548,15 +548,14 @@ frame = _jit(frame)
 
 def columns(a, m, k, out, width, step):
     """out (width / step, m, step) <- a (m, k), with zero columns added or columns left out."""
-    for shard in prange(SHARDS):
-        for i in range(shard * m // SHARDS, (shard + 1) * m // SHARDS):
-            for j in range(0, width, step):
-                row = out[(j * m + i * step) : (j * m + i * step) + step]
-                for s in range(step):
-                    row[s] = a[i * k + j + s] if j + s < k else 0
+    for i in range(m):
+        for j in range(0, width, step):
+            row = out[(j * m + i * step) : (j * m + i * step) + step]
+            for s in range(step):
+                row[s] = a[i * k + j + s] if j + s < k else 0
 
 
-columns = _jit(columns)
+columns = _jit(columns, parallel=False, inner=False)  # little work, most often for weights
 
 
 # ---- softmax -----------------------------------------------------------------------------------
@@ -564,22 +563,20 @@ columns = _jit(columns)
 
 def softmax(x, k, y):
     """y = exp(x) / sum exp(x) for every k values, the largest subtracted first as in Softmax."""
-    n = x.size // k
-    for shard in prange(SHARDS):
-        for i in range(shard * n // SHARDS, (shard + 1) * n // SHARDS):
-            row, out = x[i * k : (i + 1) * k], y[i * k : (i + 1) * k]
-            largest = row[0]
-            for j in range(1, k):
-                largest = max(largest, row[j])
-            total = row.dtype.type(0)
-            for j in range(k):
-                out[j] = np.exp(row[j] - largest)
-                total += out[j]
-            for j in range(k):
-                out[j] /= total
+    for i in range(x.size // k):
+        row, out = x[i * k : (i + 1) * k], y[i * k : (i + 1) * k]
+        largest = row[0]
+        for j in range(1, k):
+            largest = max(largest, row[j])
+        total = row.dtype.type(0)
+        for j in range(k):
+            out[j] = np.exp(row[j] - largest)
+            total += out[j]
+        for j in range(k):
+            out[j] /= total
 
 
-softmax = _jit(softmax)
+softmax = _jit(softmax, parallel=False, inner=False)
 
 
 # ---- batch normalization and ReLU --------------------------------------------------------------

@@ -25,7 +25,6 @@ from llvmlite import ir
 from numba.core import types
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import cpu_target
-from numba.core.typing import Signature
 
 _INT = ir.IntType(64)
 _numbers = itertools.count()
@@ -74,9 +73,9 @@ class Record:
         builder.call(set_, [ir.Constant(status, 1)])
         failed = ir.Constant(status, 0)
         for kernel, args in self.calls:
-            signature = Signature(types.none, tuple(map(kernel.typeof_pyval, args)), None)
-            compiled = kernel.overloads[signature.args]
-            kind = context.call_conv.get_function_type(types.none, signature.args)
+            kinds = tuple(map(kernel.typeof_pyval, args))
+            compiled = kernel.overloads[kinds]
+            kind = context.call_conv.get_function_type(types.none, kinds)
             address = compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name)
             callee = builder.inttoptr(ir.Constant(_INT, address), kind.as_pointer())
             # Numba passes two pointers first, for the result and for an exception

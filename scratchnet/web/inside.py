@@ -49,14 +49,30 @@ def trace(turns: Turns, model: Sequential, query: s.TraceQuery) -> s.TraceAnswer
         loss=found.loss,
         probabilities=found.probabilities.tolist(),
         dlogits=[row["gradient"] for row in found.loss_rows()],
-        layers=[_layer(layer) for layer in found.layers],
+        layers=[_layer(layer, before) for layer, before in _as_they_run(found.layers)],
     )
 
 
-def _layer(t: LayerTrace) -> s.LayerAnswer:
+def _as_they_run(
+    layers: list[LayerTrace], before: str | None = None
+) -> Iterator[tuple[LayerTrace, str | None]]:
+    """Every layer, inner ones first, with the name of the one whose output it takes."""
+    for t in layers:
+        rows: dict[str, list[LayerTrace]] = {}
+        for inner in t.inside:
+            rows.setdefault(inner.name.removeprefix(t.name).split(".")[1], []).append(inner)
+        for row in rows.values():
+            yield from _as_they_run(row, before)
+        yield t, before
+        before = t.name
+
+
+def _layer(t: LayerTrace, before: str | None) -> s.LayerAnswer:
+    params = {} if t.inside else t.params
     return s.LayerAnswer(
         name=t.name,
         kind=t.kind,
+        input=before,
         input_shape=list(t.input.shape),
         output_shape=list(t.output.shape),
         output=s.Array.of(t.output),
@@ -74,7 +90,7 @@ def _layer(t: LayerTrace) -> s.LayerAnswer:
                 rms=_rms(value),
                 gradient_rms=_rms(t.grads[name]),
             )
-            for name, value in t.params.items()
+            for name, value in params.items()
         ],
     )
 

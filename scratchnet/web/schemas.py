@@ -260,6 +260,7 @@ class ParameterTrace(Answer):
 class LayerAnswer(Answer):
     name: str
     kind: str
+    input: str | None = Field(description="the layer whose output it takes; null for the image")
     input_shape: list[int]
     output_shape: list[int]
     output: Array
@@ -270,7 +271,7 @@ class LayerAnswer(Answer):
     winners: Array | None = Field(
         description="of max pooling: row and column of the input that each output came from"
     )
-    parameters: list[ParameterTrace]
+    parameters: list[ParameterTrace] = Field(description="of a compound layer: none of its own")
 
 
 class TraceAnswer(Answer):
@@ -279,7 +280,9 @@ class TraceAnswer(Answer):
     loss: Finite
     probabilities: list[Finite]
     dlogits: list[Finite]
-    layers: list[LayerAnswer]
+    layers: list[LayerAnswer] = Field(
+        description="In the order in which they run: what a compound layer is made of before it."
+    )
 
 
 class Term(Answer):

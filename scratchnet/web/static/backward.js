@@ -126,7 +126,7 @@ function layerCard(answer, i) {
       ),
     ),
     views,
-    layer.winners ? routing(layer, inputOf(answer, i)) : null,
+    layer.winners ? routing(layer, inputOf(answer, layer)) : null,
     layer.kind === "ReLU" ? gate(layer) : null,
     layer.parameters.length ? parameterPart(layer) : null,
   );

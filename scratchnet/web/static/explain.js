@@ -67,7 +67,9 @@ export const explain = {
   section,
   needsDigit: true,
   async show() {
-    const maps = model().layers.filter((layer) => layer.output_shape.length === 3);
+    // Grad-CAM looks between the layers of the model's own row, not inside of one
+    const isOuter = ({ name }) => !name.includes(".");
+    const maps = model().layers.filter((layer) => isOuter(layer) && layer.output_shape.length === 3);
     for (const { layers, show } of cards) {
       if (layers) {
         const known = maps.some((layer) => layer.name === layers.value);

@@ -25,7 +25,7 @@ export function picture(array, options) {
 }
 
 function inputCard(answer) {
-  const view = maps(inputOf(answer, 0), { title: "The image, from 0 to 1", room: 260 });
+  const view = maps(inputOf(answer, null), { title: "The image, from 0 to 1", room: 260 });
   return el("article", { class: "card" }, heading("input", "the digit as the network sees it", "1 map of 28 × 28"), view);
 }
 
@@ -35,7 +35,7 @@ function heading(name, ...facts) {
 
 function layerCard(answer, i) {
   const layer = answer.layers[i];
-  const info = model().layers[i];
+  const info = model().layers.find((one) => one.name === layer.name);
   const result = el("div", { class: "result", "aria-live": "polite" });
   const error = el("p", { class: "problem", role: "alert", hidden: true });
   const isLast = i === answer.layers.length - 1;
@@ -44,7 +44,7 @@ function layerCard(answer, i) {
     return attempt(error, async () => {
       const query = { pixels: state.pixels, layer: layer.name, index, model: state.model };
       const sum = await post("/api/trace/output", query);
-      result.replaceChildren(...explain(sum, layer, index, inputOf(answer, i)));
+      result.replaceChildren(...explain(sum, layer, index, inputOf(answer, layer)));
     });
   });
   const pick = (index) => {

@@ -53,9 +53,9 @@ export function trace() {
   return traced.answer;
 }
 
-/** The input of layer number i of a trace. */
-export function inputOf(answer, i) {
-  if (i > 0) return answer.layers[i - 1].output;
+/** The input of a layer of a trace: another's output, or the image. */
+export function inputOf(answer, layer) {
+  if (layer?.input) return answer.layers.find((one) => one.name === layer.input).output;
   const levels = state.pixels.flat().map((level) => level / 255);
   return { shape: [28, 28, 1], data: Float32Array.from(levels) };
 }
