@@ -47,7 +47,10 @@ def test_every_architecture_is_counted_here_and_cnn_as_published():
     assert PARAMETERS["cnn-dropout"] == 34_826  # as Keras prints for its example
 
 
-@pytest.mark.parametrize("name", PARAMETERS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.slow] * (name == "resnet")) for name in PARAMETERS],
+)
 def test_an_architecture_has_its_size_and_learns_from_a_batch(name):
     x = np.random.default_rng(0).integers(0, 256, (16, 28, 28), np.uint8)
     y = np.arange(16) % 10

@@ -13,21 +13,31 @@ const problem = $(".problem", section);
 const pad = new Pad($("#wide-pad"), PEN, () => read());
 const boxes = $("#boxes");
 
+/** Counts how often the pad was emptied: an answer that comes after that is not shown. */
+let emptied = 0;
+
 const read = newest(async () => {
   if (pad.isEmpty) return showNothing();
   const query = { pixels: pad.levels(SENT), model: state.model };
-  await attempt(problem, async () => show(await post("/api/sequence", query)));
+  const mine = emptied;
+  await attempt(problem, async () => {
+    const answer = await post("/api/sequence", query);
+    if (mine === emptied) show(answer);
+  });
 });
 
 const readFile = newest(async (file) => {
+  const mine = emptied;
   await attempt(problem, async () => {
     const answer = await postFile("/api/sequence/file", file, { model: state.model });
+    if (mine !== emptied) return;
     pad.clear(await createImageBitmap(file));
     show(answer);
   });
 });
 
 function showNothing() {
+  emptied++;
   say(problem, null);
   boxes.replaceChildren();
   $("#number").textContent = "–";
