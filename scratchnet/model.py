@@ -94,6 +94,7 @@ class Sequential:
         self._groups: list[planning.Single | planning.Group] = []
         self._ran: list[planning.Single | planning.Group] = []
         self._one_image: planning.OneImage | None = None
+        self._single_images = 0
         self._out_shape: Shape = ()
         for layer in layers:
             self.add(layer)
@@ -390,19 +391,22 @@ class Sequential:
         training.check_count("batch_size", batch_size, 1)
         if self.built and len(self.input_shape) == 3 and x.shape == self.input_shape[:2]:
             x = x[None]  # one image, (h, w)
-        if len(x) == 1 and self.built and (found := self._predict_one(self._input(x))) is not None:
-            return found
-        starts = range(0, max(len(x), 1), batch_size)
-        return np.concatenate([self.forward(x[i : i + batch_size]) for i in starts])
+        found = self._predict_one(self._input(x)) if len(x) == 1 and self.built else None
+        if found is None:
+            starts = range(0, max(len(x), 1), batch_size)
+            found = np.concatenate([self.forward(x[i : i + batch_size]) for i in starts])
+        self._ran = []  # nothing is kept for backward
+        return found
 
     def _predict_one(self, x: Array) -> Array | None:
         """The output for one image, by one call of native code; None where there is none."""
         groups = self.groups()
         if not (self._one_image and self._one_image.fits(groups)):
-            if not planning.can_be_prepared(groups):
+            # preparing takes as long as some hundred images: not for the first of them
+            self._single_images += 1
+            if self._single_images == 1 or not planning.can_be_prepared(groups):
                 return None
             self._one_image = planning.OneImage(groups, self.input_shape, self.dtype)
-        self._ran = []  # nothing was kept for backward
         return self._one_image.predict(x)
 
     # ---- looking at it -----------------------------------------------------------------------

@@ -700,9 +700,8 @@ class DenseRelu(Group):
         return self.y
 
     def backward(self, dy: Array, need_dx: bool) -> Array | None:
-        n, shards = len(dy), self.fused.SHARDS
-        dz = self.buffer("dz", (n, self.up))
-        db = self.buffer("db", (shards, self.up))
+        n = len(dy)
+        dz, db = self.buffer("dz", (n, self.up)), self.buffer("db", (self.up,))
         flat = np.ascontiguousarray(dy).reshape(-1)
         y = self.memory["y"]
         self.fused.relu_gradient(flat, y, self.relu, n, self.units, self.up, dz.reshape(-1), db)
@@ -712,7 +711,7 @@ class DenseRelu(Group):
         if not whole:
             self.grads["W"][:] = dW[:, : self.units]
         if "b" in self.grads:
-            self.grads["b"][:] = db.sum(axis=0)[: self.units]
+            self.grads["b"][:] = db[: self.units]
         if not need_dx:
             return None
         wt = self.buffer("wt", (self.units, self.dp))

@@ -741,26 +741,20 @@ def product(wide, narrow, lane, a, row, col, b, ldb, c, ldc, m, nv, k, bias, rel
 product = _jit(product)
 
 
-def relu_gradient(dy, y, relu, n, units, wide, dz, sums):
-    """dz (n, wide) <- dy (n, units) where y (n, wide) > 0, or everywhere; its columns added up.
+def relu_gradient(dy, y, relu, n, units, wide, dz, db):
+    """dz (n, wide) <- dy (n, units) where y (n, wide) > 0, or everywhere; db (wide,) <- its sums.
 
-    sums (SHARDS, wide): each shard's. Columns beyond the units become zero.
+    Columns beyond the units become zero.
     """
-    for shard in prange(SHARDS):
-        total = sums[shard]
-        total[:] = 0
-        for i in range(shard * n // SHARDS, (shard + 1) * n // SHARDS):
-            grad, row = dy[i * units : (i + 1) * units], y[i * wide : (i + 1) * wide]
-            out = dz[i * wide : (i + 1) * wide]
-            if relu:
-                for k in range(units):
-                    out[k] = grad[k] if row[k] > 0 else grad.dtype.type(0)
-            else:
-                for k in range(units):
-                    out[k] = grad[k]
-            out[units:] = 0
-            for k in range(wide):
-                total[k] += out[k]
+    db[:] = 0
+    for i in range(n):
+        grad, row = dy[i * units : (i + 1) * units], y[i * wide : (i + 1) * wide]
+        out = dz[i * wide : (i + 1) * wide]
+        for k in range(units):
+            out[k] = grad[k] if row[k] > 0 or not relu else grad.dtype.type(0)
+        out[units:] = 0
+        for k in range(units):
+            db[k] += out[k]
 
 
-relu_gradient = _jit(relu_gradient)
+relu_gradient = _jit(relu_gradient, parallel=False, inner=False)
