@@ -386,7 +386,7 @@ class Sequential:
         return list(logs.values()) if self.metrics else logs["loss"]
 
     def predict(self, x: NDArray, batch_size: int = 32, verbose: str | int = 0) -> Array:
-        """The outputs for x (n, ...), batch by batch: (n, *output_shape)."""
+        """The outputs for x (n, ...), batch by batch: (n, *output_shape); nothing for backward."""
         x = np.atleast_1d(x)
         training.check_count("batch_size", batch_size, 1)
         if self.built and len(self.input_shape) == 3 and x.shape == self.input_shape[:2]:
