@@ -124,6 +124,13 @@ class LayerTrace:
     sources: NDArray[np.int64] | None = None
     inside: list["LayerTrace"] = field(default_factory=list)
 
+    def rows(self) -> dict[str, list["LayerTrace"]]:
+        """What is inside, by row: {"main": [...], "shortcut": [...]}; empty rows are left out."""
+        found: dict[str, list[LayerTrace]] = {}
+        for inner in self.inside:
+            found.setdefault(inner.name.removeprefix(self.name).split(".")[1], []).append(inner)
+        return found
+
     def to_dict(self) -> dict[str, Any]:
         """The same as a dictionary; arrays stay arrays."""
         fields = {key: value for key, value in vars(self).items() if key != "layer"}
@@ -404,9 +411,9 @@ class Trace:
         t = self[layer]
         at = checked_index(index, t.output.shape, t.name)
         if type(t.layer) is Residual:
-            ends = {inner.name.removeprefix(t.name).split(".")[1]: inner for inner in t.inside}
-            shortcut = ends["shortcut"].output if "shortcut" in ends else t.input
-            summed = residual_output(at, ends["main"].output, shortcut, "shortcut" not in ends)
+            ends = {row: layers[-1].output for row, layers in t.rows().items()}
+            shortcut = ends.get("shortcut", t.input)
+            summed = residual_output(at, ends["main"], shortcut, "shortcut" not in ends)
             return OutputExplained(t.name, at, float(t.output[at]), summed)
         if type(t.layer) not in OUTPUTS:
             known = ", ".join(kind.__name__ for kind in (*OUTPUTS, Residual))

@@ -79,7 +79,8 @@ class _Compiling(event.Listener):
     def on_start(self, event: event.Event) -> None:
         told()
         self.levels.append(numba.config.OPT)
-        ours = event.data["dispatcher"].py_func.__module__.startswith(f"{__package__}.")
+        module = str(event.data["dispatcher"].py_func.__module__)  # None for what exec made
+        ours = module.startswith(f"{__package__}.")
         if ours and "NUMBA_OPT" not in os.environ:
             numba.config.OPT = type(numba.config.OPT)(2)
 

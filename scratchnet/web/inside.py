@@ -58,10 +58,7 @@ def _as_they_run(
 ) -> Iterator[tuple[LayerTrace, str | None]]:
     """Every layer, inner ones first, with the name of the one whose output it takes."""
     for t in layers:
-        rows: dict[str, list[LayerTrace]] = {}
-        for inner in t.inside:
-            rows.setdefault(inner.name.removeprefix(t.name).split(".")[1], []).append(inner)
-        for row in rows.values():
+        for row in t.rows().values():
             yield from _as_they_run(row, before)
         yield t, before
         before = t.name

@@ -37,7 +37,6 @@ const readFile = newest(async (file) => {
 });
 
 function showNothing() {
-  emptied++;
   say(problem, null);
   boxes.replaceChildren();
   $("#number").textContent = "–";
@@ -74,6 +73,7 @@ export const sequence = {
       read();
     });
     $("#wide-clear").addEventListener("click", () => {
+      emptied++;
       pad.clear();
       showNothing();
     });
