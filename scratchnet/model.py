@@ -22,7 +22,7 @@ from .errors import InputError, is_whole
 from .kernels.memory import flat_zeros
 from .layers import Layer, Softmax, described, from_description
 from .layers.base import join, shapes_along
-from .losses import Loss
+from .losses import Loss, SparseCategoricalCrossentropy
 from .optimizers import Optimizer
 from .training import Augment, Callback, History
 
@@ -94,6 +94,8 @@ class Sequential:
         self._groups: list[planning.Single | planning.Group] = []
         self._ran: list[planning.Single | planning.Group] = []
         self._one_image: planning.OneImage | None = None
+        self._pixels: planning.Pixels | None = None
+        self._cross_entropy: planning.CrossEntropy | None = None
         self._single_images = 0
         self._out_shape: Shape = ()
         for layer in layers:
@@ -168,6 +170,13 @@ class Sequential:
 
     def _input(self, x: Any) -> Array:
         """x as the first layer wants it: batch axis, channel axis, dtype, 0..1."""
+        x = self._batch(x)
+        if x.dtype == np.uint8:
+            return np.divide(x, 255, dtype=self.dtype)
+        return x.astype(self.dtype, copy=False)
+
+    def _batch(self, x: Any) -> NDArray:
+        """x with its batch and channel axes, its numbers as they are."""
         x = np.asarray(x)
         if x.dtype.kind not in "uifb":
             raise InputError(f"x: expected an array of numbers, found dtype {x.dtype}")
@@ -179,9 +188,7 @@ class Sequential:
         if x.shape[1:] != want:
             sizes = ", ".join(map(str, want))
             raise InputError(f"x: expected shape (n, {sizes}), found {x.shape}")
-        if x.dtype == np.uint8:
-            return np.divide(x, 255, dtype=self.dtype)
-        return x.astype(self.dtype, copy=False)
+        return x
 
     def generators(self) -> dict[str, np.random.Generator]:
         """Every stream of random numbers that training draws from, by name."""
@@ -196,6 +203,7 @@ class Sequential:
         memo[id(self)] = new
         of_this_memory = dict.fromkeys(("flat_params", "flat_grads", "flat_buffers"))
         of_this_memory |= {"_groups": [], "_ran": [], "_one_image": None}
+        of_this_memory |= {"_pixels": None, "_cross_entropy": None}
         for key, value in vars(self).items():
             setattr(new, key, copy.deepcopy(of_this_memory.get(key, value), memo))
         new._flatten_all()
@@ -203,9 +211,13 @@ class Sequential:
 
     # ---- the two loops -----------------------------------------------------------------------
 
+    @property
+    def _fuses(self) -> bool:
+        return self.fuse and kernels.backend() == "numba"
+
     def groups(self) -> list[planning.Single | planning.Group]:
         """The layers, grouped by the kernels that run them now."""
-        if not (self.fuse and kernels.backend() == "numba"):
+        if not self._fuses:
             return planning.make(self.layers, fuse=False)
         if not self._groups:
             self._groups = planning.make(self.layers)
@@ -219,14 +231,19 @@ class Sequential:
 
     def forward(self, x: Any, training: bool = False) -> Array:
         """x (n, *input_shape) -> the last layer's output."""
-        x = self._input(x)
+        x = self._batch(x)
         return self._forward(x, self.groups(), training).copy()
 
     def backward(self, dy: Array) -> Array:
         """dL/d(output) -> dL/dx; leaves every parameter's gradient in `flat_grads`."""
         return self._backward(dy, need_dx=True).copy()
 
-    def _forward(self, y: Array, groups: list[Any], training: bool) -> Array:
+    def _forward(self, x: NDArray, groups: list[Any], training: bool) -> Array:
+        if x.dtype == np.uint8 and self._fuses:
+            self._pixels = self._pixels or planning.Pixels(self.dtype)
+            y = self._pixels.forward(x)
+        else:
+            y = self._input(x)
         with self._threads_for(groups, len(y)):
             for group in groups:
                 y = group.forward(y, training)
@@ -261,23 +278,25 @@ class Sequential:
         return self._loss_and_gradients(x, y, training)[0]
 
     def _loss_and_gradients(self, x: Any, y: NDArray, training: bool) -> tuple[float, Array]:
-        x = self._input(x)
+        x = self._batch(x)
         loss, groups = self._loss_on(self.groups())
         out = self._forward(x, groups, training)
         value = loss.forward(out, y)
         self._backward(loss.backward(), need_dx=False)
         return value, out
 
-    def _loss_on(self, groups: list[Any]) -> tuple[Loss, list[Any]]:
+    def _loss_on(self, groups: list[Any]) -> tuple[Any, list[Any]]:
         """The loss, and the groups whose output it takes.
 
         Softmax and a cross-entropy on probabilities become one: see losses.py for the derivation.
         """
-        loss = self._compiled_loss()
+        loss, fused = self._compiled_loss(), groups is self._groups and self._fuses
         if self._softmax_is_folded():
-            loss = copy.copy(loss)
+            loss, groups = copy.copy(loss), groups[:-1]
             loss.from_logits = True
-            return loss, groups[:-1]
+        if fused and type(loss) is SparseCategoricalCrossentropy and loss.from_logits:
+            self._cross_entropy = self._cross_entropy or planning.CrossEntropy(self.dtype)
+            loss = self._cross_entropy.of(loss)
         return loss, groups
 
     def _softmax_is_folded(self) -> bool:
@@ -374,7 +393,7 @@ class Sequential:
         training.check_count("batch_size", batch_size, 1)
         means = training.Means(self.metrics)
         for x_batch, y_batch in training.batches(x, y, batch_size):
-            x_batch = self._input(x_batch)
+            x_batch = self._batch(x_batch)
             loss, groups = self._loss_on(self.groups())
             out = self._forward(x_batch, groups, training=False)
             means.add(loss.forward(out, y_batch), out, y_batch)

@@ -7,7 +7,7 @@ computes the same numbers, only without writing to memory what nobody reads:
     Conv2D, ReLU, MaxPool2D    stride 1, any kernel, channels and padding; 2x2 pooling
     Conv2D, with or without ReLU, BatchNorm and Dense likewise; 3x3 convolutions with stride 1 and
     channels in whole vectors with 2.25 times fewer multiplications (see kernels/winograd.py)
-    Residual                   both its rows in groups of their own
+    Residual, with or without ReLU    both its rows in groups of their own
     Softmax                    row by row
 
 A group keeps its buffers from step to step, so that training allocates nothing large. What it
@@ -15,15 +15,16 @@ returns is such a buffer: valid until its next forward.
 """
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from . import kernels
 from .kernels.geometry import Pads
-from .kernels.memory import SLACK, flat_with_slack, flat_zeros, lanes, padded
+from .kernels.memory import SHARDS, SLACK, flat_with_slack, flat_zeros, lanes, padded
 from .layers import (
     LAYERS,
     BatchNorm,
@@ -37,6 +38,7 @@ from .layers import (
     Residual,
     Softmax,
 )
+from .losses import Loss
 
 Array = NDArray[np.floating]
 
@@ -68,7 +70,107 @@ class Single:
         return f"{self.layers[0].name}: by itself"
 
 
-class Group:
+class Buffers:
+    """Arrays that are kept from one step to the next."""
+
+    def __init__(self, dtype: Any) -> None:
+        self.dtype = np.dtype(dtype)
+        self.memory: dict[str, NDArray] = {}
+
+    def buffer(self, name: str, shape: tuple[int, ...], dtype: Any = None) -> NDArray:
+        """An array of that shape with slack behind it; the same memory again while it fits."""
+        size = math.prod(shape)
+        flat = self.memory.get(name)
+        if flat is None or flat.size < size + SLACK:
+            flat = self.memory[name] = flat_zeros(size, dtype or self.dtype)
+        return flat[:size].reshape(shape)
+
+    def total(self, name: str, parts: Array) -> Array:
+        """The sum of the shards' parts, along the first axis."""
+        return parts.sum(axis=0, out=self.buffer(f"{name} in all", parts.shape[1:]))
+
+
+class Gradients:
+    """Memory for the gradients between groups, which a backward pass needs for a moment each.
+
+    All groups of a model share it: two arrays in turn instead of one for each group, and a third
+    and a fourth while a Residual goes back along both its rows. What is so small stays in the
+    processor's caches.
+    """
+
+    def __init__(self) -> None:
+        self.slots: list[NDArray] = []
+        self.held: list[NDArray] = []
+
+    def take(self, shape: tuple[int, ...], dtype: Any, *keep: NDArray) -> NDArray:
+        """An array that shares no memory with `keep` and with what is held; slack behind it."""
+        size, keep = math.prod(shape), (*keep, *self.held)
+        free = [
+            number
+            for number, slot in enumerate(self.slots)
+            if slot.dtype == dtype and not any(np.may_share_memory(slot, other) for other in keep)
+        ]
+        fits = [number for number in free if self.slots[number].size >= size + SLACK]
+        if fits:
+            slot = self.slots[fits[0]]
+        else:
+            slot = flat_zeros(size, dtype)
+            if free:
+                self.slots[free[0]] = slot
+            else:
+                self.slots.append(slot)
+        return slot[:size].reshape(shape)
+
+    @contextmanager
+    def holding(self, array: NDArray) -> Iterator[None]:
+        """Inside, no other array takes its memory."""
+        self.held.append(array)
+        try:
+            yield
+        finally:
+            self.held.pop()
+
+
+class Pixels(Buffers):
+    """Images of bytes, 0 to 255, as numbers from 0 to 1."""
+
+    def forward(self, x: NDArray[np.uint8]) -> Array:
+        from .kernels import fused
+
+        out = self.buffer("x", x.shape)
+        fused.pixels(np.ascontiguousarray(x).reshape(-1), out.reshape(-1))
+        return out
+
+
+class CrossEntropy(Buffers):
+    """Softmax and the cross-entropy against whole-number labels, from logits, in one kernel."""
+
+    def of(self, loss: Loss) -> Self:
+        """With that loss, whose from_logits is set; it does what the kernel doesn't."""
+        self.loss = loss
+        return self
+
+    def forward(self, y_pred: Array, y_true: Any) -> float:
+        self.dy = None
+        shape = y_pred.shape
+        rows = isinstance(y_true, np.ndarray) and y_true.shape == shape[:1] and len(shape) == 2
+        if rows and y_true.dtype.kind in "ui" and shape[1] > 0:
+            from .kernels import fused
+
+            x, dy = self.buffer("x", shape), self.buffer("dy", shape)
+            x[:] = y_pred
+            labels, s = np.ascontiguousarray(y_true), float(self.loss.label_smoothing)
+            found = fused.cross_entropy(x.reshape(-1), labels, shape[1], s, dy.reshape(-1))
+            if not found < 0:
+                self.dy = dy
+                return found / max(len(labels), 1)
+        return self.loss.forward(y_pred, y_true)
+
+    def backward(self) -> Array:
+        return self.loss.backward() if self.dy is None else self.dy
+
+
+class Group(Buffers):
     """Layers that one fused kernel covers.
 
     forward keeps what backward needs; backward writes the layers' grads and returns dx, or None
@@ -80,15 +182,19 @@ class Group:
     #: whether forward is calls of kernels alone, so that a row of them can be prepared
     only_kernels = False
 
-    def __init__(self, layers: Sequence[Layer]) -> None:
+    def __init__(self, layers: Sequence[Layer], gradients: Gradients) -> None:
         from .kernels import fused, winograd  # Numba is loaded here, when a model first runs
 
         self.fused, self.winograd = fused, winograd
         self.layers = list(layers)
         self.params, self.grads = layers[0].params, layers[0].grads
-        self.dtype = next((p.dtype for p in self.params.values()), np.dtype(np.float32))
+        super().__init__(next((p.dtype for p in self.params.values()), np.float32))
         self.lane = lanes(self.dtype)
-        self.memory: dict[str, NDArray] = {}
+        self.gradients = gradients
+
+    def dx(self, shape: tuple[int, ...], *keep: Array) -> Array:
+        """Memory for what backward returns; keep: what it reads meanwhile."""
+        return self.gradients.take(shape, self.dtype, *keep)
 
     def recorded(self, x: Array, record: Any) -> Array:
         """forward in inference, its kernel calls recorded."""
@@ -98,14 +204,6 @@ class Group:
             return self.forward(x, training=False)
         finally:
             self.fused, self.winograd = modules
-
-    def buffer(self, name: str, shape: tuple[int, ...], dtype: Any = None) -> NDArray:
-        """An array of that shape with slack behind it; the same memory again while it fits."""
-        size = math.prod(shape)
-        flat = self.memory.get(name)
-        if flat is None or flat.size < size + SLACK:
-            flat = self.memory[name] = flat_zeros(size, dtype or self.dtype)
-        return flat[:size].reshape(shape)
 
     def flat(self, name: str, x: Array) -> Array:
         """x as flat memory with slack behind it: its own if it has that, or a copy."""
@@ -148,6 +246,13 @@ class Group:
         out = self.tiled(name, a.reshape(-1, a.shape[-1]), width, width)
         return out.reshape(*a.shape[:-1], width)
 
+    def where_alive(self, dy: Array, y: Array) -> Array:
+        """dy where y > 0, zero elsewhere: the gradient in front of a ReLU."""
+        flat, alive = (np.ascontiguousarray(a).reshape(-1) for a in (dy, y))
+        out = self.dx(dy.shape, flat)
+        self.fused.relu_backward(flat, alive, out.reshape(-1))
+        return out
+
     def bias(self, width: int) -> Array:
         b = self.params.get("b")
         if b is not None and b.size == width:
@@ -169,10 +274,10 @@ class Group:
         return u
 
     def winograd_scratch(self, name: str, channels: int) -> Array:
-        return self.buffer(name, (self.winograd.SHARDS, self.winograd.scratch(channels, self.lane)))
+        return self.buffer(name, (SHARDS, self.winograd.scratch(channels, self.lane)))
 
     def winograd_patch(self, channels: int) -> Array:
-        return self.buffer("patch", (self.winograd.SHARDS, 16 * channels))
+        return self.buffer("patch", (SHARDS, 16 * channels))
 
 
 class ConvReluPool(Group):
@@ -181,8 +286,8 @@ class ConvReluPool(Group):
     kernel = "the convolution's output stays in registers, the backward pass is sparse"
     only_kernels = True
 
-    def __init__(self, layers: Sequence[Layer]) -> None:
-        super().__init__(layers)
+    def __init__(self, layers: Sequence[Layer], gradients: Gradients) -> None:
+        super().__init__(layers, gradients)
         conv, _, pool = layers
         self.pads = conv.pads
         h, w, self.c = conv.input_shape
@@ -258,8 +363,7 @@ class ConvReluPool(Group):
 
     def forward_winograd(self, y: Array, code: NDArray) -> None:
         self.winograd.conv_relu_pool(
-            self.forward_tile,
-            len(self.forward_tile) * self.lane,
+            *self.winograd.block_for(self.f, self.dtype),
             self.x,
             self.n,
             self.h,
@@ -282,24 +386,23 @@ class ConvReluPool(Group):
     def backward(self, dy: Array, need_dx: bool) -> Array | None:
         dy = self.columns("dy", dy.reshape(-1, self.f), self.fp).reshape(-1)
         code = self.memory["code"]
-        shards, windows = self.fused.SHARDS, self.out_h * self.out_w
+        windows = self.out_h * self.out_w
         slots = windows * self.fp + self.lane  # lists are written in whole vectors
-        places = self.buffer("places", (shards, slots), np.int32)
-        values = self.buffer("values", (shards, slots))
-        db = self.buffer("db", (shards, self.fp))
+        places = self.buffer("places", (SHARDS, slots), np.int32)
+        values = self.buffer("values", (SHARDS, slots))
+        db = self.buffer("db", (SHARDS, self.fp))
         if self.few:
             dW = self.few_weights(dy, code, db)
         else:
             dW = self.weights(dy, code, places, values, db)
         self.grads["W"][:] = dW.reshape(self.grads["W"].shape)
         if "b" in self.grads:
-            self.grads["b"][:] = db.sum(axis=0)[: self.f]
+            self.grads["b"][:] = self.total("db", db)[: self.f]
         return self.inputs(dy, code, places, values) if need_dx else None
 
     def weights(self, dy: Array, code: NDArray, places: NDArray, values: Array, db: Array) -> Array:
         """dW (kh, run, f), filter by filter, from the live positions alone."""
-        shards = self.fused.SHARDS
-        dw = self.buffer("dw", (shards, self.fp * self.kh * self.runp))
+        dw = self.buffer("dw", (SHARDS, self.fp * self.kh * self.runp))
         self.fused.conv_relu_pool_weights(
             self.dw_tile,
             self.rows,
@@ -318,11 +421,11 @@ class ConvReluPool(Group):
             self.runp,
             places,
             values,
-            self.buffer("counts", (shards, self.fp), np.int64),
+            self.buffer("counts", (SHARDS, self.fp), np.int64),
             dw,
             db,
         )
-        dW = dw.sum(axis=0).reshape(self.fp, self.kh, self.runp)
+        dW = self.total("dw", dw).reshape(self.fp, self.kh, self.runp)
         return dW[: self.f, :, : self.run].transpose(1, 2, 0)  # (f, kh, run) -> (kh, run, f)
 
     def forward_few(self, y: Array, code: NDArray) -> None:
@@ -352,7 +455,7 @@ class ConvReluPool(Group):
     def few_weights(self, dy: Array, code: NDArray, db: Array) -> Array:
         """dW (kh * run, f), all filters side by side."""
         shape = (self.fp // self.few_step, self.kh * self.run, self.few_step)
-        dw = self.buffer("dw", (self.fused.SHARDS, math.prod(shape)))
+        dw = self.buffer("dw", (SHARDS, math.prod(shape)))
         self.fused.conv_relu_pool_few_weights(
             self.few_patch,
             self.few_tile,
@@ -373,15 +476,16 @@ class ConvReluPool(Group):
             dw,
             db,
         )
-        return dw.sum(axis=0).reshape(shape).transpose(1, 0, 2).reshape(shape[1], -1)[:, : self.f]
+        dW = self.total("dw", dw).reshape(shape).transpose(1, 0, 2)
+        return dW.reshape(shape[1], -1)[:, : self.f]
 
     def inputs(self, dy: Array, code: NDArray, places: NDArray, values: Array) -> Array:
         """dx, image by image."""
-        shards, size = self.fused.SHARDS, self.h * self.w * self.c
+        size = self.h * self.w * self.c
         wt = self.buffer("wt", (self.fp, self.kh, self.runp))
         W = self.params["W"].reshape(self.kh, self.run, self.f)
         wt[: self.f, :, : self.run] = W.transpose(2, 0, 1)  # (kh, run, f) -> (f, kh, run)
-        dx = self.buffer("dx", (self.n, self.h, self.w, self.c))
+        dx = self.dx((self.n, self.h, self.w, self.c), dy)
         self.fused.conv_relu_pool_inputs(
             self.dx_tile,
             self.lane,
@@ -400,8 +504,8 @@ class ConvReluPool(Group):
             wt.reshape(-1),
             places,
             values,
-            self.buffer("starts", (shards, 4 * self.out_h * self.out_w + 1), np.int64),
-            self.buffer("image_dx", (shards, size + SLACK)),
+            self.buffer("starts", (SHARDS, 4 * self.out_h * self.out_w + 1), np.int64),
+            self.buffer("image_dx", (SHARDS, size + SLACK)),
             dx.reshape(-1),
         )
         top, left, (h, w, _) = self.pads[0], self.pads[2], self.image
@@ -414,8 +518,8 @@ class ConvRelu(Group):
     kernel = "four positions at a time, no im2col"
     only_kernels = True
 
-    def __init__(self, layers: Sequence[Layer]) -> None:
-        super().__init__(layers)
+    def __init__(self, layers: Sequence[Layer], gradients: Gradients) -> None:
+        super().__init__(layers, gradients)
         conv = layers[0]
         self.relu = len(layers) > 1
         self.pads, (self.sh, self.sw) = conv.pads, conv.strides
@@ -461,9 +565,9 @@ class ConvRelu(Group):
     def backward(self, dy: Array, need_dx: bool) -> Array | None:
         n, f, fp, fused = len(self.x), self.f, self.fp, self.fused
         if self.relu:
-            dy = kernels.relu_backward(dy, self.y)
+            dy = self.where_alive(dy, self.y)
         wide = self.columns("dy", dy.reshape(-1, f), fp)
-        dw = self.buffer("dw", (fused.SHARDS, self.kh * self.kw * self.c * fp))
+        dw = self.buffer("dw", (SHARDS, self.kh * self.kw * self.c * fp))
         fused.conv_weights(
             self.tile,
             len(self.tile) * self.lane,
@@ -481,22 +585,25 @@ class ConvRelu(Group):
             wide.reshape(-1),
             dw,
         )
-        dW = dw.sum(axis=0).reshape(-1, fp)[:, :f]
-        self.grads["W"][:] = dW.reshape(self.grads["W"].shape)
+        dW = self.total("dw", dw).reshape(-1, fp)[:, :f]
+        self.grads["W"].reshape(-1, f)[:] = dW
         if "b" in self.grads:
-            self.grads["b"][:] = kernels.sum_rows(dy.reshape(-1, f))
+            db = self.buffer("db", (SHARDS, fp))
+            fused.sum_rows(wide.reshape(-1, fp), db)
+            self.grads["b"][:] = self.total("db", db)[:f]
         if not need_dx:
             return None
 
-        shards, row = fused.SHARDS, self.w * self.c
+        row = self.w * self.c
         wt = self.buffer("wt", (f, self.kh, self.runp))
         W = self.params["W"].reshape(self.kh, self.kw * self.c, f)
         wt[:, :, : W.shape[1]] = W.transpose(2, 0, 1)  # (kh, run, f) -> (f, kh, run)
-        dx = self.buffer("dx", (n, self.h, self.w, self.c))
+        flat = np.ascontiguousarray(dy).reshape(-1)
+        dx = self.dx((n, self.h, self.w, self.c), flat)
         fused.conv_inputs(
             self.dx_tile,
             len(self.dx_tile) * self.lane,
-            np.ascontiguousarray(dy).reshape(-1),
+            flat,
             n,
             self.out_h,
             self.out_w,
@@ -508,7 +615,7 @@ class ConvRelu(Group):
             self.kh,
             self.runp,
             wt.reshape(-1),
-            self.buffer("image_dx", (shards, self.h * row + SLACK)),
+            self.buffer("image_dx", (SHARDS, self.h * row + SLACK)),
             dx.reshape(-1),
         )
         top, left, (h, w, _) = self.pads[0], self.pads[2], self.image
@@ -521,23 +628,22 @@ class ConvReluWinograd(Group):
     kernel = "Winograd's F(2x2, 3x3), forward and backward"
     only_kernels = True
 
-    def __init__(self, layers: Sequence[Layer]) -> None:
-        super().__init__(layers)
+    def __init__(self, layers: Sequence[Layer], gradients: Gradients) -> None:
+        super().__init__(layers, gradients)
         conv = layers[0]
         self.relu = len(layers) > 1
         self.top, _, self.left, _ = conv.pads
         self.image, self.out = conv.input_shape, conv.output_shape
         self.c, self.f = self.image[2], conv.filters
-        self.tile_c = self.fused.tile_for(self.c, self.dtype)
-        self.tile_f = self.fused.tile_for(self.f, self.dtype)
+        self.block_c = self.winograd.block_for(self.c, self.dtype)
+        self.block_f = self.winograd.block_for(self.f, self.dtype)
 
     def forward(self, x: Array, training: bool) -> Array:
         self.layers[0].check_input(x)
         self.x = np.ascontiguousarray(x)
         self.y = self.buffer("y", (len(x), *self.out))
         self.winograd.conv(
-            self.tile_f,
-            len(self.tile_f) * self.lane,
+            *self.block_f,
             self.x.reshape(-1),
             len(x),
             *self.image,
@@ -556,15 +662,14 @@ class ConvReluWinograd(Group):
         return self.y
 
     def backward(self, dy: Array, need_dx: bool) -> Array | None:
-        shards, size = self.winograd.SHARDS, self.c * self.f
-        du = self.buffer("du", (shards, 16 * size))
-        db = self.buffer("db", (shards, self.f))
-        dx = self.buffer("dx", self.x.shape)
+        size = self.c * self.f
+        du = self.buffer("du", (SHARDS, 16 * size))
+        db = self.buffer("db", (SHARDS, self.f))
+        flat = np.ascontiguousarray(dy).reshape(-1)
+        dx = self.dx(self.x.shape, flat)
         self.winograd.conv_backward(
-            self.tile_f,
-            len(self.tile_f) * self.lane,
-            self.tile_c,
-            len(self.tile_c) * self.lane,
+            *self.block_f,
+            *self.block_c,
             self.x.reshape(-1),
             len(self.x),
             *self.image,
@@ -572,7 +677,7 @@ class ConvReluWinograd(Group):
             self.left,
             self.winograd_filters("ut", self.params["W"].transpose(0, 1, 3, 2)),
             self.f,
-            np.ascontiguousarray(dy).reshape(-1),
+            flat,
             self.y.reshape(-1),
             self.relu,
             *self.out[:2],
@@ -585,9 +690,9 @@ class ConvReluWinograd(Group):
             dx.reshape(-1),
         )
         dW = self.grads["W"].reshape(-1)
-        self.winograd.filters_backward(du.reshape(-1), shards, size, self.dtype.type(0.5), dW)
+        self.winograd.filters_backward(du.reshape(-1), SHARDS, size, self.dtype.type(0.5), dW)
         if "b" in self.grads:
-            self.grads["b"][:] = db.sum(axis=0)
+            self.grads["b"][:] = self.total("db", db)
         return dx if need_dx else None
 
 
@@ -596,8 +701,8 @@ class BatchNormRelu(Group):
 
     kernel = "normalized and rectified in one pass"
 
-    def __init__(self, layers: Sequence[Layer]) -> None:
-        super().__init__(layers)
+    def __init__(self, layers: Sequence[Layer], gradients: Gradients) -> None:
+        super().__init__(layers, gradients)
         self.relu = len(layers) > 1
         self.c = layers[0].input_shape[-1]
 
@@ -611,12 +716,12 @@ class BatchNormRelu(Group):
         one = np.ones((2, self.c), self.dtype)
         if self.from_batch:
             # deviations from the first row, not from zero: no digits are lost where mean >> spread
-            sums = self.buffer("sums", (self.fused.SHARDS, 2, self.c))
+            sums = self.buffer("sums", (SHARDS, 2, self.c))
             start = rows[0].copy()
             self.fused.channel_sums(rows, rows, False, start, one[0], one, sums)
-            off = sums[:, 0].sum(axis=0) / m
+            off, square = self.total("sums", sums) / m
             # rounding may leave a variance of nothing a little below zero
-            found = start + off, np.maximum(sums[:, 1].sum(axis=0) / m - off**2, 0)
+            found = start + off, np.maximum(square - off**2, 0)
             mu += (1 - layer.momentum) * (found[0] - mu)
             var += (1 - layer.momentum) * (found[1] - var)
             mu, var = found
@@ -634,11 +739,11 @@ class BatchNormRelu(Group):
     def backward(self, dy: Array, need_dx: bool) -> Array | None:
         rows = np.ascontiguousarray(dy).reshape(-1, self.c)
         m = max(len(rows), 1)
-        sums = self.buffer("sums", (self.fused.SHARDS, 2, self.c))
+        sums = self.buffer("sums", (SHARDS, 2, self.c))
         self.fused.channel_sums(rows, self.x, True, self.mu, self.s, self.gate, sums)
-        dbeta, dgamma = sums.sum(axis=0)
+        dbeta, dgamma = self.total("sums", sums)
         self.grads["gamma"][:], self.grads["beta"][:] = dgamma, dbeta
-        dx = self.buffer("dx", dy.shape)
+        dx = self.dx(dy.shape, rows)
         part = self.dtype.type(1 / m if self.from_batch else 0)
         scale = self.params["gamma"] * self.s
         self.fused.normalize_backward(
@@ -661,22 +766,32 @@ class DenseRelu(Group):
     kernel = "product, bias and ReLU in one pass"
     only_kernels = True
 
-    def __init__(self, layers: Sequence[Layer]) -> None:
-        super().__init__(layers)
+    def __init__(self, layers: Sequence[Layer], gradients: Gradients) -> None:
+        super().__init__(layers, gradients)
         self.relu = len(layers) > 1
         self.d, self.units = layers[0].input_shape[0], layers[0].units
         self.dp = padded(self.d, self.dtype)
         self.up = padded(self.units, self.dtype)
 
     def product(self, a: Array, row: int, col: int, b: Array, c: Array, k: int, **how: Any) -> None:
-        """c (m, width) = a (m, k) @ b (k, width), a given by its strides; + bias and ReLU."""
+        """c (m, width) = a (m, k) @ b (k, width), a given by its strides; + bias and ReLU.
+
+        sparse: a may have zeros in plenty, and where it has they are passed over.
+        """
         m, width = c.shape
         zeros = self.buffer("zeros", (width,))
+        flat, sparse = a.reshape(-1), how.get("sparse", False) and width >= self.fused.LIST_FROM
+        size, parts = (-(-m // 4) * k, -(-k // self.fused.TERMS)) if sparse else (0, 0)
+        places = self.buffer("places", (size,), np.int32)
+        counts = self.buffer("counts", (-(-m // 4) * parts,), np.int32)
+        if sparse:
+            bits = flat.view(f"i{flat.itemsize}")
+            self.fused.list_terms(bits, row, col, m, k, places, counts)
         self.fused.product(
             (0,) * 4,
             (0,),
             self.lane,
-            a.reshape(-1),
+            flat,
             row,
             col,
             b.reshape(-1),
@@ -688,6 +803,9 @@ class DenseRelu(Group):
             k,
             how.get("bias", zeros),
             how.get("relu", False),
+            sparse,
+            places,
+            counts,
         )
 
     def forward(self, x: Array, training: bool) -> Array:
@@ -695,7 +813,9 @@ class DenseRelu(Group):
         self.x = np.ascontiguousarray(x)
         W = self.columns("w", self.params["W"], self.up)
         y = self.buffer("y", (len(x), self.up))
-        self.product(self.x, self.d, 1, W, y, self.d, bias=self.bias(self.up), relu=self.relu)
+        self.product(
+            self.x, self.d, 1, W, y, self.d, bias=self.bias(self.up), relu=self.relu, sparse=True
+        )
         self.y = y[:, : self.units]
         return self.y
 
@@ -707,7 +827,7 @@ class DenseRelu(Group):
         self.fused.relu_gradient(flat, y, self.relu, n, self.units, self.up, dz.reshape(-1), db)
         whole = self.up == self.units
         dW = self.grads["W"] if whole else self.buffer("dw", (self.d, self.up))
-        self.product(self.x, 1, self.d, dz, dW, n)  # x.T @ dz
+        self.product(self.x, 1, self.d, dz, dW, n, sparse=True)  # x.T @ dz
         if not whole:
             self.grads["W"][:] = dW[:, : self.units]
         if "b" in self.grads:
@@ -716,7 +836,7 @@ class DenseRelu(Group):
             return None
         wt = self.buffer("wt", (self.units, self.dp))
         wt[:, : self.d] = self.params["W"].T
-        dx = self.buffer("dx", (n, self.dp))
+        dx = self.dx((n, self.dp))  # dy is in dz
         self.product(dz, self.up, 1, wt, dx, self.units)  # dz @ W.T
         return dx[:, : self.d]
 
@@ -740,15 +860,18 @@ class SoftmaxRows(Group):
 
 
 class ResidualGroup(Group):
-    """A Residual: groups inside both rows, and the sum in a buffer of its own.
+    """A Residual, and the ReLU behind it if there is one: groups inside both rows.
 
-    Not in a buffer of the inner groups: the main row may need its output in backward, and with the
-    identity for a shortcut x and dy belong to the neighbours.
+    The sum is in a buffer of its own, not in one of the inner groups: the main row may need its
+    output in backward, and with the identity for a shortcut x and dy belong to the neighbours.
     """
 
-    def __init__(self, layers: Sequence[Layer]) -> None:
-        super().__init__(layers)
-        self.main, self.shortcut = make(layers[0].main), make(layers[0].shortcut)
+    def __init__(self, layers: Sequence[Layer], gradients: Gradients) -> None:
+        super().__init__(layers, gradients)
+        self.relu = len(layers) > 1
+        self.main, self.shortcut = (
+            make(row, gradients=gradients) for row in (layers[0].main, layers[0].shortcut)
+        )
         self.uses_blas = any(group.uses_blas for group in (*self.main, *self.shortcut))
 
     def forward(self, x: Array, training: bool) -> Array:
@@ -758,12 +881,24 @@ class ResidualGroup(Group):
             main = group.forward(main, training)
         for group in self.shortcut:
             shortcut = group.forward(shortcut, training)
-        return np.add(main, shortcut, out=self.buffer("y", main.shape))
+        self.y = self.sum(main, shortcut, self.relu, self.buffer("y", main.shape))
+        return self.y
 
     def backward(self, dy: Array, need_dx: bool) -> Array | None:
-        main = self._back(self.main, dy, need_dx)
-        shortcut = self._back(self.shortcut, dy, need_dx)
-        return np.add(main, shortcut, out=self.buffer("dx", main.shape)) if need_dx else None
+        if self.relu:
+            dy = self.where_alive(dy, self.y)
+        with self.gradients.holding(dy):
+            main = self._back(self.main, dy, need_dx)
+            with self.gradients.holding(main) if need_dx else nullcontext():
+                shortcut = self._back(self.shortcut, dy, need_dx)
+        if not need_dx:
+            return None
+        return self.sum(main, shortcut, False, self.dx(main.shape, main, shortcut))
+
+    def sum(self, a: Array, b: Array, relu: bool, out: Array) -> Array:
+        flat, other = (np.ascontiguousarray(part).reshape(-1) for part in (a, b))
+        self.fused.add(flat, other, relu, out.reshape(-1))
+        return out
 
     @staticmethod
     def _back(row: list[Any], dy: Array, need_dx: bool) -> Array | None:
@@ -774,7 +909,8 @@ class ResidualGroup(Group):
     def __str__(self) -> str:
         rows = (("main", self.main), ("shortcut", self.shortcut))
         inner = [f"\n  {where}: {group}" for where, row in rows for group in row]
-        return f"{self.layers[0].name}: the sum of" + "".join(inner)
+        names = " + ".join(str(layer.name) for layer in self.layers)
+        return f"{names}: the sum of" + "".join(inner)
 
 
 class OneImage:
@@ -807,30 +943,44 @@ class OneImage:
 
 
 #: layers that have a kernel of their own, which takes a ReLU behind them along
-WITH_RELU = {Dense: DenseRelu, Conv2D: ConvRelu, BatchNorm: BatchNormRelu}
+WITH_RELU: dict[type[Layer], type[Group]] = {
+    Dense: DenseRelu,
+    Conv2D: ConvRelu,
+    BatchNorm: BatchNormRelu,
+    Residual: ResidualGroup,
+}
 
 
-def make(layers: Sequence[Layer], fuse: bool = True) -> list[Single | Group]:
-    """The layers in groups, in order: the longest fused kernel that covers what comes next."""
+def make(
+    layers: Sequence[Layer], fuse: bool = True, gradients: Gradients | None = None
+) -> list[Single | Group]:
+    """The layers in groups, in order: the longest fused kernel that covers what comes next.
+
+    gradients: the memory that they share; their own unless given.
+    """
+    gradients = gradients or Gradients()
     groups: list[Single | Group] = []
     rest = list(layers)
     while rest:
-        if fuse and _conv_relu_pool(rest):
-            groups.append(ConvReluPool(rest[:3]))
-        elif fuse and _is(rest, Residual) and rest[0].params:
-            groups.append(ResidualGroup(rest[:1]))
-        elif fuse and _is(rest, Softmax):
-            groups.append(SoftmaxRows(rest[:1]))
-        elif fuse and type(rest[0]) in WITH_RELU:
-            with_relu = _is(rest, type(rest[0]), ReLU)
-            kind = WITH_RELU[type(rest[0])]
-            if kind is ConvRelu and _winograd(rest[0]):
-                kind = ConvReluWinograd
-            groups.append(kind(rest[: 2 if with_relu else 1]))
-        else:
-            groups.append(Single(rest[0]))
-        del rest[: len(groups[-1].layers)]
+        kind, count = _next(rest) if fuse else (None, 1)
+        groups.append(kind(rest[:count], gradients) if kind else Single(rest[0]))
+        del rest[:count]
     return groups
+
+
+def _next(layers: Sequence[Layer]) -> tuple[type[Group] | None, int]:
+    """The group that the row starts with, if any, and how many layers it covers."""
+    first = type(layers[0])
+    if _conv_relu_pool(layers):
+        return ConvReluPool, 3
+    if first is Softmax:
+        return SoftmaxRows, 1
+    kind = WITH_RELU.get(first)
+    if kind is ConvRelu and _winograd(layers[0]):
+        kind = ConvReluWinograd
+    if kind is ResidualGroup and not layers[0].params:
+        kind = None
+    return kind, 2 if kind and _is(layers, first, ReLU) else 1
 
 
 def can_be_prepared(groups: Sequence[Single | Group]) -> bool:

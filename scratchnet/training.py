@@ -161,6 +161,7 @@ class Run:
     batch: int = 0
     order: NDArray[np.int64] | None = None
     history: History = field(default_factory=History)
+    _memory: dict[str, NDArray] = field(default_factory=dict, repr=False)
 
     @property
     def batches(self) -> int:
@@ -168,9 +169,18 @@ class Run:
         return -(-len(self.x) // self.batch_size)
 
     def take(self, batch: int) -> tuple[NDArray, NDArray]:
-        """The examples of that batch of the epoch."""
+        """The examples of that batch of the epoch; valid until the next one is taken."""
         chosen = self.order[batch * self.batch_size : (batch + 1) * self.batch_size]
-        return self.x[chosen], self.y[chosen]
+        return self._taken("x", chosen), self._taken("y", chosen)
+
+    def _taken(self, name: str, chosen: NDArray[np.int64]) -> NDArray:
+        source = getattr(self, name)
+        if not source.flags.c_contiguous:
+            return source[chosen]  # take() would copy all of it
+        if name not in self._memory:
+            self._memory[name] = np.empty((self.batch_size, *source.shape[1:]), source.dtype)
+        # "clip" goes straight into `out`, the default by way of a copy; no index is out of bounds
+        return source.take(chosen, axis=0, out=self._memory[name][: len(chosen)], mode="clip")
 
     def end_epoch(self, logs: dict[str, float]) -> None:
         self.history.append(self.epoch, logs)

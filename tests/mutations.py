@@ -181,7 +181,7 @@ MUTATIONS = [
     Mutation("fused: batch norm's sum of squares without the square", "kernels/fused.py",
              "+= d * d", "+= d", f"{PLAN} batch_norm"),
     Mutation("fused: the last rows of a product left out", "kernels/fused.py",
-             "(m + 3) // 4", "m // 4", f"{PLAN} dense"),
+             "blocks, tiles = (m + 3) // 4", "blocks, tiles = m // 4", f"{PLAN} dense"),
     Mutation("fused: a long sum starts anew in every part", "kernels/fused.py",
              "if start == 0:", "if start >= 0:", f"{PLAN} long_sums"),
     Mutation("prepared: the recorded image's output again", "plan.py",

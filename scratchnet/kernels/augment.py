@@ -12,7 +12,8 @@ import numpy as np
 from numba import prange
 from numpy.typing import NDArray
 
-from .compiled import SHARDS, _contiguous, _jit
+from .compiled import _contiguous, _jit
+from .memory import SHARDS
 
 Array = NDArray[np.floating]
 

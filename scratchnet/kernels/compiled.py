@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 
 from . import set_threads, told
 from .geometry import Pads, Pair, Shape, output_size, winner_dtype
+from .memory import SHARDS
 
 Array = NDArray[np.floating]
 
@@ -40,9 +41,6 @@ if "OMP_WAIT_POLICY" not in os.environ:
 
 if "SCRATCHNET_THREADS" in os.environ:
     set_threads(os.environ["SCRATCHNET_THREADS"])
-
-#: sums over many rows are split into this many parts, whatever the number of threads
-SHARDS = 16
 
 
 @functools.cache

@@ -18,8 +18,8 @@ import numpy as np
 from numba import prange
 from numpy.typing import NDArray
 
-from .compiled import _jit
-from .memory import lanes, padded
+from .compiled import _jit, _relu_backward, _sum_rows
+from .memory import SHARDS, lanes, padded
 from .simd import (
     add_rows,
     append_where,
@@ -27,6 +27,7 @@ from .simd import (
     fma,
     fma_patch,
     fma_rows,
+    has_nan,
     load,
     load_where,
     store,
@@ -37,14 +38,16 @@ from .simd import (
 
 Array = NDArray[np.floating]
 
-#: the batch is split into this many parts, whatever the number of threads
-SHARDS = 8
+relu_backward, sum_rows = _relu_backward, _sum_rows
+
 #: how many vectors a tile may have and still leave registers for the rest: 32 registers in all
 MOST_VECTORS = 24
 #: how many vectors the weights of a window may fill where all of them stay in registers
 MOST_NUMBERS = 25
 #: how many terms of a matrix product are added up at a time: b's part is then 32 KiB
 TERMS = 128
+#: with fewer columns to compute, to list what is not zero costs more than it saves
+LIST_FROM = 256
 #: what the code says of a window whose largest value was not positive
 DEAD = 4
 
@@ -546,6 +549,33 @@ def frame(x, n, h, run, top, left, out_h, out_run, out):
 frame = _jit(frame)
 
 
+def pixels(x, out):
+    """out <- x / 255: bytes as numbers from 0 to 1."""
+    most = out.dtype.type(255)
+    for shard in prange(SHARDS):
+        first, last = shard * x.size // SHARDS, (shard + 1) * x.size // SHARDS
+        source, to = x[first:last], out[first:last]
+        for k in range(last - first):
+            to[k] = source[k] / most
+
+
+pixels = _jit(pixels)
+
+
+def add(a, b, relu, y):
+    """y = a + b, and ReLU if asked for."""
+    zero = y.dtype.type(0)
+    for shard in prange(SHARDS):
+        first, last = shard * y.size // SHARDS, (shard + 1) * y.size // SHARDS
+        one, other, out = a[first:last], b[first:last], y[first:last]
+        for k in range(last - first):
+            value = one[k] + other[k]
+            out[k] = zero if relu and value <= zero else value
+
+
+add = _jit(add)
+
+
 def columns(a, m, k, out, width, step):
     """out (width / step, m, step) <- a (m, k), with zero columns added or columns left out."""
     for i in range(m):
@@ -577,6 +607,40 @@ def softmax(x, k, y):
 
 
 softmax = _jit(softmax, parallel=False, inner=False)
+
+
+def cross_entropy(x, labels, k, smoothing, dy):
+    """The losses' sum for logits x (n, k), labels (n,); dy (n, k) <- the gradient of their mean.
+
+    The formulas are those of losses.py, the targets (1 - smoothing) * one_hot + smoothing / k. What
+    is returned is less than zero, as no loss is, if a label is none of 0 .. k-1.
+    """
+    total_loss, n = 0.0, x.dtype.type(len(labels))
+    share, rest = x.dtype.type(smoothing / k), x.dtype.type(1 - smoothing)
+    for i in range(len(labels)):
+        label = np.int64(labels[i])
+        if label < 0 or label >= k:
+            return -1.0
+        row, out = x[i * k : (i + 1) * k], dy[i * k : (i + 1) * k]
+        largest = row[0]
+        for j in range(1, k):
+            largest = max(largest, row[j])
+        total = shifted = x.dtype.type(0)
+        for j in range(k):
+            shifted += row[j] - largest
+            out[j] = np.exp(row[j] - largest)
+            total += out[j]
+        log_sum = np.log(total)
+        total_loss += rest * (log_sum - (row[label] - largest))
+        if share > 0:  # not where it is zero: shifted may be infinite
+            total_loss += share * (k * log_sum - shifted)
+        for j in range(k):
+            out[j] = (out[j] / total - share) / n
+        out[label] -= rest / n
+    return total_loss
+
+
+cross_entropy = _jit(cross_entropy, parallel=False, inner=False)
 
 
 # ---- batch normalization and ReLU --------------------------------------------------------------
@@ -649,13 +713,54 @@ normalize_backward = _jit(normalize_backward)
 # ---- the dense layer ---------------------------------------------------------------------------
 
 
+def list_terms(bits, row, col, m, k, places, counts):
+    """For every four rows of a (m, k) and every TERMS of its columns: those that are not all zero.
+
+    places (blocks, k): the columns; counts (blocks, parts): how many of them. bits is a as whole
+    numbers: nothing but zero has none set (-0 counts as something).
+    """
+    blocks, parts = (m + 3) // 4, (k + TERMS - 1) // TERMS
+    for shard in prange(SHARDS):
+        for block in range(shard * blocks // SHARDS, (shard + 1) * blocks // SHARDS):
+            p0 = 4 * block * row
+            p1 = min(4 * block + 1, m - 1) * row
+            p2 = min(4 * block + 2, m - 1) * row
+            p3 = min(4 * block + 3, m - 1) * row
+            for part in range(parts):
+                slot = first = block * k + part * TERMS
+                for p in range(part * TERMS, min((part + 1) * TERMS, k)):
+                    at = p * col
+                    # written always, counted only if not zero: no branch to mispredict
+                    places[slot] = p
+                    slot += (bits[p0 + at] | bits[p1 + at] | bits[p2 + at] | bits[p3 + at]) != 0
+                counts[block * parts + part] = slot - first
+
+
+list_terms = _jit(list_terms)
+
+
+def _is_finite(tile, b, ldb, j, start, end):
+    """Whether b's rows start..end hold no NaN and no infinity in the tile's columns from j on."""
+    acc, zero = zeros(tile, b), b.dtype.type(0)
+    for p in range(start, end):
+        acc = fma(acc, zero, load(tile, b, p * ldb + j))  # 0 * inf is NaN, and NaN stays
+    return not has_nan(acc)
+
+
+_is_finite = _jit(_is_finite, parallel=False)
+
+
 def _product_rows(
-    tile, a, row, col, b, ldb, c, ldc, first, last, j, start, end, k, bias, relu
+    tile, a, row, col, b, ldb, c, ldc, first, last, j, start, end, k, bias, relu,
+    sparse, places, counts,
 ):  # fmt: skip
     """Rows first..last of c in the tile's columns from j on, four at once: terms start..end of k.
 
-    The sums so far are in c, to begin with there are the biases.
+    The sums so far are in c, to begin with there are the biases. sparse: only the terms listed.
     """
+    # zero times infinity is NaN and may not be left out
+    sparse = sparse and _is_finite(tile, b, ldb, j, start, end)
+    parts = (k + TERMS - 1) // TERMS
     i = first
     while i < last:
         four = i + 4 <= last
@@ -672,7 +777,17 @@ def _product_rows(
                 a2 = load(tile, c, to + 2 * ldc)
                 a3 = load(tile, c, to + 3 * ldc)
         q = start * ldb + j
-        if four:
+        if four and sparse:
+            slot = i // 4 * k + start
+            for listed in range(slot, slot + counts[i // 4 * parts + start // TERMS]):
+                term = np.int64(places[listed])
+                p = i * row + term * col
+                values = load(tile, b, term * ldb + j)
+                a0 = fma(a0, a[p], values)
+                a1 = fma(a1, a[p + row], values)
+                a2 = fma(a2, a[p + 2 * row], values)
+                a3 = fma(a3, a[p + 3 * row], values)
+        elif four:
             for _ in range(start, end):
                 values = load(tile, b, q)
                 a0 = fma(a0, a[p], values)
@@ -704,14 +819,17 @@ def _product_rows(
 _product_rows = _jit(_product_rows, parallel=False)
 
 
-def product(wide, narrow, lane, a, row, col, b, ldb, c, ldc, m, nv, k, bias, relu):
+def product(
+    wide, narrow, lane, a, row, col, b, ldb, c, ldc, m, nv, k, bias, relu, sparse, places, counts
+):  # fmt: skip
     """c (m, nv) = a (m, k) @ b (k, nv) + bias (nv,), and ReLU if asked for.
 
     Element (i, p) of a is a[i * row + p * col], so a transpose is a matter of strides. b and c have
     rows of ldb and ldc elements; nv is a multiple of `lane`. wide and narrow: tiles of 4 and 1.
 
     The work is split by c's longer side, so that the matrix which is larger is read once and not
-    by every shard; and along k, so that a tile's part of b stays in the first cache.
+    by every shard; and along k, so that a tile's part of b stays in the first cache. With `sparse`
+    places and counts are what `list_terms` finds in a: the same sums, zeros left out.
     """
     blocks, tiles = (m + 3) // 4, (nv + 4 * lane - 1) // (4 * lane)
     for shard in prange(SHARDS):
@@ -727,13 +845,13 @@ def product(wide, narrow, lane, a, row, col, b, ldb, c, ldc, m, nv, k, bias, rel
                 if j + 4 * lane <= nv:
                     _product_rows(
                         wide, a, row, col, b, ldb, c, ldc, first, last, j, start, end, k, bias,
-                        relu,
+                        relu, sparse, places, counts,
                     )  # fmt: skip
                     continue
                 while j < nv:
                     _product_rows(
                         narrow, a, row, col, b, ldb, c, ldc, first, last, j, start, end, k, bias,
-                        relu,
+                        relu, sparse, places, counts,
                     )  # fmt: skip
                     j += lane
 

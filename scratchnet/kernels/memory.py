@@ -3,6 +3,8 @@
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+#: a kernel's work is split into this many parts, whatever the number of threads
+SHARDS = 8
 #: a vector's length: AVX-512's; LLVM splits it in two or four where the processor has less
 VECTOR_BYTES = 64
 #: elements behind the end of an array that is read in whole vectors

@@ -11,10 +11,11 @@ stays in registers. A **tile** is a row of `count` vectors of 512 bits, held as 
                                          tile is r rows of count / r vectors, and row u of t starts
                                          at a[i + u * d]
     add_rows(acc, R, a, i, d)            a += acc, with the same rows
+    store_rows(acc, R, a, i, d)          a = acc, with the same rows
     store(a, i, acc)                     a[i : i + count * lanes] = acc
 
-add, sub, neg and scale, and five for ReLU and pooling: store_relu, where_positive, store_largest,
-load_where, append_where.
+add, sub, neg, scale and has_nan, and five for ReLU and pooling: store_relu, where_positive,
+store_largest, load_where, append_where.
 
 All arrays are flat and contiguous. Nothing is checked: a kernel owns its arrays, and reads and
 writes whole vectors, so its arrays are padded up to them. LLVM splits the 512 bits where the
@@ -183,6 +184,23 @@ def scale(typingctx, s, a):
 
 
 @intrinsic
+def has_nan(typingctx, tile):
+    """Whether any of its values is NaN."""
+
+    def generate(context, builder, signature, args):
+        found = ir.Constant(ir.IntType(1), 0)
+        for number in range(tile.count):
+            vector = builder.extract_value(args[0], number)
+            odd = builder.fcmp_unordered("uno", vector, vector)
+            bits = builder.bitcast(odd, ir.IntType(tile.lanes))
+            some = builder.icmp_unsigned("!=", bits, ir.Constant(bits.type, 0))
+            found = builder.or_(found, some)
+        return found
+
+    return types.boolean(tile), generate
+
+
+@intrinsic
 def fma_rows(typingctx, acc, rows, s, a, i, distance):
     def generate(context, builder, signature, args):
         out, _, scalar, array, index, step = args
@@ -245,22 +263,32 @@ fma_patch = _over_patch(lambda k, v, count: (k * count + v, v))
 dot_patch = _over_patch(lambda k, v, count: (v, k * count + v))
 
 
-@intrinsic
-def add_rows(typingctx, acc, rows, a, i, distance):
-    def generate(context, builder, signature, args):
-        tile, _, array, index, step = args
-        vector = context.get_value_type(acc).element
-        for k in range(acc.count):
-            v = k % (acc.count // rows.count)
-            if v == 0:
-                at = _pointer(context, builder, signature.args[2], array, index, vector)
-                index = builder.add(index, step)
-            total = builder.fadd(_vector_at(builder, at, v), builder.extract_value(tile, k))
-            to = builder.gep(at, [ir.Constant(ir.IntType(64), v)])
-            builder.store(total, to, align=_ALIGN)
-        return context.get_dummy_value()
+def _into_rows(onto):
+    """An intrinsic that puts a tile of R rows into a, `distance` apart: added, or in its place."""
 
-    return types.void(acc, rows, a, types.intp, types.intp), generate
+    def typed(typingctx, acc, rows, a, i, distance):
+        def generate(context, builder, signature, args):
+            tile, _, array, index, step = args
+            vector = context.get_value_type(acc).element
+            for k in range(acc.count):
+                v = k % (acc.count // rows.count)
+                if v == 0:
+                    at = _pointer(context, builder, signature.args[2], array, index, vector)
+                    index = builder.add(index, step)
+                value = builder.extract_value(tile, k)
+                if onto:
+                    value = builder.fadd(_vector_at(builder, at, v), value)
+                to = builder.gep(at, [ir.Constant(ir.IntType(64), v)])
+                builder.store(value, to, align=_ALIGN)
+            return context.get_dummy_value()
+
+        return types.void(acc, rows, a, types.intp, types.intp), generate
+
+    return intrinsic(typed)
+
+
+add_rows = _into_rows(onto=True)
+store_rows = _into_rows(onto=False)
 
 
 @intrinsic
@@ -414,6 +442,9 @@ if config.DISABLE_JIT:  # the same in NumPy; a tile is an array (count, lanes)
     def scale(s, a):
         return s * a
 
+    def has_nan(tile):
+        return bool(np.isnan(tile).any())
+
     def where_positive(values, gate):
         return np.where(gate <= 0, gate.dtype.type(0), values)
 
@@ -435,6 +466,12 @@ if config.DISABLE_JIT:  # the same in NumPy; a tile is an array (count, lanes)
     def dot_patch(acc, rows, run, a, i, distance, t):
         numbers = _patch(rows, run, a, i, distance)
         return acc + (numbers[:, None, None] * t.reshape(-1, *acc.shape)).sum(axis=0)
+
+    def store_rows(acc, rows, a, i, distance):
+        for row, values in zip(
+            _rows(acc, rows, a, i, distance), np.split(acc.reshape(-1), len(rows)), strict=True
+        ):
+            a[row] = values
 
     def add_rows(acc, rows, a, i, distance):
         for row, values in zip(

@@ -21,30 +21,33 @@ Arrays are flat, channels in whole vectors, and nothing is checked (see fused.py
 on in blocks of TILES, so that the 16 matrices stay in the second cache.
 """
 
+from typing import Any
+
 from numba import prange
 
 from .compiled import _jit
-from .memory import VECTOR_BYTES
+from .fused import tile_for
+from .memory import SHARDS, VECTOR_BYTES
 from .simd import (
     add,
-    fma,
+    add_rows,
+    fma_patch,
     load,
     neg,
     scale,
     store,
     store_largest,
     store_relu,
+    store_rows,
     sub,
     where_positive,
     zeros,
 )
 
-#: the batch is split into this many parts, whatever the number of threads
-SHARDS = 8
 #: tiles worked on together; a multiple of ROWS
 TILES = 32
-#: rows of a matrix product side by side: with four vectors each, 16 sums in registers
-ROWS = 4
+#: the most rows of a matrix product that are worked on side by side; others divide it
+ROWS = 8
 #: a tile of one vector
 ONE = (0,)
 
@@ -202,33 +205,37 @@ filters_backward = _jit(filters_backward)
 # ---- matrix products ---------------------------------------------------------------------------
 
 
-def _multiply(tile, step, a, at, row, col, k, b, bt, ldb, c, ct, ldc, m, n, onto):
-    """c (m, n) = a (m, k) @ b (k, n), added to what is there with `onto`; m a multiple of ROWS.
+def block_for(channels: int, dtype: Any) -> tuple[tuple[int, ...], ...]:
+    """How a product's result is worked on where it has that many columns: (whole, rows, tile).
 
-    Element (i, p) of a is a[at + i * row + p * col], so a transpose is a matter of strides.
+    Tuples as long as the vectors in all, the rows, and the vectors of a row. Fewer than 8 sums
+    would wait for each other.
     """
+    tile = tile_for(channels, dtype)
+    rows = {1: 8, 2: 8}.get(len(tile), 4)
+    return (0,) * rows * len(tile), (0,) * rows, tile
+
+
+def _multiply(block, a, at, row, col, k, b, bt, ldb, c, ct, ldc, m, n, onto):
+    """c (m, n) = a (m, k) @ b (k, n), added to what is there with `onto`.
+
+    Element (i, p) of a is a[at + i * row + p * col], so a transpose is a matter of strides. m and n
+    are multiples of the block's rows and columns.
+    """
+    whole, rows, tile = block
+    step = len(tile) * (VECTOR_BYTES // a.itemsize)
     for j in range(0, n, step):
-        for i in range(0, m, ROWS):
-            p, to = at + i * row, ct + i * ldc + j
-            if onto:
-                a0, a1 = load(tile, c, to), load(tile, c, to + ldc)
-                a2, a3 = load(tile, c, to + 2 * ldc), load(tile, c, to + 3 * ldc)
-            else:
-                a0 = zeros(tile, c)
-                a1, a2, a3 = a0, a0, a0
-            q = bt + j
+        for i in range(0, m, len(rows)):
+            acc = zeros(whole, c)
+            p, q = at + i * row, bt + j
             for _ in range(k):
-                values = load(tile, b, q)
-                a0 = fma(a0, a[p], values)
-                a1 = fma(a1, a[p + row], values)
-                a2 = fma(a2, a[p + 2 * row], values)
-                a3 = fma(a3, a[p + 3 * row], values)
+                acc = fma_patch(acc, rows, ONE, a, p, row, load(tile, b, q))
                 p += col
                 q += ldb
-            store(c, to, a0)
-            store(c, to + ldc, a1)
-            store(c, to + 2 * ldc, a2)
-            store(c, to + 3 * ldc, a3)
+            if onto:
+                add_rows(acc, rows, c, ct + i * ldc + j, ldc)
+            else:
+                store_rows(acc, rows, c, ct + i * ldc + j, ldc)
 
 
 _multiply = _jit(_multiply, parallel=False)
@@ -281,13 +288,13 @@ def _inputs(x, h, w, c, top, left, down, right, first, count, v, patch):
 _inputs = _jit(_inputs, parallel=False)
 
 
-def _products(tile, step, v, c, u, f, count, m):
+def _products(block, v, c, u, f, count, m):
     """m (16, TILES, f) = v (16, TILES, c) @ u (16, c, f), the first `count` tiles of each."""
     rows = (count + ROWS - 1) // ROWS * ROWS
     lane = VECTOR_BYTES // v.itemsize
     for k in range(16):
         _multiply(
-            tile, step, v, k * (TILES * c + lane), c, 1, c, u, k * c * f, f,
+            block, v, k * (TILES * c + lane), c, 1, c, u, k * c * f, f,
             m, k * (TILES * f + lane), f, rows, f, False,
         )  # fmt: skip
 
@@ -318,7 +325,7 @@ _put_output = _jit(_put_output, parallel=False)
 
 
 def conv_relu_pool(
-    tile, step, x, n, h, w, c, top, left, u, f, bias, down, right, y, code, v, m, patch
+    whole, rows, tile, x, n, h, w, c, top, left, u, f, bias, down, right, y, code, v, m, patch
 ):
     """y, code (n, down, right, f) <- x (n, h, w, c), u (16, c, f): with ReLU and 2x2 pooling.
 
@@ -330,7 +337,7 @@ def conv_relu_pool(
         for first in range(shard * tiles // SHARDS, end, TILES):
             count = min(TILES, end - first)
             _inputs(x, h, w, c, top, left, down, right, first, count, v[shard], patch[shard])
-            _products(tile, step, v[shard], c, u, f, count, m[shard])
+            _products((whole, rows, tile), v[shard], c, u, f, count, m[shard])
             for t in range(count):
                 for k in range(0, f, lane):
                     four = _output(m[shard], t * f + k, TILES * f + lane, bias, k)
@@ -341,7 +348,9 @@ def conv_relu_pool(
 conv_relu_pool = _jit(conv_relu_pool)
 
 
-def conv(tile, step, x, n, h, w, c, top, left, u, f, bias, out_h, out_w, y, relu, v, m, patch):
+def conv(
+    whole, rows, tile, x, n, h, w, c, top, left, u, f, bias, out_h, out_w, y, relu, v, m, patch
+):  # fmt: skip
     """y (n, out_h, out_w, f) <- x (n, h, w, c), u (16, c, f), and ReLU if asked for."""
     lane = VECTOR_BYTES // x.itemsize
     down, right = (out_h + 1) // 2, (out_w + 1) // 2
@@ -351,7 +360,7 @@ def conv(tile, step, x, n, h, w, c, top, left, u, f, bias, out_h, out_w, y, relu
         for first in range(shard * tiles // SHARDS, end, TILES):
             count = min(TILES, end - first)
             _inputs(x, h, w, c, top, left, down, right, first, count, v[shard], patch[shard])
-            _products(tile, step, v[shard], c, u, f, count, m[shard])
+            _products((whole, rows, tile), v[shard], c, u, f, count, m[shard])
             for t in range(count):
                 image, place = (first + t) // (down * right), (first + t) % (down * right)
                 i, j = 2 * (place // right), 2 * (place % right)
@@ -434,8 +443,8 @@ _add_inputs = _jit(_add_inputs, parallel=False)
 
 
 def conv_backward(
-    tile_f, step_f, tile_c, step_c, x, n, h, w, c, top, left, ut, f, dy, y, relu, out_h, out_w,
-    need_dx, v, e, patch, du, db, dx,
+    whole_f, rows_f, tile_f, whole_c, rows_c, tile_c, x, n, h, w, c, top, left, ut, f, dy, y, relu,
+    out_h, out_w, need_dx, v, e, patch, du, db, dx,
 ):  # fmt: skip
     """du (SHARDS, 16, c, f), db (SHARDS, f), dx (n, h, w, c) <- x, dy (n, out_h, out_w, f), y.
 
@@ -458,11 +467,12 @@ def conv_backward(
             )
             for k in range(16):
                 _multiply(
-                    tile_f, step_f, values, k * (TILES * c + lane), 1, c, count,
+                    (whole_f, rows_f, tile_f), values, k * (TILES * c + lane), 1, c, count,
                     gradients, k * (TILES * f + lane), f, mine, k * c * f, f, c, f, True,
                 )  # fmt: skip
             if need_dx:
-                _products(tile_c, step_c, gradients, f, ut, c, count, values)
+                block = whole_c, rows_c, tile_c
+                _products(block, gradients, f, ut, c, count, values)
                 _add_inputs(values, c, h, w, top, left, down, right, first, count, dx)
 
 
