@@ -8,7 +8,7 @@ computes the same numbers, only without writing to memory what nobody reads:
     Conv2D, with or without ReLU, BatchNorm and Dense likewise; 3x3 convolutions with stride 1 and
     channels in whole vectors with 2.25 times fewer multiplications (see kernels/winograd.py)
     Residual, with or without ReLU    both its rows in groups of their own
-    Softmax                    row by row
+    pooling, means, dropout, Softmax  each by itself, in buffers that are kept
 
 A group keeps its buffers from step to step, so that training allocates nothing large. What it
 returns is such a buffer: valid until its next forward.
@@ -23,15 +23,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import kernels
-from .kernels.geometry import Pads
+from .kernels.geometry import Pads, winner_dtype
 from .kernels.memory import SHARDS, SLACK, flat_with_slack, flat_zeros, lanes, padded
 from .layers import (
     LAYERS,
+    AveragePool2D,
     BatchNorm,
     Conv2D,
     Dense,
     Dropout,
     Flatten,
+    GlobalAveragePool2D,
     Layer,
     MaxPool2D,
     ReLU,
@@ -55,7 +57,7 @@ class Single:
     def __init__(self, layer: Layer) -> None:
         self.layers = [layer]
         self.uses_blas = any(type(leaf) not in WITHOUT_BLAS for leaf in layer.leaves())
-        self.only_kernels = type(layer) in (Flatten, Dropout)  # in inference: no kernel at all
+        self.only_kernels = type(layer) is Flatten  # no kernel at all
 
     def forward(self, x: Array, training: bool) -> Array:
         return self.layers[0].forward(x, training)
@@ -84,6 +86,14 @@ class Buffers:
         if flat is None or flat.size < size + SLACK:
             flat = self.memory[name] = flat_zeros(size, dtype or self.dtype)
         return flat[:size].reshape(shape)
+
+    def contiguous(self, name: str, a: Array) -> Array:
+        """a itself if it is that, or a copy."""
+        if a.flags.c_contiguous:
+            return a
+        out = self.buffer(name, a.shape, a.dtype)
+        out[:] = a
+        return out
 
     def total(self, name: str, parts: Array) -> Array:
         """The sum of the shards' parts, along the first axis."""
@@ -138,7 +148,7 @@ class Pixels(Buffers):
         from .kernels import fused
 
         out = self.buffer("x", x.shape)
-        fused.pixels(np.ascontiguousarray(x).reshape(-1), out.reshape(-1))
+        fused.pixels(self.contiguous("bytes", x).reshape(-1), out.reshape(-1))
         return out
 
 
@@ -221,7 +231,7 @@ class Group(Buffers):
         top, bottom, left, right = pads
         high, run = top + h + bottom, (left + w + right) * c
         out = self.buffer("x", (n, high, left + w + right, c))
-        x, to = np.ascontiguousarray(x).reshape(-1), out.reshape(-1)
+        x, to = self.contiguous("unframed", x).reshape(-1), out.reshape(-1)
         self.fused.frame(x, n, h, w * c, top, left * c, high, run, to)
         return out
 
@@ -235,7 +245,7 @@ class Group(Buffers):
         """a (m, k) with as many columns as `width` says, in tiles: (width / step, m, step)."""
         m, k = a.shape
         out = self.buffer(name, (width // step, m, step))
-        flat = np.ascontiguousarray(a).reshape(-1)
+        flat = self.contiguous(f"{name} in one", a).reshape(-1)
         self.fused.columns(flat, m, k, out.reshape(-1), width, step)
         return out
 
@@ -248,7 +258,8 @@ class Group(Buffers):
 
     def where_alive(self, dy: Array, y: Array) -> Array:
         """dy where y > 0, zero elsewhere: the gradient in front of a ReLU."""
-        flat, alive = (np.ascontiguousarray(a).reshape(-1) for a in (dy, y))
+        flat = self.contiguous("dy in one", dy).reshape(-1)
+        alive = self.contiguous("y in one", y).reshape(-1)
         out = self.dx(dy.shape, flat)
         self.fused.relu_backward(flat, alive, out.reshape(-1))
         return out
@@ -269,7 +280,7 @@ class Group(Buffers):
     def winograd_filters(self, name: str, W: Array) -> Array:
         """W (3, 3, a, b) as (16 * a * b,)."""
         u = self.buffer(name, (16 * W[0, 0].size,))
-        w = np.ascontiguousarray(W).reshape(-1)
+        w = self.contiguous("W in one", W).reshape(-1)
         self.winograd.filters(w, W[0, 0].size, self.dtype.type(0.5), u)
         return u
 
@@ -485,7 +496,7 @@ class ConvReluPool(Group):
         wt = self.buffer("wt", (self.fp, self.kh, self.runp))
         W = self.params["W"].reshape(self.kh, self.run, self.f)
         wt[: self.f, :, : self.run] = W.transpose(2, 0, 1)  # (kh, run, f) -> (f, kh, run)
-        dx = self.dx((self.n, self.h, self.w, self.c), dy)
+        dx = self.dx((self.n, *self.image), dy)
         self.fused.conv_relu_pool_inputs(
             self.dx_tile,
             self.lane,
@@ -507,9 +518,11 @@ class ConvReluPool(Group):
             self.buffer("starts", (SHARDS, 4 * self.out_h * self.out_w + 1), np.int64),
             self.buffer("image_dx", (SHARDS, size + SLACK)),
             dx.reshape(-1),
+            self.pads[0] * self.w * self.c + self.pads[2] * self.c,
+            self.image[0],
+            self.image[1] * self.c,
         )
-        top, left, (h, w, _) = self.pads[0], self.pads[2], self.image
-        return dx[:, top : top + h, left : left + w]
+        return dx
 
 
 class ConvRelu(Group):
@@ -536,7 +549,7 @@ class ConvRelu(Group):
     def forward(self, x: Array, training: bool) -> Array:
         self.layers[0].check_input(x)
         n = len(x)
-        self.x = np.ascontiguousarray(self.framed(x, self.pads))
+        self.x = self.contiguous("x", self.framed(x, self.pads))
         w = self.columns("w", self.params["W"].reshape(-1, self.f), self.fp)
         y = self.buffer("y", (n, self.out_h, self.out_w, self.fp))
         row = self.w * self.c
@@ -598,8 +611,8 @@ class ConvRelu(Group):
         wt = self.buffer("wt", (f, self.kh, self.runp))
         W = self.params["W"].reshape(self.kh, self.kw * self.c, f)
         wt[:, :, : W.shape[1]] = W.transpose(2, 0, 1)  # (kh, run, f) -> (f, kh, run)
-        flat = np.ascontiguousarray(dy).reshape(-1)
-        dx = self.dx((n, self.h, self.w, self.c), flat)
+        flat = self.contiguous("dy in one", dy).reshape(-1)
+        dx = self.dx((n, *self.image), flat)
         fused.conv_inputs(
             self.dx_tile,
             len(self.dx_tile) * self.lane,
@@ -617,9 +630,11 @@ class ConvRelu(Group):
             wt.reshape(-1),
             self.buffer("image_dx", (SHARDS, self.h * row + SLACK)),
             dx.reshape(-1),
+            self.pads[0] * self.w * self.c + self.pads[2] * self.c,
+            self.image[0],
+            self.image[1] * self.c,
         )
-        top, left, (h, w, _) = self.pads[0], self.pads[2], self.image
-        return dx[:, top : top + h, left : left + w]
+        return dx
 
 
 class ConvReluWinograd(Group):
@@ -640,7 +655,7 @@ class ConvReluWinograd(Group):
 
     def forward(self, x: Array, training: bool) -> Array:
         self.layers[0].check_input(x)
-        self.x = np.ascontiguousarray(x)
+        self.x = self.contiguous("x", x)
         self.y = self.buffer("y", (len(x), *self.out))
         self.winograd.conv(
             *self.block_f,
@@ -665,7 +680,7 @@ class ConvReluWinograd(Group):
         size = self.c * self.f
         du = self.buffer("du", (SHARDS, 16 * size))
         db = self.buffer("db", (SHARDS, self.f))
-        flat = np.ascontiguousarray(dy).reshape(-1)
+        flat = self.contiguous("dy in one", dy).reshape(-1)
         dx = self.dx(self.x.shape, flat)
         self.winograd.conv_backward(
             *self.block_f,
@@ -709,7 +724,7 @@ class BatchNormRelu(Group):
     def forward(self, x: Array, training: bool) -> Array:
         layer = self.layers[0]
         layer.check_input(x)
-        rows = np.ascontiguousarray(x).reshape(-1, self.c)  # (m, c)
+        rows = self.contiguous("x", x).reshape(-1, self.c)  # (m, c)
         m = len(rows)
         mu, var = layer.buffers["running_mean"], layer.buffers["running_var"]
         self.from_batch = training and m > 0
@@ -737,7 +752,7 @@ class BatchNormRelu(Group):
         return y
 
     def backward(self, dy: Array, need_dx: bool) -> Array | None:
-        rows = np.ascontiguousarray(dy).reshape(-1, self.c)
+        rows = self.contiguous("dy in one", dy).reshape(-1, self.c)
         m = max(len(rows), 1)
         sums = self.buffer("sums", (SHARDS, 2, self.c))
         self.fused.channel_sums(rows, self.x, True, self.mu, self.s, self.gate, sums)
@@ -810,7 +825,7 @@ class DenseRelu(Group):
 
     def forward(self, x: Array, training: bool) -> Array:
         self.layers[0].check_input(x)
-        self.x = np.ascontiguousarray(x)
+        self.x = self.contiguous("x", x)
         W = self.columns("w", self.params["W"], self.up)
         y = self.buffer("y", (len(x), self.up))
         self.product(
@@ -822,7 +837,7 @@ class DenseRelu(Group):
     def backward(self, dy: Array, need_dx: bool) -> Array | None:
         n = len(dy)
         dz, db = self.buffer("dz", (n, self.up)), self.buffer("db", (self.up,))
-        flat = np.ascontiguousarray(dy).reshape(-1)
+        flat = self.contiguous("dy in one", dy).reshape(-1)
         y = self.memory["y"]
         self.fused.relu_gradient(flat, y, self.relu, n, self.units, self.up, dz.reshape(-1), db)
         whole = self.up == self.units
@@ -841,6 +856,90 @@ class DenseRelu(Group):
         return dx[:, : self.d]
 
 
+class Pool(Group):
+    """Pooling that no convolution takes along: its layer's kernels, with buffers."""
+
+    kernel = "window by window"
+    only_kernels = True
+
+    def forward(self, x: Array, training: bool) -> Array:
+        layer = self.layers[0]
+        layer.check_input(x)
+        self.dtype = x.dtype
+        x = self.contiguous("x", x)
+        y = self.buffer("y", (len(x), *layer.output_shape))
+        where = layer.pool_size, layer.strides, layer.pads[0], layer.pads[2]
+        if type(layer) is MaxPool2D:
+            self.winner = self.buffer("winner", y.shape, winner_dtype(layer.pool_size))
+            self.fused.max_pool(x, y, self.winner, *where)
+        else:
+            self.fused.average_pool(x, y, *where)
+        return y
+
+    def backward(self, dy: Array, need_dx: bool) -> Array:
+        layer = self.layers[0]
+        dx = self.dx((len(dy), *layer.input_shape), dy)
+        dy = self.contiguous("dy in one", dy)
+        where = layer.strides, layer.pads[0], layer.pads[2]
+        if type(layer) is MaxPool2D:
+            self.fused.max_pool_backward(dy, self.winner, dx, layer.pool_size[1], *where)
+        else:
+            self.fused.average_pool_backward(dy, dx, layer.pool_size, *where)
+        return dx
+
+
+class Means(Group):
+    """The mean of each channel over the image."""
+
+    kernel = "image by image"
+    only_kernels = True
+
+    def forward(self, x: Array, training: bool) -> Array:
+        self.layers[0].check_input(x)
+        self.dtype = x.dtype
+        n, h, w, c = x.shape
+        y = self.buffer("y", (n, c))
+        self.fused.means(self.contiguous("x", x).reshape(-1), h * w, c, y.reshape(-1))
+        return y
+
+    def backward(self, dy: Array, need_dx: bool) -> Array:
+        h, w, c = self.layers[0].input_shape
+        dx = self.dx((len(dy), h, w, c), dy)
+        flat = self.contiguous("dy in one", dy).reshape(-1)
+        self.fused.means_backward(flat, h * w, c, dx.reshape(-1))
+        return dx
+
+
+class Dropped(Group):
+    """Dropout: the layer's own draws, and its mask in the same pass as the product."""
+
+    kernel = "mask and product in one pass"
+    only_kernels = True  # in inference none
+
+    def forward(self, x: Array, training: bool) -> Array:
+        layer = self.layers[0]
+        layer.check_input(x)
+        self.masked = training and layer.rate > 0
+        if not self.masked:
+            return x
+        self.dtype = x.dtype
+        draws, mask = self.buffer("draws", x.shape, np.float32), self.buffer("mask", x.shape)
+        y = self.buffer("y", x.shape)
+        layer.rng.random(dtype=np.float32, out=draws)
+        flat = self.contiguous("x", x).reshape(-1)
+        outputs = mask.reshape(-1), y.reshape(-1)
+        self.fused.drop(flat, draws.reshape(-1), 1 - layer.rate, *outputs)
+        return y
+
+    def backward(self, dy: Array, need_dx: bool) -> Array:
+        if not self.masked:
+            return dy
+        dx, mask = self.dx(dy.shape, dy), self.buffer("mask", dy.shape)
+        flat = self.contiguous("dy in one", dy).reshape(-1)
+        self.fused.times(flat, mask.reshape(-1), dx.reshape(-1))
+        return dx
+
+
 class SoftmaxRows(Group):
     """Softmax; in training it is folded into the loss and does not run."""
 
@@ -851,7 +950,7 @@ class SoftmaxRows(Group):
         self.layers[0].check_input(x)
         self.dtype = x.dtype
         y = self.buffer("y", x.shape)
-        self.fused.softmax(np.ascontiguousarray(x).reshape(-1), x.shape[-1], y.reshape(-1))
+        self.fused.softmax(self.contiguous("x", x).reshape(-1), x.shape[-1], y.reshape(-1))
         self.layers[0].cache = y
         return y
 
@@ -896,7 +995,8 @@ class ResidualGroup(Group):
         return self.sum(main, shortcut, False, self.dx(main.shape, main, shortcut))
 
     def sum(self, a: Array, b: Array, relu: bool, out: Array) -> Array:
-        flat, other = (np.ascontiguousarray(part).reshape(-1) for part in (a, b))
+        flat = self.contiguous("a", a).reshape(-1)
+        other = self.contiguous("b", b).reshape(-1)
         self.fused.add(flat, other, relu, out.reshape(-1))
         return out
 
@@ -951,6 +1051,16 @@ WITH_RELU: dict[type[Layer], type[Group]] = {
 }
 
 
+#: layers whose kernel takes nothing along
+ALONE: dict[type[Layer], type[Group]] = {
+    MaxPool2D: Pool,
+    AveragePool2D: Pool,
+    GlobalAveragePool2D: Means,
+    Dropout: Dropped,
+    Softmax: SoftmaxRows,
+}
+
+
 def make(
     layers: Sequence[Layer], fuse: bool = True, gradients: Gradients | None = None
 ) -> list[Single | Group]:
@@ -973,8 +1083,8 @@ def _next(layers: Sequence[Layer]) -> tuple[type[Group] | None, int]:
     first = type(layers[0])
     if _conv_relu_pool(layers):
         return ConvReluPool, 3
-    if first is Softmax:
-        return SoftmaxRows, 1
+    if first in ALONE:
+        return ALONE[first], 1
     kind = WITH_RELU.get(first)
     if kind is ConvRelu and _winograd(layers[0]):
         kind = ConvReluWinograd

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tracemalloc
 
 import numba
 import numpy as np
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 import scratchnet as sn
 from scratchnet import plan
+from scratchnet.losses import SparseCategoricalCrossentropy
 
 
 def run(groups, x, dy):
@@ -132,6 +134,27 @@ def test_long_sums_are_added_up_in_parts(rng, n, inputs, units):
     assert_same(run(plan.make(layers), x, dy), run(plan.make(layers, fuse=False), x, dy))
 
 
+@given(
+    rng=own.GENERATORS,
+    n=st.sampled_from([1, 4, 7, 130]),
+    inputs=st.sampled_from([5, 140]),
+    units=st.sampled_from([256, 300]),
+    dense=st.sampled_from([0.0, 0.1, 0.5, 1.0]),
+    bad=st.sampled_from([None, np.nan, np.inf, -np.inf]),
+)
+def test_zeros_are_passed_over_and_change_nothing(rng, n, inputs, units, dense, bad):
+    layers, shape = built([sn.Dense(units), sn.ReLU()], (inputs,), rng)
+    x = rng.standard_normal((n, inputs)) * (rng.random((n, inputs)) < dense)
+    dy = rng.standard_normal((n, *shape))
+    if bad is not None:  # zero times infinity is not zero
+        layers[0].params["W"][rng.integers(inputs), rng.integers(units)] = bad
+        dy[rng.integers(n), rng.integers(units)] = bad
+    with np.errstate(invalid="ignore"):
+        expected = run(plan.make(layers, fuse=False), x, dy)
+    for found, right in zip(run(plan.make(layers), x, dy), expected, strict=True):
+        np.testing.assert_allclose(found, right, rtol=1e-10, atol=1e-10)
+
+
 def chain():
     return [
         sn.Conv2D(6, 5, padding=2),
@@ -235,6 +258,125 @@ def test_batch_norm_equals_its_layers(rng, shape, n, relu, training):
             dx = group.backward(dx, True)
         found.append([y, dx, *layers[0].grads.values(), *layers[0].buffers.values()])
     assert_same(*found, tolerance=1e-11)
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: sn.MaxPool2D((3, 2), padding=1),
+        lambda: sn.MaxPool2D(2, strides=1),
+        lambda: sn.AveragePool2D(3, strides=2, padding="same"),
+        lambda: sn.GlobalAveragePool2D(),
+        lambda: sn.Dropout(0.3),
+        lambda: sn.Dropout(0.0),
+    ],
+)
+def test_layers_with_a_group_to_themselves_equal_their_layers(make, training):
+    found = []
+    for fuse in (True, False):
+        layers, shape = built([make()], (7, 6, 5), np.random.default_rng(1))
+        groups, rng = plan.make(layers, fuse), np.random.default_rng(2)
+        for n in (9, 4, 0):  # a smaller batch runs in the larger one's buffers
+            x = rng.integers(-2, 3, (n, 7, 6, 5)).astype(np.float64)
+            found.append(groups[0].forward(x, training).copy())
+            found.append(groups[0].backward(rng.standard_normal((n, *shape)), True).copy())
+        assert isinstance(groups[0], plan.Single) != fuse
+    assert_same(found[:6], found[6:])
+
+
+@given(
+    rng=own.GENERATORS,
+    n=st.integers(0, 6),
+    k=st.integers(1, 12),
+    smoothing=st.sampled_from([0.0, 0.1, 1.0]),
+    dtype=st.sampled_from([np.float32, np.float64]),
+    labels_dtype=st.sampled_from([np.uint8, np.int32, np.int64]),
+    odd=st.sampled_from([None, 1e4, -np.inf, np.inf, np.nan]),
+)
+def test_cross_entropy_in_one_pass_equals_the_loss(rng, n, k, smoothing, dtype, labels_dtype, odd):
+    logits = (3 * rng.standard_normal((n, k + 2))).astype(dtype)[:, :k]  # rows with a gap, too
+    labels = rng.integers(0, k, n).astype(labels_dtype)
+    if odd is not None and n:
+        logits[rng.integers(n), rng.integers(k)] = odd
+    loss = SparseCategoricalCrossentropy(from_logits=True, label_smoothing=smoothing)
+    fused = plan.CrossEntropy(dtype).of(loss)
+    with np.errstate(all="ignore"):
+        found, expected = [
+            (one.forward(logits, labels), one.backward().copy()) for one in (fused, loss)
+        ]
+    tolerance = 1e-12 if dtype is np.float64 else 3e-6
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
+    assert found[1].dtype == dtype and type(found[0]) is float
+
+
+@pytest.mark.parametrize(
+    "labels", [[0, 1, 3], [0, -1, 1], [0.5, 1, 1], [[0], [1], [2]], [0, 1], ["a", "b", "c"]]
+)
+def test_other_labels_are_the_losss_affair(labels, rng):
+    logits = rng.standard_normal((3, 3))
+    loss = SparseCategoricalCrossentropy(from_logits=True)
+    fused = plan.CrossEntropy(np.float64).of(loss)
+    said = []
+    for one in (loss, fused):
+        try:
+            said.append((one.forward(logits, np.array(labels)), one.backward().tolist()))
+        except sn.InputError as error:
+            said.append(str(error))
+    assert said[0] == said[1]
+
+
+def test_every_byte_becomes_its_part_of_255():
+    bytes_ = np.arange(256, dtype=np.uint8).repeat(3).reshape(16, 16, 3)
+    for dtype in (np.float32, np.float64):
+        found = plan.Pixels(dtype).forward(bytes_[:, ::2])
+        np.testing.assert_array_equal(found, np.divide(bytes_[:, ::2], 255, dtype=dtype))
+
+
+def test_gradients_share_memory_but_not_what_is_still_needed():
+    memory = plan.Gradients()
+    first = memory.take((10,), np.float32)
+    second = memory.take((3, 2), np.float32, first)
+    assert not np.may_share_memory(first, second)
+    assert np.may_share_memory(memory.take((4,), np.float32, second), first)
+    with memory.holding(first):
+        third = memory.take((4,), np.float32, second[1:])
+        assert not np.may_share_memory(third, first) and not np.may_share_memory(third, second)
+    assert len(memory.slots) == 3
+    memory.take((5000,), np.float32)  # instead of one that is too small
+    assert len(memory.slots) == 3
+
+
+class Peaks(sn.Callback):
+    """The most memory that was allocated during each batch, and freed again."""
+
+    def __init__(self):
+        self.bytes = []
+
+    def on_epoch_begin(self, epoch, logs):
+        tracemalloc.reset_peak()
+        self.before = tracemalloc.get_traced_memory()[0]
+
+    def on_batch_end(self, batch, logs):
+        self.bytes.append(tracemalloc.get_traced_memory()[1] - self.before)
+        self.on_epoch_begin(0, {})
+
+
+@pytest.mark.parametrize("name", sn.architectures.ARCHITECTURES)
+def test_a_step_allocates_no_arrays(name, rng):
+    """But some of a few channels or classes; NumPy tells tracemalloc of all its memory."""
+    x, y = rng.integers(0, 256, (128, 28, 28), dtype=np.uint8), rng.integers(0, 10, 128)
+    model, peaks = sn.architectures.build(name), Peaks()
+    model.compile("adam", "sparse_categorical_crossentropy", ["accuracy"])
+    model.fit(x, y, batch_size=32, verbose=0)
+    tracemalloc.start()
+    try:
+        model.fit(x, y, batch_size=32, verbose=0, callbacks=[peaks])
+    finally:
+        tracemalloc.stop()
+    # the first one makes the Run's buffers; a batch of images as bytes is 25,088
+    assert max(peaks.bytes[1:]) < 16_384
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,9 @@ GROUPS = {
     "batch norm, relu": (lambda: [sn.BatchNorm(), sn.ReLU()], 3),
     "dense": (lambda: [sn.Dense(5)], 0),
     "dense, relu": (lambda: [sn.Dense(16), sn.ReLU()], 0),
+    "max pool": (lambda: [sn.MaxPool2D(3, 2)], 3),
+    "average pool": (lambda: [sn.AveragePool2D(2, padding=1)], 3),
+    "means": (lambda: [sn.GlobalAveragePool2D()], 3),
 }
 every_group = pytest.mark.parametrize("kind", GROUPS)
 MODES = ["reference", "by itself", "fused"]

@@ -18,7 +18,8 @@ import numpy as np
 from numba import prange
 from numpy.typing import NDArray
 
-from .compiled import _jit, _relu_backward, _sum_rows
+from . import compiled
+from .compiled import _jit
 from .memory import SHARDS, lanes, padded
 from .simd import (
     add_rows,
@@ -38,7 +39,10 @@ from .simd import (
 
 Array = NDArray[np.floating]
 
-relu_backward, sum_rows = _relu_backward, _sum_rows
+# the layers' own kernels, for groups to call with buffers of theirs
+relu_backward, sum_rows = compiled._relu_backward, compiled._sum_rows
+max_pool, max_pool_backward = compiled._max_pool, compiled._max_pool_backward
+average_pool, average_pool_backward = compiled._average_pool, compiled._average_pool_backward
 
 #: how many vectors a tile may have and still leave registers for the rest: 32 registers in all
 MOST_VECTORS = 24
@@ -275,6 +279,17 @@ def _spread(
 _spread = _jit(_spread, parallel=False)
 
 
+def _copy_inside(image, row, start, h, run, out, to):
+    """out[to:] <- h rows of the image, `run` elements each, from `start` on."""
+    for i in range(h):
+        source, inner = image[start + i * row :], out[to + i * run : to + (i + 1) * run]
+        for k in range(run):
+            inner[k] = source[k]
+
+
+_copy_inside = _jit(_copy_inside, parallel=False)
+
+
 def conv_relu_pool_weights(
     tile, rows, width, dy, code, n, out_h, out_w, fp, x, size, row, c, kh, runp,
     places, values, counts, dw, db,
@@ -324,11 +339,12 @@ conv_relu_pool_few_weights = _jit(conv_relu_pool_few_weights)
 
 def conv_relu_pool_inputs(
     tile, lane, dy, code, n, out_h, out_w, fp, size, row, c, kh, runp, width, wt,
-    filters, values, starts, image_dx, dx,
+    filters, values, starts, image_dx, dx, start, h, run,
 ):  # fmt: skip
-    """dx (n * size) <- dy, code and wt (fp * kh * runp), the weights filter by filter.
+    """dx (n, h, run) <- dy, code and wt (fp * kh * runp), the weights filter by filter.
 
-    Scratch, each with SHARDS rows: filters, values, starts, image_dx (size + SLACK).
+    `start` is where the image begins in its frame, of `size` elements and `row` a row. Scratch,
+    each with SHARDS rows: filters, values, starts, image_dx (size + SLACK).
     """
     for shard in prange(SHARDS):
         image_of_mine = image_dx[shard]
@@ -338,9 +354,7 @@ def conv_relu_pool_inputs(
                 tile, lane, dy, code, image * out_h * out_w * fp, out_h, out_w, fp, row, c, kh,
                 runp, width, wt, filters[shard], values[shard], starts[shard], image_of_mine,
             )  # fmt: skip
-            to = dx[image * size : (image + 1) * size]
-            for k in range(size):
-                to[k] = image_of_mine[k]
+            _copy_inside(image_of_mine, row, start, h, run, dx, image * h * run)
 
 
 conv_relu_pool_inputs = _jit(conv_relu_pool_inputs)
@@ -510,11 +524,13 @@ _spread_all = _jit(_spread_all, parallel=False)
 
 
 def conv_inputs(
-    tile, step, dy, n, out_h, out_w, f, size, down, right, row, kh, runp, wt, image_dx, dx
+    tile, step, dy, n, out_h, out_w, f, size, down, right, row, kh, runp, wt, image_dx, dx,
+    start, h, run,
 ):  # fmt: skip
-    """dx (n * size) <- dy (n, out_h, out_w, f), wt (f, kh, runp): the gradient of conv's input.
+    """dx (n, h, run) <- dy (n, out_h, out_w, f), wt (f, kh, runp): the gradient of conv's input.
 
-    runp: the values of a window's row, in whole vectors. Scratch: image_dx (SHARDS, size + SLACK).
+    runp: the values of a window's row, in whole vectors; start, h and run as above. Scratch:
+    image_dx (SHARDS, size + SLACK).
     """
     for shard in prange(SHARDS):
         image_of_mine = image_dx[shard]
@@ -524,9 +540,7 @@ def conv_inputs(
                 tile, step, dy, image * out_h * out_w * f, out_h, out_w, f, down, right, row, kh,
                 runp, wt, image_of_mine,
             )  # fmt: skip
-            to = dx[image * size : (image + 1) * size]
-            for k in range(size):
-                to[k] = image_of_mine[k]
+            _copy_inside(image_of_mine, row, start, h, run, dx, image * h * run)
 
 
 conv_inputs = _jit(conv_inputs)
@@ -586,6 +600,68 @@ def columns(a, m, k, out, width, step):
 
 
 columns = _jit(columns, parallel=False, inner=False)  # little work, most often for weights
+
+
+# ---- means, dropout ----------------------------------------------------------------------------
+
+
+def means(x, m, c, y):
+    """y (n, c) <- the means over the m rows of each of n images, x (n, m, c)."""
+    n, count = y.size // c, y.dtype.type(m)
+    for shard in prange(SHARDS):
+        for image in range(shard * n // SHARDS, (shard + 1) * n // SHARDS):
+            out = y[image * c : (image + 1) * c]
+            out[:] = 0
+            for i in range(m):
+                row = x[(image * m + i) * c : (image * m + i + 1) * c]
+                for k in range(c):
+                    out[k] += row[k]
+            for k in range(c):
+                out[k] /= count
+
+
+means = _jit(means)
+
+
+def means_backward(dy, m, c, dx):
+    """dx (n, m, c) <- an equal share of dy (n, c) for each of the m rows."""
+    n, count = dy.size // c, dy.dtype.type(m)
+    for shard in prange(SHARDS):
+        for image in range(shard * n // SHARDS, (shard + 1) * n // SHARDS):
+            grad = dy[image * c : (image + 1) * c]
+            for i in range(m):
+                row = dx[(image * m + i) * c : (image * m + i + 1) * c]
+                for k in range(c):
+                    row[k] = grad[k] / count
+
+
+means_backward = _jit(means_backward)
+
+
+def drop(x, draws, keep, mask, y):
+    """mask <- 1 / keep where the number drawn from 0..1 is below keep, else 0; y = x * mask."""
+    zero, scale = x.dtype.type(0), x.dtype.type(1 / keep)
+    for shard in prange(SHARDS):
+        first, last = shard * x.size // SHARDS, (shard + 1) * x.size // SHARDS
+        source, drawn, gate, out = x[first:last], draws[first:last], mask[first:last], y[first:last]
+        for k in range(last - first):
+            gate[k] = scale if drawn[k] < np.float32(keep) else zero
+            out[k] = source[k] * gate[k]
+
+
+drop = _jit(drop)
+
+
+def times(a, b, out):
+    """out = a * b, element by element."""
+    for shard in prange(SHARDS):
+        first, last = shard * a.size // SHARDS, (shard + 1) * a.size // SHARDS
+        one, other, product_ = a[first:last], b[first:last], out[first:last]
+        for k in range(last - first):
+            product_[k] = one[k] * other[k]
+
+
+times = _jit(times)
 
 
 # ---- softmax -----------------------------------------------------------------------------------
