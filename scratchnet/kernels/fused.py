@@ -701,15 +701,17 @@ def cross_entropy(x, labels, k, smoothing, dy):
         largest = row[0]
         for j in range(1, k):
             largest = max(largest, row[j])
-        total = shifted = x.dtype.type(0)
+        total = x.dtype.type(0)
         for j in range(k):
-            shifted += row[j] - largest
             out[j] = np.exp(row[j] - largest)
             total += out[j]
         log_sum = np.log(total)
-        total_loss += rest * (log_sum - (row[label] - largest))
-        if share > 0:  # not where it is zero: shifted may be infinite
-            total_loss += share * (k * log_sum - shifted)
+        if share > 0:
+            for j in range(k):
+                target = share + rest if j == label else share
+                total_loss += target * (log_sum - (row[j] - largest))
+        else:  # not zero times what may be infinite
+            total_loss += log_sum - (row[label] - largest)
         for j in range(k):
             out[j] = (out[j] / total - share) / n
         out[label] -= rest / n
