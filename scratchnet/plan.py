@@ -795,11 +795,11 @@ class DenseRelu(Group):
         """
         m, width = c.shape
         zeros = self.buffer("zeros", (width,))
-        flat, sparse = a.reshape(-1), how.get("sparse", False) and width >= self.fused.LIST_FROM
-        size, parts = (-(-m // 4) * k, -(-k // self.fused.TERMS)) if sparse else (0, 0)
-        places = self.buffer("places", (size,), np.int32)
-        counts = self.buffer("counts", (-(-m // 4) * parts,), np.int32)
-        if sparse:
+        flat, places, counts = a.reshape(-1), None, None
+        if how.get("sparse", False) and width >= self.fused.LIST_FROM:
+            blocks, parts = -(-m // 4), -(-k // self.fused.TERMS)
+            places = self.buffer("places", (blocks * k,), np.int32)
+            counts = self.buffer("counts", (blocks * parts,), np.int32)
             bits = flat.view(f"i{flat.itemsize}")
             self.fused.list_terms(bits, row, col, m, k, places, counts)
         self.fused.product(
@@ -818,7 +818,6 @@ class DenseRelu(Group):
             k,
             how.get("bias", zeros),
             how.get("relu", False),
-            sparse,
             places,
             counts,
         )

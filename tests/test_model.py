@@ -215,8 +215,10 @@ def test_regression_with_mse_finds_the_line(rng_):
     }.items(),
     ids=lambda form: form[0],
 )
-def test_every_form_of_images_gives_the_same_answer(digits, form):
+@pytest.mark.parametrize("fuse", [True, False], ids=["fused", "layers"])
+def test_every_form_of_images_gives_the_same_answer(digits, form, fuse):
     x, model = digits[1][0][:5], tiny()
+    model.fuse = fuse
     found = model.predict(form[1](x))
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, model.predict(x)[: len(found)], atol=1e-6)

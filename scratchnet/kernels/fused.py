@@ -566,14 +566,11 @@ frame = _jit(frame)
 def pixels(x, out):
     """out <- x / 255: bytes as numbers from 0 to 1."""
     most = out.dtype.type(255)
-    for shard in prange(SHARDS):
-        first, last = shard * x.size // SHARDS, (shard + 1) * x.size // SHARDS
-        source, to = x[first:last], out[first:last]
-        for k in range(last - first):
-            to[k] = source[k] / most
+    for k in range(x.size):
+        out[k] = x[k] / most
 
 
-pixels = _jit(pixels)
+pixels = _jit(pixels, parallel=False, inner=False)  # memory's speed on one thread, soon compiled
 
 
 def add(a, b, relu, y):
@@ -830,15 +827,16 @@ _is_finite = _jit(_is_finite, parallel=False)
 
 def _product_rows(
     tile, a, row, col, b, ldb, c, ldc, first, last, j, start, end, k, bias, relu,
-    sparse, places, counts,
+    places, counts,
 ):  # fmt: skip
     """Rows first..last of c in the tile's columns from j on, four at once: terms start..end of k.
 
-    The sums so far are in c, to begin with there are the biases. sparse: only the terms listed.
+    The sums so far are in c, to begin with there are the biases.
     """
-    # zero times infinity is NaN and may not be left out
-    sparse = sparse and _is_finite(tile, b, ldb, j, start, end)
-    parts = (k + TERMS - 1) // TERMS
+    parts, sparse = (k + TERMS - 1) // TERMS, False
+    if places is not None:  # known when this is compiled: without them the lines are not there
+        # zero times infinity is NaN and may not be left out
+        sparse = _is_finite(tile, b, ldb, j, start, end)
     i = first
     while i < last:
         four = i + 4 <= last
@@ -855,7 +853,7 @@ def _product_rows(
                 a2 = load(tile, c, to + 2 * ldc)
                 a3 = load(tile, c, to + 3 * ldc)
         q = start * ldb + j
-        if four and sparse:
+        if places is not None and four and sparse:
             slot = i // 4 * k + start
             for listed in range(slot, slot + counts[i // 4 * parts + start // TERMS]):
                 term = np.int64(places[listed])
@@ -898,7 +896,7 @@ _product_rows = _jit(_product_rows, parallel=False)
 
 
 def product(
-    wide, narrow, lane, a, row, col, b, ldb, c, ldc, m, nv, k, bias, relu, sparse, places, counts
+    wide, narrow, lane, a, row, col, b, ldb, c, ldc, m, nv, k, bias, relu, places, counts
 ):  # fmt: skip
     """c (m, nv) = a (m, k) @ b (k, nv) + bias (nv,), and ReLU if asked for.
 
@@ -906,8 +904,8 @@ def product(
     rows of ldb and ldc elements; nv is a multiple of `lane`. wide and narrow: tiles of 4 and 1.
 
     The work is split by c's longer side, so that the matrix which is larger is read once and not
-    by every shard; and along k, so that a tile's part of b stays in the first cache. With `sparse`
-    places and counts are what `list_terms` finds in a: the same sums, zeros left out.
+    by every shard; and along k, so that a tile's part of b stays in the first cache. places and
+    counts are None, or what `list_terms` finds in a: the same sums, zeros left out.
     """
     blocks, tiles = (m + 3) // 4, (nv + 4 * lane - 1) // (4 * lane)
     for shard in prange(SHARDS):
@@ -923,13 +921,13 @@ def product(
                 if j + 4 * lane <= nv:
                     _product_rows(
                         wide, a, row, col, b, ldb, c, ldc, first, last, j, start, end, k, bias,
-                        relu, sparse, places, counts,
+                        relu, places, counts,
                     )  # fmt: skip
                     continue
                 while j < nv:
                     _product_rows(
                         narrow, a, row, col, b, ldb, c, ldc, first, last, j, start, end, k, bias,
-                        relu, sparse, places, counts,
+                        relu, places, counts,
                     )  # fmt: skip
                     j += lane
 
