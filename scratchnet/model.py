@@ -410,14 +410,14 @@ class Sequential:
         training.check_count("batch_size", batch_size, 1)
         if self.built and len(self.input_shape) == 3 and x.shape == self.input_shape[:2]:
             x = x[None]  # one image, (h, w)
-        found = self._predict_one(self._input(x)) if len(x) == 1 and self.built else None
+        found = self._predict_one(self._batch(x)) if len(x) == 1 and self.built else None
         if found is None:
             starts = range(0, max(len(x), 1), batch_size)
             found = np.concatenate([self.forward(x[i : i + batch_size]) for i in starts])
         self._ran = []  # nothing is kept for backward
         return found
 
-    def _predict_one(self, x: Array) -> Array | None:
+    def _predict_one(self, x: NDArray) -> Array | None:
         """The output for one image, by one call of native code; None where there is none."""
         groups = self.groups()
         if not (self._one_image and self._one_image.fits(groups)):

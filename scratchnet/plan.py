@@ -46,7 +46,7 @@ Array = NDArray[np.floating]
 
 
 #: with fewer tiles, to transform the filters costs more than it saves
-FEW_TILES = 64
+FEW_TILES = 20
 #: layers that call no matrix product of NumPy's; of a user's own layer nobody knows
 WITHOUT_BLAS = set(LAYERS.values()) - {Conv2D, Dense}
 
@@ -281,7 +281,9 @@ class Group(Buffers):
         """W (3, 3, a, b) as (16 * a * b,)."""
         u = self.buffer(name, (16 * W[0, 0].size,))
         w = self.contiguous("W in one", W).reshape(-1)
-        self.winograd.filters(w, W[0, 0].size, self.dtype.type(0.5), u)
+        bits = w.view(np.int64)  # whole vectors: a whole number of them
+        kept = self.buffer(f"{name} of", bits.shape, bits.dtype)
+        self.winograd.filters(w, bits, kept, W[0, 0].size, self.dtype.type(0.5), u)
         return u
 
     def winograd_scratch(self, name: str, channels: int) -> Array:
@@ -1035,9 +1037,12 @@ class OneImage:
         same = all(store[key] is array for store, key, array in self.params)
         return groups is self.groups and same
 
-    def predict(self, x: Array) -> Array | None:
-        """The output for x (1, ...), or None if a kernel failed."""
-        self.x[:] = x
+    def predict(self, x: NDArray) -> Array | None:
+        """The output for x (1, ...), bytes or numbers; None if a kernel failed."""
+        if x.dtype == np.uint8:
+            np.divide(x, 255, out=self.x, dtype=self.x.dtype)
+        else:
+            self.x[:] = x
         return None if self.run() else self.y.copy()
 
 

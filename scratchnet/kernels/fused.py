@@ -592,8 +592,11 @@ def columns(a, m, k, out, width, step):
     for i in range(m):
         for j in range(0, width, step):
             row = out[(j * m + i * step) : (j * m + i * step) + step]
-            for s in range(step):
-                row[s] = a[i * k + j + s] if j + s < k else 0
+            count = max(0, min(step, k - j))
+            source = a[i * k + j : i * k + j + count]
+            for s in range(count):
+                row[s] = source[s]
+            row[count:] = 0
 
 
 columns = _jit(columns, parallel=False, inner=False)  # little work, most often for weights

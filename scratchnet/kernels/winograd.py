@@ -137,10 +137,31 @@ _gt = _jit(_gt, parallel=False)
 # ---- filters and their gradient ----------------------------------------------------------------
 
 
-def filters(w, size, half, u):
-    """u (16, size) = G g G' of w (3, 3, size): for each of `size` pairs of channels."""
+def _differ(a, b):
+    """Whether two arrays of whole numbers differ; 512 at a time, in vectors."""
+    for start in range(0, a.size, 512):
+        some, others = a[start : start + 512], b[start : start + 512]
+        bits = 0
+        for k in range(some.size):
+            bits |= some[k] ^ others[k]
+        if bits != 0:
+            return True
+    return False
+
+
+_differ = _jit(_differ, parallel=False)
+
+
+def filters(w, bits, kept, size, half, u):
+    """u (16, size) = G g G' of w (3, 3, size): for each of `size` pairs of channels.
+
+    bits: w as whole numbers. Where they are those kept from the last time, u is what it was then.
+    """
+    if not _differ(bits, kept):
+        return
     lane = VECTOR_BYTES // w.itemsize
     vectors = size // lane
+    kept[:] = bits
     for shard in prange(SHARDS):
         for v in range(shard * vectors // SHARDS, (shard + 1) * vectors // SHARDS):
             at = v * lane
@@ -290,7 +311,8 @@ _inputs = _jit(_inputs, parallel=False)
 
 def _products(block, v, c, u, f, count, m):
     """m (16, TILES, f) = v (16, TILES, c) @ u (16, c, f), the first `count` tiles of each."""
-    rows = (count + ROWS - 1) // ROWS * ROWS
+    side = len(block[1])
+    rows = (count + side - 1) // side * side
     lane = VECTOR_BYTES // v.itemsize
     for k in range(16):
         _multiply(
