@@ -421,9 +421,9 @@ class Sequential:
         """The output for one image, by one call of native code; None where there is none."""
         groups = self.groups()
         if not (self._one_image and self._one_image.fits(groups)):
-            # preparing takes as long as some hundred images: not for the first of them
             self._single_images += 1
-            if self._single_images == 1 or not planning.can_be_prepared(groups):
+            few = self._single_images < planning.PREPARE_AT
+            if few or not planning.can_be_prepared(groups):
                 return None
             self._one_image = planning.OneImage(groups, self.input_shape, self.dtype)
         return self._one_image.predict(x)

@@ -47,6 +47,9 @@ Array = NDArray[np.floating]
 
 #: with fewer tiles, to transform the filters costs more than it saves
 FEW_TILES = 20
+#: the single image at which a row of kernels is prepared for it (see OneImage): that takes as long
+#: as some hundred images, and a few seconds where its kernels are not in the cache
+PREPARE_AT = 8
 #: layers that call no matrix product of NumPy's; of a user's own layer nobody knows
 WITHOUT_BLAS = set(LAYERS.values()) - {Conv2D, Dense}
 

@@ -3,7 +3,8 @@
 For a single image the arithmetic takes as long as Python takes to get six kernels going: to look at
 the arguments' types, unwrap every array, and choose the machine code. None of that changes from one
 image to the next. So the calls are recorded once, as they pass, and a function is written in LLVM's
-language that makes the same calls, with the arrays' addresses as constants in it:
+language that makes the same calls, with the arrays' addresses as constants in it. To hand parts of
+a kernel to threads takes longer than they save here: its loops are compiled once more, without.
 
     record = Record()
     fused = record.listen(fused)      # calls through this run as ever, and are kept
@@ -15,9 +16,10 @@ The arrays stay alive with the function.
 """
 
 import ctypes
+import functools
 import itertools
 from collections.abc import Callable
-from types import ModuleType, SimpleNamespace
+from types import FunctionType, ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -26,8 +28,22 @@ from numba.core import types
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import cpu_target
 
+from .compiled import _jit
+
 _INT = ir.IntType(64)
 _numbers = itertools.count()
+
+
+@functools.cache
+def _alone(kernel: Any) -> Any:
+    """The kernel without threads: the same loops, and so the same bits."""
+    if not kernel.targetoptions.get("parallel"):
+        return kernel
+    loop = kernel.py_func
+    # a name of its own: Numba's cache knows a function by its name and the types of its arguments
+    other = FunctionType(loop.__code__, loop.__globals__, f"{loop.__name__}_alone")
+    other.__qualname__, other.__module__ = other.__name__, loop.__module__
+    return _jit(other, parallel=False, inner=False)
 
 
 class Record:
@@ -66,15 +82,12 @@ class Record:
             module, ir.FunctionType(status, []), f"scratchnet_prepared_{next(_numbers)}"
         )
         builder = ir.IRBuilder(function.append_basic_block())
-        # functions of Numba's threading layer, in C
-        get = ir.Function(module, ir.FunctionType(status, []), "get_num_threads")
-        set_ = ir.Function(module, ir.FunctionType(ir.VoidType(), [status]), "set_num_threads")
-        threads = builder.call(get, [])
-        builder.call(set_, [ir.Constant(status, 1)])
         failed = ir.Constant(status, 0)
         for kernel, args in self.calls:
             kinds = tuple(map(kernel.typeof_pyval, args))
-            compiled = kernel.overloads[kinds]
+            alone = _alone(kernel)
+            alone.compile(kinds)
+            compiled = alone.overloads[kinds]
             kind = context.call_conv.get_function_type(types.none, kinds)
             address = compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name)
             callee = builder.inttoptr(ir.Constant(_INT, address), kind.as_pointer())
@@ -83,7 +96,6 @@ class Record:
             flat = [number for arg in args for number in _flat(arg)]
             values = [_constant(k, v) for k, v in zip(kind.args[2:], flat, strict=True)]
             failed = builder.or_(failed, builder.call(callee, [*slots, *values]))
-        builder.call(set_, [threads])
         builder.ret(failed)
         library.add_ir_module(module)
         library.finalize()

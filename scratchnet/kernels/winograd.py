@@ -354,10 +354,11 @@ def conv_relu_pool(
     A tile's four outputs are one pooling window. Scratch, each with SHARDS rows: v, m, patch.
     """
     lane, tiles = VECTOR_BYTES // x.itemsize, n * down * right
+    blocks = (tiles + TILES - 1) // TILES
     for shard in prange(SHARDS):
-        end = (shard + 1) * tiles // SHARDS
-        for first in range(shard * tiles // SHARDS, end, TILES):
-            count = min(TILES, end - first)
+        for number in range(shard * blocks // SHARDS, (shard + 1) * blocks // SHARDS):
+            first = number * TILES
+            count = min(TILES, tiles - first)
             _inputs(x, h, w, c, top, left, down, right, first, count, v[shard], patch[shard])
             _products((whole, rows, tile), v[shard], c, u, f, count, m[shard])
             for t in range(count):
@@ -377,10 +378,11 @@ def conv(
     lane = VECTOR_BYTES // x.itemsize
     down, right = (out_h + 1) // 2, (out_w + 1) // 2
     tiles = n * down * right
+    blocks = (tiles + TILES - 1) // TILES
     for shard in prange(SHARDS):
-        end = (shard + 1) * tiles // SHARDS
-        for first in range(shard * tiles // SHARDS, end, TILES):
-            count = min(TILES, end - first)
+        for number in range(shard * blocks // SHARDS, (shard + 1) * blocks // SHARDS):
+            first = number * TILES
+            count = min(TILES, tiles - first)
             _inputs(x, h, w, c, top, left, down, right, first, count, v[shard], patch[shard])
             _products((whole, rows, tile), v[shard], c, u, f, count, m[shard])
             for t in range(count):
