@@ -15,7 +15,7 @@ returns is such a buffer: valid until its next forward.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any, Self
 
@@ -655,8 +655,9 @@ class ConvReluWinograd(Group):
         self.top, _, self.left, _ = conv.pads
         self.image, self.out = conv.input_shape, conv.output_shape
         self.c, self.f = self.image[2], conv.filters
-        self.block_c = self.winograd.block_for(self.c, self.dtype)
-        self.block_f = self.winograd.block_for(self.f, self.dtype)
+        block_for = self.winograd.block_for
+        self.block_c, self.block_f = (block_for(a, self.dtype) for a in (self.c, self.f))
+        self.dw_block = block_for(self.f, self.dtype, of_tiles=False)
 
     def forward(self, x: Array, training: bool) -> Array:
         self.layers[0].check_input(x)
@@ -688,7 +689,7 @@ class ConvReluWinograd(Group):
         flat = self.contiguous("dy in one", dy).reshape(-1)
         dx = self.dx(self.x.shape, flat)
         self.winograd.conv_backward(
-            *self.block_f,
+            *self.dw_block,
             *self.block_c,
             self.x.reshape(-1),
             len(self.x),
@@ -796,7 +797,8 @@ class DenseRelu(Group):
     def product(self, a: Array, row: int, col: int, b: Array, c: Array, k: int, **how: Any) -> None:
         """c (m, width) = a (m, k) @ b (k, width), a given by its strides; + bias and ReLU.
 
-        sparse: a may have zeros in plenty, and where it has they are passed over.
+        sparse: a may have zeros in plenty, and where it has they are passed over. ldb: elements from
+        one row of b to the next, where b is flat.
         """
         m, width = c.shape
         zeros = self.buffer("zeros", (width,))
@@ -815,7 +817,7 @@ class DenseRelu(Group):
             row,
             col,
             b.reshape(-1),
-            b.shape[1],
+            how.get("ldb", b.shape[-1]),
             c.reshape(-1),
             width,
             m,
@@ -830,11 +832,17 @@ class DenseRelu(Group):
     def forward(self, x: Array, training: bool) -> Array:
         self.layers[0].check_input(x)
         self.x = self.contiguous("x", x)
-        W = self.columns("w", self.params["W"], self.up)
+        # read in whole vectors, beyond a row: into the next one, or behind the array where there
+        # is room; what comes of it is in columns that nobody looks at
+        b = self.params.get("b")
+        behind = None if b is None else flat_with_slack(b)
+        b = self.bias(self.up) if behind is None else behind
+        W, ldb = flat_with_slack(self.params["W"]), self.units
+        if W is None:
+            W, ldb = self.columns("w", self.params["W"], self.up), self.up
         y = self.buffer("y", (len(x), self.up))
-        self.product(
-            self.x, self.d, 1, W, y, self.d, bias=self.bias(self.up), relu=self.relu, sparse=True
-        )
+        how = {"bias": b, "relu": self.relu, "sparse": True, "ldb": ldb}
+        self.product(self.x, self.d, 1, W, y, self.d, **how)
         self.y = y[:, : self.units]
         return self.y
 
@@ -1024,29 +1032,37 @@ class OneImage:
     """
 
     def __init__(self, groups: Sequence[Any], shape: tuple[int, ...], dtype: Any) -> None:
+        from .kernels import fused
         from .kernels.prepared import Record
 
-        record, size = Record(), math.prod(shape)
         self.groups = groups
+        self.record, size = Record(), math.prod(shape)
+        self.bytes = np.zeros((1, *shape), np.uint8)
         self.x = self.y = flat_zeros(size, dtype)[:size].reshape(1, *shape)
+        self.record.listen(fused).pixels(self.bytes.reshape(-1), self.x.reshape(-1))
         for group in groups:
-            self.y = group.recorded(self.y, record)
-        self.run = record.prepare()
+            self.y = group.recorded(self.y, self.record)
+        self.runs: dict[bool, Callable[[], int]] = {}
         stores = [layer.params for group in groups for layer in group.layers]
         self.params = [(store, key, store[key]) for store in stores for key in store]
 
     def fits(self, groups: Sequence[Any]) -> bool:
         """Whether these are the groups, and their parameters the arrays, that were recorded."""
-        same = all(store[key] is array for store, key, array in self.params)
-        return groups is self.groups and same
+        for store, key, array in self.params:
+            if store[key] is not array:
+                return False
+        return groups is self.groups
 
     def predict(self, x: NDArray) -> Array | None:
         """The output for x (1, ...), bytes or numbers; None if a kernel failed."""
-        if x.dtype == np.uint8:
-            np.divide(x, 255, out=self.x, dtype=self.x.dtype)
+        from_bytes = x.dtype == np.uint8
+        if from_bytes:
+            self.bytes[:] = x
         else:
             self.x[:] = x
-        return None if self.run() else self.y.copy()
+        if from_bytes not in self.runs:
+            self.runs[from_bytes] = self.record.prepare(0 if from_bytes else 1)
+        return None if self.runs[from_bytes]() else self.y.copy()
 
 
 #: layers that have a kernel of their own, which takes a ReLU behind them along

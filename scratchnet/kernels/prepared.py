@@ -69,8 +69,8 @@ class Record:
         return call
 
     @global_compiler_lock
-    def prepare(self) -> Callable[[], int]:
-        """A function that makes the calls again, on the calling thread alone.
+    def prepare(self, first: int = 0) -> Callable[[], int]:
+        """A function that makes the calls again, from that one on, on the calling thread alone.
 
         It returns 0, or another number if a call failed.
         """
@@ -83,7 +83,7 @@ class Record:
         )
         builder = ir.IRBuilder(function.append_basic_block())
         failed = ir.Constant(status, 0)
-        for kernel, args in self.calls:
+        for kernel, args in self.calls[first:]:
             kinds = tuple(map(kernel.typeof_pyval, args))
             alone = _alone(kernel)
             alone.compile(kinds)

@@ -44,10 +44,8 @@ from .simd import (
     zeros,
 )
 
-#: tiles worked on together; a multiple of ROWS
-TILES = 32
-#: the most rows of a matrix product that are worked on side by side; others divide it
-ROWS = 8
+#: tiles worked on together; a multiple of the rows that block_for names
+TILES = 40
 #: a tile of one vector
 ONE = (0,)
 
@@ -226,14 +224,15 @@ filters_backward = _jit(filters_backward)
 # ---- matrix products ---------------------------------------------------------------------------
 
 
-def block_for(channels: int, dtype: Any) -> tuple[tuple[int, ...], ...]:
+def block_for(channels: int, dtype: Any, of_tiles: bool = True) -> tuple[tuple[int, ...], ...]:
     """How a product's result is worked on where it has that many columns: (whole, rows, tile).
 
     Tuples as long as the vectors in all, the rows, and the vectors of a row. Fewer than 8 sums
-    would wait for each other.
+    would wait for each other, and more than 20 do not stay in registers. The rows divide TILES or,
+    where they are not tiles, any number of channels.
     """
     tile = tile_for(channels, dtype)
-    rows = {1: 8, 2: 8}.get(len(tile), 4)
+    rows = 8 if len(tile) < 3 else 5 if of_tiles else 4
     return (0,) * rows * len(tile), (0,) * rows, tile
 
 
