@@ -797,8 +797,8 @@ class DenseRelu(Group):
     def product(self, a: Array, row: int, col: int, b: Array, c: Array, k: int, **how: Any) -> None:
         """c (m, width) = a (m, k) @ b (k, width), a given by its strides; + bias and ReLU.
 
-        sparse: a may have zeros in plenty, and where it has they are passed over. ldb: elements from
-        one row of b to the next, where b is flat.
+        sparse: a may have zeros in plenty, and where it has they are passed over. ldb: how long a
+        row of b is where b is flat.
         """
         m, width = c.shape
         zeros = self.buffer("zeros", (width,))
