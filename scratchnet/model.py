@@ -19,6 +19,7 @@ from numpy.typing import DTypeLike, NDArray
 from . import checkpoint, kernels, losses, optimizers, training
 from . import plan as planning
 from .errors import InputError, is_whole
+from .groups import ends
 from .kernels.memory import flat_zeros
 from .layers import Layer, Softmax, described, from_description
 from .layers.base import join, shapes_along
@@ -94,8 +95,8 @@ class Sequential:
         self._groups: list[planning.Single | planning.Group] = []
         self._ran: list[planning.Single | planning.Group] = []
         self._one_image: planning.OneImage | None = None
-        self._pixels: planning.Pixels | None = None
-        self._cross_entropy: planning.CrossEntropy | None = None
+        self._pixels: ends.Pixels | None = None
+        self._cross_entropy: ends.CrossEntropy | None = None
         self._single_images = 0
         self._out_shape: Shape = ()
         for layer in layers:
@@ -240,7 +241,7 @@ class Sequential:
 
     def _forward(self, x: NDArray, groups: list[Any], training: bool) -> Array:
         if x.dtype == np.uint8 and self._fuses:
-            self._pixels = self._pixels or planning.Pixels(self.dtype)
+            self._pixels = self._pixels or ends.Pixels(self.dtype)
             y = self._pixels.forward(x)
         else:
             y = self._input(x)
@@ -295,7 +296,7 @@ class Sequential:
             loss, groups = copy.copy(loss), groups[:-1]
             loss.from_logits = True
         if fused and type(loss) is SparseCategoricalCrossentropy and loss.from_logits:
-            self._cross_entropy = self._cross_entropy or planning.CrossEntropy(self.dtype)
+            self._cross_entropy = self._cross_entropy or ends.CrossEntropy(self.dtype)
             loss = self._cross_entropy.of(loss)
         return loss, groups
 

@@ -13,7 +13,7 @@ PACKAGE = Path(scratchnet.__file__).parent
 FILES = {path.relative_to(PACKAGE).as_posix(): path for path in sorted(PACKAGE.rglob("*.py"))}
 
 SMALL = {"losses", "optimizers", "schedules", "metrics", "initializers", "kernels", "errors"}
-MODEL = SMALL | {"layers", "checkpoint", "training", "plan"}
+MODEL = SMALL | {"layers", "checkpoint", "training", "plan", "groups"}
 #: room: the rooms that it may import; the first part of a file's path is its room
 ROOMS = {
     "errors": set(),
@@ -26,7 +26,8 @@ ROOMS = {
     "callbacks": {"errors", "checkpoint", "training", "backup"},
     "gradcheck": {"errors"},
     "model": MODEL,
-    "plan": MODEL,
+    "plan": {"errors", "kernels", "layers", "groups"},
+    "groups": {"kernels", "layers", "losses", "groups"},
     "architectures": {"layers", "model", "errors"},
     "arithmetic": {"layers", "errors"},
     "trace": MODEL | {"model", "arithmetic", "gradcheck", "plots"},

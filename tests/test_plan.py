@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 
 import scratchnet as sn
 from scratchnet import plan
+from scratchnet.groups.base import Gradients
+from scratchnet.groups.ends import CrossEntropy, Pixels
 from scratchnet.losses import SparseCategoricalCrossentropy
 
 
@@ -300,7 +302,7 @@ def test_cross_entropy_in_one_pass_equals_the_loss(rng, n, k, smoothing, dtype, 
     if odd is not None and n:
         logits[rng.integers(n), rng.integers(k)] = odd
     loss = SparseCategoricalCrossentropy(from_logits=True, label_smoothing=smoothing)
-    fused = plan.CrossEntropy(dtype).of(loss)
+    fused = CrossEntropy(dtype).of(loss)
     with np.errstate(all="ignore"):
         found, expected = [
             (one.forward(logits, labels), one.backward().copy()) for one in (fused, loss)
@@ -317,7 +319,7 @@ def test_cross_entropy_in_one_pass_equals_the_loss(rng, n, k, smoothing, dtype, 
 def test_other_labels_are_the_losss_affair(labels, rng):
     logits = rng.standard_normal((3, 3))
     loss = SparseCategoricalCrossentropy(from_logits=True)
-    fused = plan.CrossEntropy(np.float64).of(loss)
+    fused = CrossEntropy(np.float64).of(loss)
     said = []
     for one in (loss, fused):
         try:
@@ -330,12 +332,12 @@ def test_other_labels_are_the_losss_affair(labels, rng):
 def test_every_byte_becomes_its_part_of_255():
     bytes_ = np.arange(256, dtype=np.uint8).repeat(3).reshape(16, 16, 3)
     for dtype in (np.float32, np.float64):
-        found = plan.Pixels(dtype).forward(bytes_[:, ::2])
+        found = Pixels(dtype).forward(bytes_[:, ::2])
         np.testing.assert_array_equal(found, np.divide(bytes_[:, ::2], 255, dtype=dtype))
 
 
 def test_gradients_share_memory_but_not_what_is_still_needed():
-    memory = plan.Gradients()
+    memory = Gradients()
     first = memory.take((10,), np.float32)
     second = memory.take((3, 2), np.float32, first)
     assert not np.may_share_memory(first, second)

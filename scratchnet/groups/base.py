@@ -1,0 +1,204 @@
+"""What all groups share: buffers, the memory of gradients, and how arrays are brought into form."""
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..kernels.geometry import Pads
+from ..kernels.memory import SLACK, flat_with_slack, flat_zeros, lanes
+from ..layers import LAYERS, Conv2D, Dense, Flatten, Layer
+
+Array = NDArray[np.floating]
+
+#: layers that call no matrix product of NumPy's; of a user's own layer nobody knows
+WITHOUT_BLAS = set(LAYERS.values()) - {Conv2D, Dense}
+
+
+class Buffers:
+    """Arrays that are kept from one step to the next."""
+
+    def __init__(self, dtype: Any) -> None:
+        self.dtype = np.dtype(dtype)
+        self.memory: dict[str, NDArray] = {}
+
+    def buffer(self, name: str, shape: tuple[int, ...], dtype: Any = None) -> NDArray:
+        """An array of that shape with slack behind it; the same memory again while it fits."""
+        size = math.prod(shape)
+        flat = self.memory.get(name)
+        if flat is None or flat.size < size + SLACK:
+            flat = self.memory[name] = flat_zeros(size, dtype or self.dtype)
+        return flat[:size].reshape(shape)
+
+    def contiguous(self, name: str, a: Array) -> Array:
+        """a itself if it is that, or a copy."""
+        if a.flags.c_contiguous:
+            return a
+        out = self.buffer(name, a.shape, a.dtype)
+        out[:] = a
+        return out
+
+    def total(self, name: str, parts: Array) -> Array:
+        """The sum of the shards' parts, along the first axis."""
+        return parts.sum(axis=0, out=self.buffer(f"{name} in all", parts.shape[1:]))
+
+
+class Gradients:
+    """Memory for the gradients between groups, which a backward pass needs for a moment each.
+
+    All groups of a model share it: two arrays in turn instead of one for each group, and a third
+    and a fourth while a Residual goes back along both its rows. What is so small stays in the
+    processor's caches.
+    """
+
+    def __init__(self) -> None:
+        self.slots: list[NDArray] = []
+        self.held: list[NDArray] = []
+
+    def take(self, shape: tuple[int, ...], dtype: Any, *keep: NDArray) -> NDArray:
+        """An array that shares no memory with `keep` and with what is held; slack behind it."""
+        size, keep = math.prod(shape), (*keep, *self.held)
+        free = [
+            number
+            for number, slot in enumerate(self.slots)
+            if slot.dtype == dtype and not any(np.may_share_memory(slot, other) for other in keep)
+        ]
+        fits = [number for number in free if self.slots[number].size >= size + SLACK]
+        if fits:
+            slot = self.slots[fits[0]]
+        else:
+            slot = flat_zeros(size, dtype)
+            if free:
+                self.slots[free[0]] = slot
+            else:
+                self.slots.append(slot)
+        return slot[:size].reshape(shape)
+
+    @contextmanager
+    def holding(self, array: NDArray) -> Iterator[None]:
+        """Inside, no other array takes its memory."""
+        self.held.append(array)
+        try:
+            yield
+        finally:
+            self.held.pop()
+
+
+class Single:
+    """A layer that runs by itself."""
+
+    def __init__(self, layer: Layer) -> None:
+        self.layers = [layer]
+        self.uses_blas = any(type(leaf) not in WITHOUT_BLAS for leaf in layer.leaves())
+        self.only_kernels = type(layer) is Flatten  # no kernel at all
+
+    def forward(self, x: Array, training: bool) -> Array:
+        return self.layers[0].forward(x, training)
+
+    def backward(self, dy: Array, need_dx: bool) -> Array:
+        return self.layers[0].backward(dy)
+
+    def recorded(self, x: Array, record: Any) -> Array:
+        return self.forward(x, training=False)
+
+    def __str__(self) -> str:
+        return f"{self.layers[0].name}: by itself"
+
+
+class Group(Buffers):
+    """Layers that one fused kernel covers.
+
+    forward keeps what backward needs; backward writes the layers' grads and returns dx, or None
+    where nobody needs it.
+    """
+
+    kernel = ""
+    uses_blas = False
+    #: whether forward is calls of kernels alone, so that a row of them can be prepared
+    only_kernels = False
+
+    def __init__(self, layers: Sequence[Layer], gradients: Gradients) -> None:
+        from ..kernels import fused, winograd  # Numba is loaded here, when a model first runs
+
+        self.fused, self.winograd = fused, winograd
+        self.layers = list(layers)
+        self.params, self.grads = layers[0].params, layers[0].grads
+        super().__init__(next((p.dtype for p in self.params.values()), np.float32))
+        self.lane = lanes(self.dtype)
+        self.gradients = gradients
+
+    def dx(self, shape: tuple[int, ...], *keep: Array) -> Array:
+        """Memory for what backward returns; keep: what it reads meanwhile."""
+        return self.gradients.take(shape, self.dtype, *keep)
+
+    def recorded(self, x: Array, record: Any) -> Array:
+        """forward in inference, its kernel calls recorded."""
+        modules = self.fused, self.winograd
+        self.fused, self.winograd = map(record.listen, modules)
+        try:
+            return self.forward(x, training=False)
+        finally:
+            self.fused, self.winograd = modules
+
+    def flat(self, name: str, x: Array) -> Array:
+        """x as flat memory with slack behind it: its own if it has that, or a copy."""
+        root = flat_with_slack(x)
+        if root is None:
+            self.buffer(name, x.shape)[:] = x
+            root = self.memory[name]
+        return root
+
+    def framed(self, x: Array, pads: Pads) -> Array:
+        """x (n, h, w, c) in a frame of zeros; x itself if the frame has no width."""
+        if not any(pads):
+            return x
+        n, h, w, c = x.shape
+        top, bottom, left, right = pads
+        high, run = top + h + bottom, (left + w + right) * c
+        out = self.buffer("x", (n, high, left + w + right, c))
+        x, to = self.contiguous("unframed", x).reshape(-1), out.reshape(-1)
+        self.fused.frame(x, n, h, w * c, top, left * c, high, run, to)
+        return out
+
+    def columns(self, name: str, a: Array, width: int) -> Array:
+        """a (m, k) with zero columns added up to `width`; a itself if it has as many."""
+        if a.shape[1] == width and a.flags.c_contiguous:
+            return a
+        return self.tiled(name, a, width, width).reshape(len(a), width)
+
+    def tiled(self, name: str, a: Array, width: int, step: int) -> Array:
+        """a (m, k) with as many columns as `width` says, in tiles: (width / step, m, step)."""
+        m, k = a.shape
+        out = self.buffer(name, (width // step, m, step))
+        flat = self.contiguous(f"{name} in one", a).reshape(-1)
+        self.fused.columns(flat, m, k, out.reshape(-1), width, step)
+        return out
+
+    def narrow(self, name: str, a: Array, width: int) -> Array:
+        """The first `width` entries of a's last axis, contiguous; a itself if it has no more."""
+        if a.shape[-1] == width:
+            return a
+        out = self.tiled(name, a.reshape(-1, a.shape[-1]), width, width)
+        return out.reshape(*a.shape[:-1], width)
+
+    def where_alive(self, dy: Array, y: Array) -> Array:
+        """dy where y > 0, zero elsewhere: the gradient in front of a ReLU."""
+        flat = self.contiguous("dy in one", dy).reshape(-1)
+        alive = self.contiguous("y in one", y).reshape(-1)
+        out = self.dx(dy.shape, flat)
+        self.fused.relu_backward(flat, alive, out.reshape(-1))
+        return out
+
+    def bias(self, width: int) -> Array:
+        b = self.params.get("b")
+        if b is not None and b.size == width:
+            return b
+        if b is None:
+            return self.buffer("bias", (width,))  # of zeros: nobody writes there
+        return self.columns("bias", b.reshape(1, -1), width).reshape(-1)
+
+    def __str__(self) -> str:
+        return f"{' + '.join(str(layer.name) for layer in self.layers)}: fused, {self.kernel}"
