@@ -45,7 +45,7 @@ from .layers import (
 
 #: the single image at which a row of kernels is prepared for it (see OneImage): that takes as long
 #: as some hundred images, and a few seconds where its kernels are not in the cache
-PREPARE_AT = 8
+PREPARE_AT = 100
 
 
 class ResidualGroup(Group):

@@ -365,7 +365,13 @@ class Peaks(sn.Callback):
         self.on_epoch_begin(0, {})
 
 
-@pytest.mark.parametrize("name", sn.architectures.ARCHITECTURES)
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("cnn", "cnn-dropout", "mlp", "lenet5"),
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("cnn-bn", "resnet")),
+    ],
+)
 def test_a_step_allocates_no_arrays(name, rng):
     """But some of a few channels or classes; NumPy tells tracemalloc of all its memory."""
     x, y = rng.integers(0, 256, (128, 28, 28), dtype=np.uint8), rng.integers(0, 10, 128)
