@@ -329,7 +329,8 @@ class Sequential:
     def train_on_batch(self, x: Any, y: NDArray) -> tuple[float, Array]:
         """Gradients and one optimizer step; returns the loss and the outputs before the step.
 
-        Where softmax is folded into the loss, the outputs are the logits.
+        Where softmax is folded into the loss, the outputs are the logits. They are the model's own
+        memory, valid until it runs again.
         """
         if self.optimizer is None:
             raise RuntimeError("Sequential: call compile(optimizer, loss) first")
@@ -424,7 +425,8 @@ class Sequential:
         if not (self._one_image and self._one_image.fits(groups)):
             self._single_images += 1
             few = self._single_images < planning.PREPARE_AT
-            if few or not planning.can_be_prepared(groups):
+            in_order = all(p.flags.c_contiguous for p in self.parameters().values())
+            if few or not (in_order and planning.can_be_prepared(groups)):
                 return None
             self._one_image = planning.OneImage(groups, self.input_shape, self.dtype)
         return self._one_image.predict(x)

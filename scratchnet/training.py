@@ -178,7 +178,8 @@ class Run:
         if not source.flags.c_contiguous:
             return source[chosen]  # take() would copy all of it
         if name not in self._memory:
-            self._memory[name] = np.empty((self.batch_size, *source.shape[1:]), source.dtype)
+            size = min(self.batch_size, len(source))
+            self._memory[name] = np.empty((size, *source.shape[1:]), source.dtype)
         # "clip" goes straight into `out`, the default by way of a copy; no index is out of bounds
         return source.take(chosen, axis=0, out=self._memory[name][: len(chosen)], mode="clip")
 

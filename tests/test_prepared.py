@@ -148,3 +148,16 @@ def test_not_where_fusion_is_off():
     net.fuse, net._one_image = False, None
     assert np.array_equal(net.predict(x), net.forward(x))
     assert net._one_image is None
+
+
+def test_parameters_that_do_not_lie_in_order_are_not_prepared_for():
+    net, x = network("pooled"), images(1)
+    for layer in net.layers:
+        for key, array in layer.params.items():
+            layer.params[key] = np.asfortranarray(array)
+    for _ in range(2):
+        net.layers[3].params["W"] *= -1
+        for _ in range(PREPARE_AT):
+            found = net.predict(x)
+        np.testing.assert_array_equal(found, net.forward(x))
+    assert net._one_image is None

@@ -167,6 +167,16 @@ def assert_same_oddities(found, expected):
         np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-11)
 
 
+@every_group
+def test_an_input_of_another_dtype_is_taken(kind):
+    """As behind a user's layer that returns float32 in a float64 model."""
+    groups, x, dy = group_of(kind, "fused")
+    x, dy = x.astype(np.float32), dy.astype(np.float32)
+    expected = passed(group_of(kind, "by itself")[0], x.astype(float), dy.astype(float))
+    for a, b in zip(passed(groups, x, dy), expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
+
+
 ODD = {"NaN": np.nan, "+inf": np.inf, "-inf": -np.inf}
 every_odd = pytest.mark.parametrize("odd", ODD.values(), ids=ODD)
 

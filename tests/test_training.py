@@ -98,6 +98,13 @@ def test_the_last_smaller_batch_counts_by_its_size(batch_size):
 # ----------------------------------------------------------------------------------- which examples
 
 
+@pytest.mark.parametrize("labels", [np.uint8, ">i4", np.float64])
+def test_a_batch_larger_than_all_there_is_takes_all(labels):
+    (x, y), model = numbered(), model_of()
+    history = model.fit(x, y.astype(labels), batch_size=10**12, epochs=2, verbose=0)
+    assert len(history.epoch) == 2 and model.optimizer.iterations == 2
+
+
 def test_validation_split_holds_out_the_last_part_unshuffled():
     (x, y), model = numbered(), model_of(rate=0)
     seen = watched(model)

@@ -49,6 +49,9 @@ class Buffers:
 class Gradients:
     """Memory for the gradients between groups, which a backward pass needs for a moment each.
 
+    What is taken is valid until the group in front of the taker has had its turn: a user's layer
+    that wants to keep its dy copies it.
+
     All groups of a model share it: two arrays in turn instead of one for each group, and a third
     and a fourth while a Residual goes back along both its rows. What is so small stays in the
     processor's caches.
@@ -130,6 +133,14 @@ class Group(Buffers):
         self.lane = lanes(self.dtype)
         self.gradients = gradients
 
+    def contiguous(self, name: str, a: Array) -> Array:
+        """a in the group's dtype and contiguous: itself if it is that, or a copy."""
+        if a.dtype == self.dtype:
+            return super().contiguous(name, a)
+        out = self.buffer(name, a.shape)
+        out[:] = a
+        return out
+
     def dx(self, shape: tuple[int, ...], *keep: Array) -> Array:
         """Memory for what backward returns; keep: what it reads meanwhile."""
         return self.gradients.take(shape, self.dtype, *keep)
@@ -145,7 +156,7 @@ class Group(Buffers):
 
     def flat(self, name: str, x: Array) -> Array:
         """x as flat memory with slack behind it: its own if it has that, or a copy."""
-        root = flat_with_slack(x)
+        root = flat_with_slack(x) if x.dtype == self.dtype else None
         if root is None:
             self.buffer(name, x.shape)[:] = x
             root = self.memory[name]
@@ -165,8 +176,8 @@ class Group(Buffers):
 
     def columns(self, name: str, a: Array, width: int) -> Array:
         """a (m, k) with zero columns added up to `width`; a itself if it has as many."""
-        if a.shape[1] == width and a.flags.c_contiguous:
-            return a
+        if a.shape[1] == width:
+            return self.contiguous(name, a)
         return self.tiled(name, a, width, width).reshape(len(a), width)
 
     def tiled(self, name: str, a: Array, width: int, step: int) -> Array:
@@ -194,7 +205,7 @@ class Group(Buffers):
 
     def bias(self, width: int) -> Array:
         b = self.params.get("b")
-        if b is not None and b.size == width:
+        if b is not None and b.size == width and b.flags.c_contiguous:
             return b
         if b is None:
             return self.buffer("bias", (width,))  # of zeros: nobody writes there

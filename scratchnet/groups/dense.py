@@ -32,7 +32,7 @@ class DenseRelu(Group):
         m, width = c.shape
         zeros = self.buffer("zeros", (width,))
         flat, places, counts = a.reshape(-1), None, None
-        if how.get("sparse", False) and width >= self.fused.LIST_FROM:
+        if how.get("sparse", False) and width >= self.fused.LIST_FROM and k > 0:
             blocks, parts = -(-m // 4), -(-k // self.fused.TERMS)
             places = self.buffer("places", (blocks * k,), np.int32)
             counts = self.buffer("counts", (blocks * parts,), np.int32)

@@ -32,7 +32,7 @@ class CrossEntropy(Buffers):
         self.dy = None
         shape = y_pred.shape
         rows = isinstance(y_true, np.ndarray) and y_true.shape == shape[:1] and len(shape) == 2
-        if rows and y_true.dtype.kind in "ui" and shape[1] > 0:
+        if rows and y_true.dtype.kind in "ui" and y_true.dtype.isnative and shape[1] > 0:
             from ..kernels import fused
 
             x, dy = self.buffer("x", shape), self.buffer("dy", shape)

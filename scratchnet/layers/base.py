@@ -63,7 +63,10 @@ class Layer:
         raise NotImplementedError(f"{type(self).__name__} has no forward")
 
     def backward(self, dy: Array) -> Array:
-        """dy (n, *output_shape) -> dx (n, *input_shape); overwrites grads, leaves dy as it is."""
+        """dy (n, *output_shape) -> dx (n, *input_shape); overwrites grads, leaves dy as it is.
+
+        dy's memory is used again in the same backward pass: whoever wants to keep it copies it.
+        """
         raise NotImplementedError(f"{type(self).__name__} has no backward")
 
     def config(self) -> dict[str, Any]:
