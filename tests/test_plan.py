@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import scratchnet as sn
-from scratchnet import plan
+from scratchnet import kernels, plan
 from scratchnet.groups.base import Gradients
 from scratchnet.groups.ends import CrossEntropy, Pixels
 from scratchnet.losses import SparseCategoricalCrossentropy
@@ -367,11 +367,12 @@ class Peaks(sn.Callback):
         self.on_epoch_begin(0, {})
 
 
+@pytest.mark.skipif(not kernels.compiles(), reason="takes hours without the compiler")
 @pytest.mark.parametrize(
     "name",
     [
-        *("cnn", "cnn-dropout", "mlp", "lenet5"),
-        *(pytest.param(name, marks=pytest.mark.slow) for name in ("cnn-bn", "resnet")),
+        *("cnn", "cnn-dropout", "mlp"),
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("lenet5", "cnn-bn", "resnet")),
     ],
 )
 def test_a_step_allocates_no_arrays(name, rng):

@@ -49,9 +49,12 @@ def images(n: int) -> np.ndarray:
     return np.random.default_rng(3).random((n, 20, 22, 1))
 
 
-@pytest.mark.parametrize(
-    ("name", "dtype"), [*((name, np.float32) for name in ROWS), ("pooled", np.float64)]
-)
+slow = {"odd channels", "framed", "winograd"}  # many kernels to compile, for the same paths
+rows = [pytest.param(name, marks=[pytest.mark.slow] * (name in slow)) for name in ROWS]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, pytest.param(np.float64, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", rows)
 def test_the_same_bits_as_forward(name, dtype):
     net, x = network(name, dtype), images(3)
     for one in x:
@@ -68,7 +71,7 @@ def test_what_is_predicted_is_the_callers():
     assert np.array_equal(first, kept)
 
 
-@pytest.mark.parametrize("name", ROWS)
+@pytest.mark.parametrize("name", rows)
 def test_new_weights_are_seen(name):
     net, x = network(name), images(1)
     before = net.predict(x)
@@ -86,7 +89,7 @@ def test_an_array_put_in_a_parameters_place_is_seen():
 
 
 def test_larger_batches_in_between():
-    net, x = network("odd channels"), images(40)
+    net, x = network("strided"), images(40)
     alone = [net.predict(x[:1])]
     net.predict(x)
     alone.append(net.predict(x[:1]))
