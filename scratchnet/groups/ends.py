@@ -41,7 +41,7 @@ class CrossEntropy(Buffers):
             found = fused.cross_entropy(x.reshape(-1), labels, shape[1], s, dy.reshape(-1))
             if not found < 0:
                 self.dy = dy
-                return found / max(len(labels), 1)
+                return float(found / max(len(labels), 1))
         return self.loss.forward(y_pred, y_true)
 
     def backward(self) -> Array:

@@ -691,7 +691,7 @@ def cross_entropy(x, labels, k, smoothing, dy):
     The formulas are those of losses.py, the targets (1 - smoothing) * one_hot + smoothing / k. What
     is returned is less than zero, as no loss is, if a label is none of 0 .. k-1.
     """
-    total_loss, n = 0.0, x.dtype.type(len(labels))
+    total_loss, n = np.float64(0), x.dtype.type(len(labels))
     share, rest = x.dtype.type(smoothing / k), x.dtype.type(1 - smoothing)
     for i in range(len(labels)):
         label = np.int64(labels[i])
