@@ -159,7 +159,8 @@ def filters(w, bits, kept, size, half, u):
         return
     lane = VECTOR_BYTES // w.itemsize
     vectors = size // lane
-    kept[:] = bits
+    for k in range(bits.size):
+        kept[k] = bits[k]
     for shard in prange(SHARDS):
         for v in range(shard * vectors // SHARDS, (shard + 1) * vectors // SHARDS):
             at = v * lane
