@@ -431,6 +431,15 @@ class Sequential:
             self._one_image = planning.OneImage(groups, self.input_shape, self.dtype)
         return self._one_image.predict(x)
 
+    def prepare(self) -> None:
+        """Do now what `predict` does by itself at the hundredth single image, to be fast for more.
+
+        Its kernels are compiled, where they are not yet, and called from one native function.
+        """
+        self._check_built("prepare")
+        self._single_images = planning.PREPARE_AT
+        self.predict(np.zeros((1, *self.input_shape), np.uint8))
+
     # ---- looking at it -----------------------------------------------------------------------
 
     def rows(self) -> Iterator[Row]:

@@ -164,3 +164,12 @@ def test_parameters_that_do_not_lie_in_order_are_not_prepared_for():
             found = net.predict(x)
         np.testing.assert_array_equal(found, net.forward(x))
     assert net._one_image is None
+
+
+def test_what_is_prepared_for_at_once():
+    net, x = sn.Sequential([Flatten(), Dense(10)], (20, 22, 1), 1), images(1)
+    net.prepare()
+    assert net._one_image is not None
+    assert np.array_equal(net.predict(x), net.forward(x))
+    with pytest.raises(RuntimeError, match="no input shape"):
+        sn.Sequential([Dense(1)]).prepare()

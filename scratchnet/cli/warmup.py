@@ -5,7 +5,6 @@ import time
 import numpy as np
 
 from .. import architectures
-from ..plan import PREPARE_AT
 from ..trace import trace
 from .shared import app
 
@@ -20,8 +19,8 @@ def warmup() -> None:
         net = architectures.build(name)
         net.compile("adam", "sparse_categorical_crossentropy", ["accuracy"])
         net.fit(x, y, verbose=0)
-        for _ in range(PREPARE_AT):
-            net.predict(x[:1])
+        net.predict(x[:1])
+        net.prepare()
         trace(net, x[0], 0)  # layer by layer, in float64
         print(f"{name}: ready")
     print(f"{time.perf_counter() - started:.1f} s")

@@ -27,10 +27,10 @@ class Buffers:
 
     def buffer(self, name: str, shape: tuple[int, ...], dtype: Any = None) -> NDArray:
         """An array of that shape with slack behind it; the same memory again while it fits."""
-        size = math.prod(shape)
+        size, dtype = math.prod(shape), np.dtype(dtype or self.dtype)
         flat = self.memory.get(name)
-        if flat is None or flat.size < size + SLACK:
-            flat = self.memory[name] = flat_zeros(size, dtype or self.dtype)
+        if flat is None or flat.size < size + SLACK or flat.dtype != dtype:
+            flat = self.memory[name] = flat_zeros(size, dtype)
         return flat[:size].reshape(shape)
 
     def contiguous(self, name: str, a: Array) -> Array:

@@ -22,7 +22,22 @@ def fits_winograd(conv: Conv2D) -> bool:
 
 
 class Convolution(Group):
-    """What Winograd's 3x3 convolution needs (see kernels/winograd.py)."""
+    """What convolutions share; the last three are for Winograd's (see kernels/winograd.py)."""
+
+    def filters_by_row(self, filters: int) -> Array:
+        """W filter by filter, each row in whole vectors: (filters, kh, runp), zeros behind."""
+        wt = self.buffer("wt", (filters, self.kh, self.runp))
+        W = self.params["W"].reshape(self.kh, self.run, self.f)
+        wt[: self.f, :, : self.run] = W.transpose(2, 0, 1)  # (kh, run, f) -> (f, kh, run)
+        return wt.reshape(-1)
+
+    def inside(self) -> tuple[int, int, int]:
+        """The image in its frame: where it begins, its rows, and how long one is."""
+        return (
+            (self.pads[0] * self.w + self.pads[2]) * self.c,
+            self.image[0],
+            self.image[1] * self.c,
+        )
 
     def winograd_filters(self, name: str, W: Array) -> Array:
         """W (3, 3, a, b) as (16 * a * b,)."""
@@ -242,9 +257,6 @@ class ConvReluPool(Convolution):
     def inputs(self, dy: Array, code: NDArray, places: NDArray, values: Array) -> Array:
         """dx, image by image."""
         size = self.h * self.w * self.c
-        wt = self.buffer("wt", (self.fp, self.kh, self.runp))
-        W = self.params["W"].reshape(self.kh, self.run, self.f)
-        wt[: self.f, :, : self.run] = W.transpose(2, 0, 1)  # (kh, run, f) -> (f, kh, run)
         dx = self.dx((self.n, *self.image), dy)
         self.fused.conv_relu_pool_inputs(
             self.dx_tile,
@@ -261,20 +273,18 @@ class ConvReluPool(Convolution):
             self.kh,
             self.runp,
             self.width,
-            wt.reshape(-1),
+            self.filters_by_row(self.fp),
             places,
             values,
             self.buffer("starts", (SHARDS, 4 * self.out_h * self.out_w + 1), np.int64),
             self.buffer("image_dx", (SHARDS, size + SLACK)),
             dx.reshape(-1),
-            self.pads[0] * self.w * self.c + self.pads[2] * self.c,
-            self.image[0],
-            self.image[1] * self.c,
+            *self.inside(),
         )
         return dx
 
 
-class ConvRelu(Group):
+class ConvRelu(Convolution):
     """A convolution of any stride, and the ReLU behind it if there is one."""
 
     kernel = "four positions at a time, no im2col"
@@ -288,10 +298,11 @@ class ConvRelu(Group):
         self.image = conv.input_shape
         h, w, self.c = self.image
         self.h, self.w = h + sum(self.pads[:2]), w + sum(self.pads[2:])
-        self.kh, self.kw = conv.kernel_size
+        self.kh, kw = conv.kernel_size
+        self.run = kw * self.c
         self.out_h, self.out_w, self.f = conv.output_shape
         self.fp = padded(self.f, self.dtype)
-        self.runp = padded(self.kw * self.c, self.dtype)
+        self.runp = padded(self.run, self.dtype)
         self.tile = self.fused.tile_for(self.f, self.dtype)
         self.dx_tile = self.fused.tile_for(self.runp, self.dtype)
 
@@ -312,7 +323,7 @@ class ConvRelu(Group):
             self.sw * self.c,
             row,
             self.kh,
-            self.kw * self.c,
+            self.run,
             w.reshape(-1),
             self.fp,
             self.bias(self.fp),
@@ -329,7 +340,7 @@ class ConvRelu(Group):
         if self.relu:
             dy = self.where_alive(dy, self.y)
         wide = self.columns("dy", dy.reshape(-1, f), fp)
-        dw = self.buffer("dw", (SHARDS, self.kh * self.kw * self.c * fp))
+        dw = self.buffer("dw", (SHARDS, self.kh * self.run * fp))
         fused.conv_weights(
             self.tile,
             len(self.tile) * self.lane,
@@ -340,7 +351,7 @@ class ConvRelu(Group):
             self.sw * self.c,
             self.w * self.c,
             self.kh,
-            self.kw * self.c,
+            self.run,
             fp,
             self.out_h,
             self.out_w,
@@ -357,9 +368,6 @@ class ConvRelu(Group):
             return None
 
         row = self.w * self.c
-        wt = self.buffer("wt", (f, self.kh, self.runp))
-        W = self.params["W"].reshape(self.kh, self.kw * self.c, f)
-        wt[:, :, : W.shape[1]] = W.transpose(2, 0, 1)  # (kh, run, f) -> (f, kh, run)
         flat = self.contiguous("dy in one", dy).reshape(-1)
         dx = self.dx((n, *self.image), flat)
         fused.conv_inputs(
@@ -376,12 +384,10 @@ class ConvRelu(Group):
             row,
             self.kh,
             self.runp,
-            wt.reshape(-1),
+            self.filters_by_row(f),
             self.buffer("image_dx", (SHARDS, self.h * row + SLACK)),
             dx.reshape(-1),
-            self.pads[0] * self.w * self.c + self.pads[2] * self.c,
-            self.image[0],
-            self.image[1] * self.c,
+            *self.inside(),
         )
         return dx
 

@@ -1,7 +1,6 @@
 """The dense layer and the ReLU behind it."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -23,16 +22,28 @@ class DenseRelu(Group):
         self.dp = padded(self.d, self.dtype)
         self.up = padded(self.units, self.dtype)
 
-    def product(self, a: Array, row: int, col: int, b: Array, c: Array, k: int, **how: Any) -> None:
+    def product(
+        self,
+        a: Array,
+        row: int,
+        col: int,
+        b: Array,
+        c: Array,
+        k: int,
+        *,
+        ldb: int | None = None,
+        bias: Array | None = None,
+        relu: bool = False,
+        sparse: bool = False,
+    ) -> None:
         """c (m, width) = a (m, k) @ b (k, width), a given by its strides; + bias and ReLU.
 
         sparse: a may have zeros in plenty, and where it has they are passed over. ldb: how long a
         row of b is where b is flat.
         """
         m, width = c.shape
-        zeros = self.buffer("zeros", (width,))
         flat, places, counts = a.reshape(-1), None, None
-        if how.get("sparse", False) and width >= self.fused.LIST_FROM and k > 0:
+        if sparse and width >= self.fused.LIST_FROM and k > 0:
             blocks, parts = -(-m // 4), -(-k // self.fused.TERMS)
             places = self.buffer("places", (blocks * k,), np.int32)
             counts = self.buffer("counts", (blocks * parts,), np.int32)
@@ -46,14 +57,14 @@ class DenseRelu(Group):
             row,
             col,
             b.reshape(-1),
-            how.get("ldb", b.shape[-1]),
+            b.shape[1] if ldb is None else ldb,
             c.reshape(-1),
             width,
             m,
             width,
             k,
-            how.get("bias", zeros),
-            how.get("relu", False),
+            self.buffer("zeros", (width,)) if bias is None else bias,
+            relu,
             places,
             counts,
         )
@@ -70,8 +81,7 @@ class DenseRelu(Group):
         if W is None:
             W, ldb = self.columns("w", self.params["W"], self.up), self.up
         y = self.buffer("y", (len(x), self.up))
-        how = {"bias": b, "relu": self.relu, "sparse": True, "ldb": ldb}
-        self.product(self.x, self.d, 1, W, y, self.d, **how)
+        self.product(self.x, self.d, 1, W, y, self.d, ldb=ldb, bias=b, relu=self.relu, sparse=True)
         self.y = y[:, : self.units]
         return self.y
 

@@ -667,17 +667,26 @@ times = _jit(times)
 # ---- softmax -----------------------------------------------------------------------------------
 
 
+def _exponentials(row, out):
+    """out <- exp(row - the largest of it); that largest one, and the sum."""
+    largest = row[0]
+    for j in range(1, row.size):
+        largest = max(largest, row[j])
+    total = row.dtype.type(0)
+    for j in range(row.size):
+        out[j] = np.exp(row[j] - largest)
+        total += out[j]
+    return largest, total
+
+
+_exponentials = _jit(_exponentials, parallel=False)
+
+
 def softmax(x, k, y):
     """y = exp(x) / sum exp(x) for every k values, the largest subtracted first as in Softmax."""
     for i in range(x.size // k):
         row, out = x[i * k : (i + 1) * k], y[i * k : (i + 1) * k]
-        largest = row[0]
-        for j in range(1, k):
-            largest = max(largest, row[j])
-        total = row.dtype.type(0)
-        for j in range(k):
-            out[j] = np.exp(row[j] - largest)
-            total += out[j]
+        largest, total = _exponentials(row, out)
         for j in range(k):
             out[j] /= total
 
@@ -698,13 +707,7 @@ def cross_entropy(x, labels, k, smoothing, dy):
         if label < 0 or label >= k:
             return -1.0
         row, out = x[i * k : (i + 1) * k], dy[i * k : (i + 1) * k]
-        largest = row[0]
-        for j in range(1, k):
-            largest = max(largest, row[j])
-        total = x.dtype.type(0)
-        for j in range(k):
-            out[j] = np.exp(row[j] - largest)
-            total += out[j]
+        largest, total = _exponentials(row, out)
         log_sum = np.log(total)
         if share > 0:
             for j in range(k):

@@ -29,7 +29,6 @@ from starlette.routing import Match
 from .. import __version__, architectures, datasets, explain, imaging, kernels
 from ..errors import InputError
 from ..model import Sequential
-from ..plan import PREPARE_AT
 from ..trace import Trace
 from . import inside, limits, reading, runs
 from . import schemas as s
@@ -142,8 +141,8 @@ def create_app(
         image = imaging.prepare(bar).image
         with turns:
             for model, _ in registry.found.values():
-                for _ in range(PREPARE_AT):
-                    label = int(model.predict(image).argmax())
+                model.prepare()
+                label = int(model.predict(image).argmax())
                 explain.saliency(model, image)
                 explain.occlusion(model, image)
                 Trace(model, image, label).step("adam")
