@@ -61,6 +61,8 @@ def measure(seconds: float, batch: int, side: int, channels: int, threads: int) 
 
 
 def draw(path: Path, results: dict[str, list[dict[str, Any]]]) -> None:
+    from matplotlib.ticker import LogLocator
+
     from scratchnet.plots import save, style
 
     @style.styled
@@ -78,6 +80,8 @@ def draw(path: Path, results: dict[str, list[dict[str, Any]]]) -> None:
             ax.set_xscale("log", base=2)
             ax.set_yscale("log")
             ax.set_xticks(values, [str(value) for value in values])
+            ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            ax.yaxis.set_major_formatter("{x:g}")
             ax.minorticks_off()
             ax.set(title=what.capitalize(), ylabel="us an image")
             ax.grid(axis="y", color=style.FAINT)

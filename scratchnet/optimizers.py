@@ -75,6 +75,7 @@ class Optimizer:
         self.ema_momentum = check_number("ema_momentum", ema_momentum, least=0, most=1)
         self.iterations = 0
         self.memory: dict[str, Array] = {}
+        self.rooms: dict[str, Array] = {}
 
     def step(self, model: HasParameters) -> None:
         """Change the model's parameters in place, by the gradients that are in it now."""
@@ -103,12 +104,22 @@ class Optimizer:
     def _clipped(self, grads: Array) -> Array:
         number = grads.dtype.type
         if self.clipvalue is not None:
-            return np.clip(grads, number(-self.clipvalue), number(self.clipvalue))
+            low, high = number(-self.clipvalue), number(self.clipvalue)
+            return np.clip(grads, low, high, out=self._room("clipped", grads))
         if self.global_clipnorm is not None:
             # not by BLAS, whose sum depends on its threads; in float64, where no square overflows
-            norm = float(np.sqrt(np.square(grads, dtype=np.float64).sum()))
-            return grads * number(self.global_clipnorm / max(norm, self.global_clipnorm))
+            room = self._room("squares", grads, np.float64)
+            norm = float(np.sqrt(np.square(grads, dtype=np.float64, out=room).sum()))
+            scale = number(self.global_clipnorm / max(norm, self.global_clipnorm))
+            return np.multiply(grads, scale, out=self._room("clipped", grads))
         return grads
+
+    def _room(self, key: str, like: Array, dtype: Any = None) -> Array:
+        """An array like that one, the same in every step, with nothing in it to remember."""
+        room, dtype = self.rooms.get(key), np.dtype(dtype or like.dtype)
+        if room is None or room.size != like.size or room.dtype != dtype:
+            room = self.rooms[key] = np.empty_like(like, dtype)
+        return room
 
     def _follow(self, key: str, values: Array) -> None:
         if key in self.memory:
