@@ -40,8 +40,12 @@ class Outcome(NamedTuple):
     output: str
 
 
-LAYERS, KERNELS, LOSSES = "test_layers.py", "test_kernels.py", "test_losses.py"
-OPTIMIZERS, PLAN, MODEL = "test_optimizers.py", "test_plan.py", "test_model.py"
+LAYERS, KERNELS, LOSSES = "layers/test_layers.py", "engine/test_kernels.py", "layers/test_losses.py"
+OPTIMIZERS, PLAN, MODEL = (
+    "layers/test_optimizers.py",
+    "engine/test_plan.py",
+    "training/test_model.py",
+)
 TWENTY = f"{OPTIMIZERS} 20_steps"
 RATES = f"{OPTIMIZERS} step_decay or cosine or one_cycle"
 STARTS = f"{LAYERS} initializer or fan"
@@ -54,7 +58,7 @@ MUTATIONS = [
              'y += self.params["b"]', "pass", f"{LAYERS} definition"),
     Mutation("convolution: db a mean", "layers/conv.py",
              "kernels.sum_rows(dy)", "kernels.sum_rows(dy) / max(len(dy), 1)",
-             "test_gradients.py Conv2D"),
+             "layers/test_gradients.py Conv2D"),
     Mutation("convolution: dW added up", "layers/conv.py",
              'self.grads["W"][:] = dW', 'self.grads["W"][:] += dW', f"{LAYERS} added_up"),
     Mutation("convolution: fans without the window", "layers/conv.py",
@@ -65,7 +69,7 @@ MUTATIONS = [
     Mutation("same padding: off by one", "layers/window.py",
              "* s + k - extent", "* s + k - extent - 1", f"{LAYERS} odd_zero"),
     Mutation("dense: dW a mean", "layers/dense.py",
-             "x.T @ dy  #", "x.T @ dy / max(len(x), 1)  #", "test_gradients.py Dense"),
+             "x.T @ dy  #", "x.T @ dy / max(len(x), 1)  #", "layers/test_gradients.py Dense"),
     Mutation("dense: dx without the transpose's sign", "layers/dense.py",
              'dy @ self.params["W"].T', '-dy @ self.params["W"].T', f"{LAYERS} definition"),
     Mutation("global average: divided by the rows alone", "layers/pool.py",
@@ -194,13 +198,13 @@ MUTATIONS = [
              "image[start + i * row :]", "image[i * row :]", f"{PLAN} convolution_equals"),
     Mutation("plan: a Residual's dy is written over by its main row", "groups/base.py",
              "self.held.append(array)", "self.held.append(array[:0])",
-             "test_residual.py fused_rows"),
+             "layers/test_residual.py fused_rows"),
     Mutation("plan: dropped units get a gradient", "groups/alone.py",
              "mask = self.dx(dy.shape, dy), self.buffer(\"mask\", dy.shape)",
              "mask = self.dx(dy.shape, dy), np.ones_like(dy)", f"{PLAN} to_themselves"),
     Mutation("prepared: the recorded image's output again", "plan.py",
              "return None if self.runs[from_bytes]() else self.y.copy()", "return self.y.copy()",
-             "test_prepared.py same_bits"),
+             "engine/test_prepared.py same_bits"),
     Mutation("winograd: two terms of the output tile exchanged", "kernels/winograd.py",
              "sub(sub(m[1], m[2]), m[3])", "sub(sub(m[2], m[1]), m[3])", f"{PLAN} winograd"),
     Mutation("plan: batch norm's variance about the wrong point", "groups/normalization.py",
@@ -213,7 +217,7 @@ MUTATIONS = [
              f"{PLAN} cover"),
     Mutation("model: the softmax left out, not folded", "model.py",
              "            loss.from_logits = True\n", "",
-             "test_gradients.py whole_network"),
+             "layers/test_gradients.py whole_network"),
     Mutation("model: pixels divided by 256", "model.py",
              "np.divide(x, 255", "np.divide(x, 256", f"{MODEL} form_of_images"),
 ]  # fmt: skip

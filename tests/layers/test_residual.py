@@ -5,10 +5,10 @@ import copy
 import numpy as np
 import oracles
 import pytest
+from grouped import assert_same, built, run
 from hypothesis import given
 from hypothesis import strategies as st
 from strategies import GENERATORS
-from test_plan import assert_same, built, run
 
 import scratchnet as sn
 from scratchnet import checkpoint, plan

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import pytest
 
-TESTS = Path(__file__).parent
+TESTS = Path(__file__).parents[1]
 LEAST = 95
 #: tests of kernels, on small arrays: with the compiled kernels' loops
 KERNEL_TESTS = ["kernels", "plan", "robust", "optimizers", "losses", "layers"]
@@ -35,13 +35,13 @@ LEFT_OUT += ["kernel_cache"]
 
 
 def others() -> list[str]:
-    names = {path.stem.removeprefix("test_") for path in TESTS.glob("test_*.py")}
+    names = {path.stem.removeprefix("test_") for path in TESTS.glob("*/test_*.py")}
     return sorted(names - {*KERNEL_TESTS, *LEFT_OUT})
 
 
 def covered(folder: Path, names: list[str], *options: str, **environment: str) -> None:
     """Run those test files under coverage; its data stays in folder."""
-    files = [str(TESTS / f"test_{name}.py") for name in names]
+    files = [str(path) for name in names for path in TESTS.glob(f"*/test_{name}.py")]
     done = measure(
         folder, "run", "-m", "pytest", "-n0", "-q", "--hypothesis-profile=few", *options, *files,
         NUMBA_DISABLE_JIT="1", **environment,

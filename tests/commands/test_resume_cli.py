@@ -9,7 +9,7 @@ import subprocess
 import time
 
 import pytest
-from test_cli import good, last_json, names_in, run, started, wait_until, write_idx
+from command import good, last_json, names_in, run, started, wait_until, write_idx
 
 import scratchnet as sn
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 #: contender: the module that it cannot do without
 FRAMEWORKS = {"torch": "torch", "keras": "keras", "jax": "jax"}
 RAN = {"label", "compile_seconds", "deviation", "seconds", "peak_mib", "others"}

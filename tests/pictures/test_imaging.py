@@ -550,5 +550,5 @@ def test_any_array_is_a_digit_or_an_input_error(array):
 
 def test_pillow_is_not_imported_with_the_module():
     code = "import sys, scratchnet.imaging; sys.exit('PIL' in sys.modules)"
-    root = Path(__file__).parents[1]
+    root = Path(__file__).parents[2]
     assert subprocess.run([sys.executable, "-c", code], cwd=root).returncode == 0

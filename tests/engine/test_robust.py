@@ -13,13 +13,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_kernels import fortran, read_only, strided
-from test_plan import assert_same, built
+from arrays import fortran, read_only, strided
+from grouped import assert_same, built
 
 import scratchnet as sn
 from scratchnet import plan
 
-TESTS = Path(__file__).parent
+TESTS = Path(__file__).parents[1]
 layouts = pytest.mark.parametrize("layout", [read_only, strided, fortran])
 
 #: one of each fused group, and the shape of an input
@@ -279,9 +279,10 @@ def test_a_bad_value_spoils_its_channel_of_a_batch_norm_and_no_other(backend, rn
 
 def suite(files, tmp_path, *options, **environment):
     """Those test files in a process of their own; kernels compiled there stay there."""
+    paths = [str(path) for name in files for path in TESTS.glob(f"*/{name}")]
     arguments = ["-q", "-x", "-p", "no:cacheprovider", "--hypothesis-profile=few", *options]
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-n0", *arguments, *(str(TESTS / name) for name in files)],
+        [sys.executable, "-m", "pytest", "-n0", *arguments, *paths],
         cwd=TESTS.parent,
         env={**os.environ, "NUMBA_CACHE_DIR": str(tmp_path), **environment},
         capture_output=True,

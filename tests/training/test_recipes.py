@@ -9,13 +9,13 @@ from pathlib import Path
 import numba
 import numpy as np
 import pytest
-from test_cli import good, last_json, run, write_idx
+from command import good, last_json, run, write_idx
 
 import scratchnet as sn
 from scratchnet.datasets.augmentation import Augmentation
 from scratchnet.recipes import RECIPES, Recipe
 
-BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import warnings
 import numpy as np
 import oracles
 import pytest
+from arrays import fortran, read_only, strided
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import EXAMPLES, GENERATORS, IN_PLACE, geometries, kernel_arguments
@@ -46,24 +47,6 @@ def assert_same(found, expected, tolerance=1e-12):
         assert a.dtype == b.dtype
         assert a.shape == b.shape
         np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
-
-
-def read_only(a):
-    a = a.copy()
-    a.setflags(write=False)
-    return a
-
-
-def fortran(a):
-    return np.array(a, order="F")
-
-
-def strided(a):
-    """Every second element of a larger array, along each axis."""
-    large = np.full([2 * d for d in a.shape], 99, a.dtype)
-    view = large[tuple(slice(None, None, 2) for _ in a.shape)]
-    view[...] = a
-    return view
 
 
 @every_kernel

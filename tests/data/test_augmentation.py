@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from figures import check_text_layout, strings
 from hypothesis import given
 from hypothesis import strategies as st
 from strategies import BATCHES, GENERATORS
-from test_plots import check_text_layout, strings
 
 import scratchnet as sn
 from scratchnet import kernels, plots
@@ -427,7 +427,7 @@ def test_picture_of_nothing_is_refused(rng, x, draws):
 
 
 def test_benchmark_prints_a_table_and_leaves_json(tmp_path):
-    script = Path(__file__).parent.parent / "benchmarks" / "augmentation.py"
+    script = Path(__file__).parents[2] / "benchmarks" / "augmentation.py"
     command = [sys.executable, script, "--seconds", "0.01", "--json", tmp_path / "all.json"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr

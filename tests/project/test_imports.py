@@ -131,7 +131,7 @@ def test_heavy_libraries_are_imported_where_they_are_used(name):
 
 
 def test_oracles_import_nothing_of_the_package():
-    assert libraries(Path(__file__).with_name("oracles.py")) == {"numpy"}
+    assert libraries(Path(__file__).parents[1] / "oracles.py") == {"numpy"}
 
 
 def test_every_public_name_is_there_after_a_plain_import():

@@ -6,9 +6,9 @@ import sys
 
 import numpy as np
 import pytest
+from figures import check_text_layout, strings
 from matplotlib.figure import Figure
 from PIL import Image
-from test_plots import check_text_layout, strings
 
 import scratchnet as sn
 from scratchnet import explain, plots

@@ -5,10 +5,10 @@ import json
 import numpy as np
 import oracles
 import pytest
+from arrays import fortran, read_only, strided
 from hypothesis import given
 from hypothesis import strategies as st
 from strategies import GENERATORS, built_layers
-from test_kernels import fortran, read_only, strided
 
 import scratchnet as sn
 from scratchnet.layers import LAYERS

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-EXAMPLES = Path(__file__).parent.parent / "examples"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 
 REDUCED = {
     "keras_like": {"images": 4000, "epochs": 3, "target": 0.88},
