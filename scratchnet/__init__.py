@@ -21,8 +21,8 @@ from . import (
     schedules,
     sequences,
 )
+from .backend import use_backend
 from .errors import InputError
-from .kernels import use_backend
 from .layers import (
     AveragePool2D,
     BatchNorm,

@@ -1,8 +1,8 @@
 """Sequential: a row of layers, trained end to end.
 
 Forward is the layers one after the other; backward is the same row in reverse, each layer handing
-its dx to the one before as its dy. `forward` and `backward` below are those two loops. The rest
-gives them the surface that Keras users know.
+its dx to the one before as its dy: `forward_through` and `backward_through` below. The rest gives
+these two loops the surface that Keras users know.
 """
 
 import copy
@@ -11,21 +11,26 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from os import PathLike
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from . import checkpoint, kernels, losses, optimizers, training
-from . import plan as planning
+from . import checkpoint, losses, optimizers, training
+from .backend import backend
+from .engine import threads
+from .engine.memory import flat_zeros
 from .errors import InputError, is_whole
-from .groups import ends
-from .kernels.memory import flat_zeros
 from .layers import Layer, Softmax, described, from_description
 from .layers.base import join, shapes_along
 from .losses import Loss, SparseCategoricalCrossentropy
 from .optimizers import Optimizer
 from .training import Augment, Callback, History
+
+if TYPE_CHECKING:
+    from .engine.ends import CrossEntropy, Pixels
+    from .engine.group import Group, Single
+    from .engine.single import OneImage
 
 Array = NDArray[np.floating]
 Shape = tuple[int, ...]
@@ -34,6 +39,28 @@ Shape = tuple[int, ...]
 FORMAT_VERSION = 1
 #: a file that names more is no model of ours
 MOST_LAYERS = 1000
+
+
+class Runs(Protocol):
+    """What the two loops need: a layer has it, and so has a group of layers."""
+
+    def forward(self, x: Array, training: bool) -> Array: ...
+
+    def backward(self, dy: Array) -> Array: ...
+
+
+def forward_through(row: Sequence[Runs], x: Array, training: bool) -> Array:
+    """Each layer's output y is the next one's input x."""
+    for layer in row:
+        x = layer.forward(x, training)
+    return x
+
+
+def backward_through(row: Sequence[Runs], dy: Array) -> Array:
+    """Each layer's dx is the dy of the one before it."""
+    for layer in reversed(row):
+        dy = layer.backward(dy)
+    return dy
 
 
 @dataclass(frozen=True)
@@ -56,7 +83,7 @@ class Sequential:
     seed          of the initial weights, the dropout, the shuffling and the augmentation; or a
                   Generator
     dtype         float32 to train, float64 to check gradients
-    fuse          let fused kernels run several layers at once (see plan.py); False: layer by layer
+    fuse          let groups run several layers at once (see engine/plan.py); False: one by one
 
     flat_params, flat_grads   all parameters, and their gradients, as one array each; every layer's
                   `params` and `grads` are views into them
@@ -66,6 +93,9 @@ class Sequential:
     Images may come as (n, h, w, c), and as (n, h, w) or (h, w) where the model wants one channel.
     uint8 images are scaled from 0..255 to 0..1; other numbers are taken as they are.
     """
+
+    # None before the model is built; everything that reads it comes after that
+    input_shape: Shape
 
     def __init__(
         self,
@@ -83,7 +113,7 @@ class Sequential:
         # streams apart, so that the order of the batches does not depend on the architecture
         streams = np.random.default_rng(seed).spawn(3)
         self.init_rng, self.shuffle_rng, self.augment_rng = streams
-        self.input_shape: Shape | None = None
+        self.input_shape = None  # type: ignore[assignment]
         self.flat_params = np.zeros(0, self.dtype)
         self.flat_grads = np.zeros(0, self.dtype)
         self.flat_buffers = np.zeros(0, self.dtype)
@@ -92,11 +122,11 @@ class Sequential:
         self.metrics: list[str] = []
         self.stop_training = False
         self._class_names: tuple[str, ...] | None = None
-        self._groups: list[planning.Single | planning.Group] = []
-        self._ran: list[planning.Single | planning.Group] = []
-        self._one_image: planning.OneImage | None = None
-        self._pixels: ends.Pixels | None = None
-        self._cross_entropy: ends.CrossEntropy | None = None
+        self._groups: list[Single | Group] = []
+        self._ran: list[Single | Group] = []
+        self._one_image: OneImage | None = None
+        self._pixels: Pixels | None = None
+        self._cross_entropy: CrossEntropy | None = None
         self._single_images = 0
         self._out_shape: Shape = ()
         for layer in layers:
@@ -117,8 +147,8 @@ class Sequential:
         return self.input_shape is not None
 
     @property
-    def output_shape(self) -> Shape | None:
-        return self.layers[-1].output_shape if self.built else None
+    def output_shape(self) -> Shape:
+        return self.layers[-1].output_shape
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -170,11 +200,8 @@ class Sequential:
         return flat
 
     def _input(self, x: Any) -> Array:
-        """x as the first layer wants it: batch axis, channel axis, dtype, 0..1."""
-        x = self._batch(x)
-        if x.dtype == np.uint8:
-            return np.divide(x, 255, dtype=self.dtype)
-        return x.astype(self.dtype, copy=False)
+        """x as the first layer wants it: batch axis, channel axis, dtype, 0..1; a copy."""
+        return np.array(self._numbers(self._batch(x)))
 
     def _batch(self, x: Any) -> NDArray:
         """x with its batch and channel axes, its numbers as they are."""
@@ -214,44 +241,43 @@ class Sequential:
 
     @property
     def _fuses(self) -> bool:
-        return self.fuse and kernels.backend() == "numba"
+        return self.fuse and backend() == "numba"
 
-    def groups(self) -> list[planning.Single | planning.Group]:
-        """The layers, grouped by the kernels that run them now."""
+    def groups(self) -> "list[Single | Group]":
+        """The layers, grouped by what runs them now: groups of the engine, or each by itself."""
+        from .engine import plan
+
         if not self._fuses:
-            return planning.make(self.layers, fuse=False)
+            return plan.make(self.layers, fuse=False)
         if not self._groups:
-            self._groups = planning.make(self.layers)
+            self._groups = plan.make(self.layers)
         return self._groups
 
     def plan(self) -> None:
-        """Print which kernels run which layers."""
+        """Print which groups run which layers."""
         self._check_built("plan")
         for group in self.groups():
             print(group)
 
     def forward(self, x: Any, training: bool = False) -> Array:
         """x (n, *input_shape) -> the last layer's output."""
-        x = self._batch(x)
-        return self._forward(x, self.groups(), training).copy()
+        return self._forward(self._batch(x), self.groups(), training).copy()
 
     def backward(self, dy: Array) -> Array:
         """dL/d(output) -> dL/dx; leaves every parameter's gradient in `flat_grads`."""
-        return self._backward(dy, need_dx=True).copy()
+        dx = self._backward(dy, need_dx=True)
+        assert dx is not None
+        return dx.copy()
 
-    def _forward(self, x: NDArray, groups: list[Any], training: bool) -> Array:
-        if x.dtype == np.uint8 and self._fuses:
-            self._pixels = self._pixels or ends.Pixels(self.dtype)
-            y = self._pixels.forward(x)
-        else:
-            y = self._input(x)
-        with self._threads_for(groups, len(y)):
-            for group in groups:
-                y = group.forward(y, training)
+    def _forward(self, x: NDArray, groups: "list[Single | Group]", training: bool) -> Array:
+        x = self._numbers(x)
+        with self._threads_for(groups, len(x)):
+            y = forward_through(groups, x, training)
         self._ran, self._out_shape = groups, y.shape
         return y
 
     def _backward(self, dy: Array, need_dx: bool) -> Array | None:
+        """need_dx False: not further back than the first layer that learns."""
         if not self._ran:
             raise RuntimeError("Sequential: backward needs a forward before it")
         dy = np.asarray(dy, self.dtype)
@@ -259,17 +285,30 @@ class Sequential:
             raise InputError(f"Sequential: expected dy {self._out_shape}, found {dy.shape}")
         learns = [any(layer.params for layer in group.layers) for group in self._ran]
         first = 0 if need_dx else learns.index(True) if True in learns else len(learns)
+        row = self._ran[first:]
+        if not row:
+            return dy
         with self._threads_for(self._ran, len(dy)):
-            for number in range(len(self._ran) - 1, first - 1, -1):
-                dy = self._ran[number].backward(dy, need_dx or number > first)
-        return dy
+            return row[0].backward(backward_through(row[1:], dy), need_dx)
+
+    def _numbers(self, x: NDArray) -> Array:
+        """x, which `_batch` returned, in the model's dtype; bytes as 0..1."""
+        if x.dtype != np.uint8:
+            return x.astype(self.dtype, copy=False)
+        if not self._fuses:
+            return np.divide(x, 255, dtype=self.dtype)
+        if self._pixels is None:
+            from .engine.ends import Pixels
+
+            self._pixels = Pixels(self.dtype)
+        return self._pixels.forward(x)
 
     @staticmethod
     def _threads_for(groups: list[Any], n: int) -> AbstractContextManager[None]:
         """One thread for BLAS, where a group uses it; one for all where there is one image."""
         if any(group.uses_blas for group in groups):
-            return kernels.one_blas_thread()
-        return kernels.one_thread() if n == 1 else nullcontext()
+            return threads.one_blas_thread()
+        return threads.one_thread() if n == 1 else nullcontext()
 
     def __call__(self, x: Any, training: bool = False) -> Array:
         return self.forward(x, training)
@@ -296,8 +335,12 @@ class Sequential:
             loss, groups = copy.copy(loss), groups[:-1]
             loss.from_logits = True
         if fused and type(loss) is SparseCategoricalCrossentropy and loss.from_logits:
-            self._cross_entropy = self._cross_entropy or ends.CrossEntropy(self.dtype)
-            loss = self._cross_entropy.of(loss)
+            if self._cross_entropy is None:
+                from .engine.ends import CrossEntropy
+
+                self._cross_entropy = CrossEntropy(self.dtype)
+            self._cross_entropy.loss = loss
+            return self._cross_entropy, groups
         return loss, groups
 
     def _softmax_is_folded(self) -> bool:
@@ -421,14 +464,16 @@ class Sequential:
 
     def _predict_one(self, x: NDArray) -> Array | None:
         """The output for one image, by one call of native code; None where there is none."""
+        from .engine import single
+
         groups = self.groups()
         if not (self._one_image and self._one_image.fits(groups)):
             self._single_images += 1
-            few = self._single_images < planning.PREPARE_AT
+            few = self._single_images < single.PREPARE_AT
             in_order = all(p.flags.c_contiguous for p in self.parameters().values())
-            if few or not (in_order and planning.can_be_prepared(groups)):
+            if few or not (in_order and single.can_be_prepared(groups)):
                 return None
-            self._one_image = planning.OneImage(groups, self.input_shape, self.dtype)
+            self._one_image = single.OneImage(groups, self.input_shape, self.dtype)
         return self._one_image.predict(x)
 
     def prepare(self) -> None:
@@ -436,8 +481,10 @@ class Sequential:
 
         Its kernels are compiled, where they are not yet, and called from one native function.
         """
+        from .engine import single
+
         self._check_built("prepare")
-        self._single_images = planning.PREPARE_AT
+        self._single_images = single.PREPARE_AT
         self.predict(np.zeros((1, *self.input_shape), np.uint8))
 
     # ---- looking at it -----------------------------------------------------------------------

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from . import kernels
+from .backend import runs_twin
 from .errors import InputError, check_number
 from .schedules import SCHEDULES, Constant, Schedule
 
@@ -108,8 +108,9 @@ class Optimizer:
             return np.clip(grads, low, high, out=self._room("clipped", grads))
         if self.global_clipnorm is not None:
             # not by BLAS, whose sum depends on its threads; in float64, where no square overflows
-            room = self._room("squares", grads, np.float64)
-            norm = float(np.sqrt(np.square(grads, dtype=np.float64, out=room).sum()))
+            squares = self._room("squares", grads, np.float64)
+            squares[:] = grads
+            norm = float(np.sqrt(np.square(squares, out=squares).sum()))
             scale = number(self.global_clipnorm / max(norm, self.global_clipnorm))
             return np.multiply(grads, scale, out=self._room("clipped", grads))
         return grads
@@ -123,7 +124,7 @@ class Optimizer:
 
     def _follow(self, key: str, values: Array) -> None:
         if key in self.memory:
-            kernels.average_step(self.memory[key], values, self.ema_momentum)
+            average_step(self.memory[key], values, self.ema_momentum)
         else:
             self.memory[key] = values.copy()
 
@@ -207,7 +208,7 @@ class SGD(Optimizer):
 
     def update(self, params: Array, grads: Array, lr: float) -> None:
         velocity = self._memory("velocity", params)
-        kernels.sgd_step(params, grads, velocity, lr, self.momentum, self.nesterov)
+        sgd_step(params, grads, velocity, lr, self.momentum, self.nesterov)
 
     def config(self) -> dict[str, Any]:
         return {**super().config(), "momentum": self.momentum, "nesterov": self.nesterov}
@@ -249,7 +250,7 @@ class Adam(Optimizer):
 
     def update(self, params: Array, grads: Array, lr: float) -> None:
         m, v = self._memory("m", params), self._memory("v", params)
-        kernels.adam_step(
+        adam_step(
             params,
             grads,
             m,
@@ -310,6 +311,58 @@ class AdamW(Adam):
             "weight_decay": self.weight_decay,
             "exclude_from_weight_decay": list(self.exclude_from_weight_decay),
         }
+
+
+# ---- the steps: each the specification of its compiled twin in engine/steps.py ------------------
+
+
+@runs_twin("steps")
+def sgd_step(
+    params: Array, grads: Array, velocity: Array, lr: float, momentum: float, nesterov: bool
+) -> None:
+    """One step of gradient descent with momentum, in place; all arrays flat, (size,).
+
+    velocity <- momentum * velocity - lr * grads, and params += velocity; with Nesterov's look-ahead
+    params += momentum * velocity - lr * grads. Source: Sutskever et al. 2013, eqs. 1 to 4.
+    """
+    velocity *= momentum
+    velocity -= lr * grads
+    params += momentum * velocity - lr * grads if nesterov else velocity
+
+
+@runs_twin("steps")
+def adam_step(
+    params: Array,
+    grads: Array,
+    m: Array,
+    v: Array,
+    lr: float,
+    beta_1: float,
+    beta_2: float,
+    epsilon: float,
+    t: int,
+    weight_decay: float,
+) -> None:
+    """Step number t (from 1) of Adam, in place; all arrays flat, (size,).
+
+    weight_decay > 0 shrinks the parameters by lr * weight_decay first (AdamW).
+    Source: Kingma and Ba 2015, algorithm 1; Loshchilov and Hutter 2019, algorithm 2.
+    """
+    params *= 1 - lr * weight_decay
+    m *= beta_1
+    m += (1 - beta_1) * grads
+    v *= beta_2
+    v += (1 - beta_2) * grads**2
+    m_hat = m / (1 - beta_1**t)
+    v_hat = v / (1 - beta_2**t)
+    params -= lr * m_hat / (np.sqrt(v_hat) + epsilon)
+
+
+@runs_twin("steps")
+def average_step(average: Array, values: Array, momentum: float) -> None:
+    """average <- momentum * average + (1 - momentum) * values, in place; both flat, (size,)."""
+    average *= momentum
+    average += (1 - momentum) * values
 
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {"sgd": SGD, "adam": Adam, "adamw": AdamW}

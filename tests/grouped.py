@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from scratchnet.engine.group import Gradients
+
 
 def run(groups, x, dy):
     """Outputs, dx and a copy of all gradients after one pass through groups of layers."""
@@ -9,6 +11,9 @@ def run(groups, x, dy):
     for group in groups:
         y = group.forward(y, True)
     y = y.copy()
+    for group in groups:  # what an earlier pass left there must not matter
+        for slot in getattr(group, "gradients", Gradients()).slots:
+            slot.fill(np.nan)
     dx = dy
     for group in reversed(groups):
         dx = group.backward(dx, True)

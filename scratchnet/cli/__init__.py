@@ -32,8 +32,11 @@ from .shared import app
 
 def main() -> None:
     """Run the command and turn every expected failure into one line and an exit code."""
-    kernels.announce = lambda: print(
-        "scratchnet: compiling kernels for this machine, once (about ten seconds)", file=sys.stderr
+    kernels.on_compiling(
+        lambda: print(
+            "scratchnet: compiling kernels for this machine, once (about ten seconds)",
+            file=sys.stderr,
+        )
     )
     datasets.download.announce = lambda line: print(f"scratchnet: {line}", file=sys.stderr)
     try:

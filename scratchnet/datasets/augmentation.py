@@ -15,9 +15,10 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, NDArray
 
-from .. import kernels
+from ..backend import runs_twin
 from ..errors import InputError, check_number
 
 #: a bound for lengths: positions are float32
@@ -92,7 +93,7 @@ class Augmentation:
         maps = self._maps(images.shape[:3], rng)
         field = self._field(images.shape[:3], rng)
         moves = (self.rotation, self.shift, self.scale, self.shear, self.elastic)
-        y = kernels.warp(images, maps, field) if any(moves) else images.copy()
+        y = warp(images, maps, field) if any(moves) else images.copy()
         self._erase(y, rng)
         return y.reshape(x.shape)
 
@@ -114,7 +115,7 @@ class Augmentation:
         taps = np.exp(-0.5 * (np.arange(-radius, radius + 1) / self.sigma) ** 2)
         # the taps come twice into each product, once down and once sideways
         taps *= np.sqrt(self.elastic) / taps.sum()
-        return kernels.smooth(noise, taps.astype(np.float32))
+        return smooth(noise, taps.astype(np.float32))
 
     def _erase(self, y: NDArray, rng: np.random.Generator) -> None:
         if not self.erase:
@@ -166,3 +167,55 @@ PRESETS: dict[str, Callable[[], Augmentation]] = {
     "elastic": partial(Augmentation, **_affine, elastic=20),
     "erase": partial(Augmentation, **_affine, erase=0.5),
 }
+
+
+# ---- the loops: each the specification of its compiled twin in engine/augment.py ----------------
+
+
+@runs_twin("augment")
+def warp(
+    x: NDArray, maps: NDArray[np.floating], field: NDArray[np.floating] | None = None
+) -> NDArray:
+    """Images seen through maps: y[n, i, j] is x[n] at maps[n] @ (i, j, 1) + field[n, i, j].
+
+    x and y (n, h, w, c), uint8 (rounded) or floating; maps (n, 2, 3) and field (n, h, w, 2), both
+    float32, to rows and columns. Bilinear between four pixels; around the image all is zero.
+    """
+    n, h, w, _ = x.shape
+    i, j = np.arange(h, dtype=np.float32)[:, None], np.arange(w, dtype=np.float32)
+    m = maps[..., None, None]  # (n, 2, 3, 1, 1)
+    at = m[:, :, 0] * i + m[:, :, 2] + m[:, :, 1] * j  # (n, 2, h, w)
+    if field is not None:
+        at = at + field.transpose(0, 3, 1, 2)
+    # one row of zeros before the image, two behind: every position has four neighbours
+    framed = np.pad(
+        x.astype(np.result_type(x, np.float32), copy=False), ((0, 0), (1, 2), (1, 2), (0, 0))
+    )
+    at = np.clip(at, -1, np.float32([h, w])[:, None, None]) + np.float32(1)
+    corner = at.astype(int)  # (n, 2, h, w)
+    down, right = (at - corner.astype(np.float32)).swapaxes(0, 1)[..., None]  # (n, h, w, 1) each
+    u, v, image = corner[:, 0], corner[:, 1], np.arange(n)[:, None, None]
+    upper = framed[image, u, v] + right * (framed[image, u, v + 1] - framed[image, u, v])
+    u = u + 1
+    lower = framed[image, u, v] + right * (framed[image, u, v + 1] - framed[image, u, v])
+    y = upper + down * (lower - upper)
+    return np.floor(y + np.float32(0.5)).astype(np.uint8) if x.dtype == np.uint8 else y
+
+
+@runs_twin("augment")
+def smooth(noise: NDArray[np.uint8], taps: NDArray[np.floating]) -> NDArray[np.floating]:
+    """noise, 0 to 255 for -1 to 1, convolved with symmetric taps along h and w; zero outside.
+
+    noise and the result (n, h, w, 2); taps (2 r + 1,) float32, and so is the result. A Gaussian's
+    values as taps give a Gaussian blur: in two dimensions it is the product of two in one.
+    """
+    r = len(taps) // 2
+    values = (noise.astype(np.float32) - np.float32(127.5)) / np.float32(127.5)
+    down = (
+        sliding_window_view(np.pad(values, ((0, 0), (r, r), (0, 0), (0, 0))), len(taps), axis=1)
+        @ taps
+    )
+    return (
+        sliding_window_view(np.pad(down, ((0, 0), (0, 0), (r, r), (0, 0))), len(taps), axis=2)
+        @ taps
+    )

@@ -2,10 +2,21 @@
 
 import numpy as np
 
-from .. import kernels
 from .base import Array, Layer
+from .functions import relu, relu_backward
+from .registry import Equal, register
 
 
+@register(
+    gradient="dx = dy where x > 0, and 0 elsewhere",
+    formula="max({x}, 0)",
+    pointwise=True,
+    uses_blas=False,
+    torch=Equal("ReLU"),
+    keras=Equal("ReLU"),
+    jax=Equal("relu"),
+    onnx=Equal("Relu"),
+)
 class ReLU(Layer):
     """The rectifier: negative values become zero.
 
@@ -19,12 +30,13 @@ class ReLU(Layer):
 
     def forward(self, x: Array, training: bool = False) -> Array:
         self.check_input(x)
-        self.cache = y = kernels.relu(x)
+        y = relu(x)
+        self.keep(x, y)
         return y
 
     def backward(self, dy: Array) -> Array:
         y = self.kept(dy)
-        return kernels.relu_backward(dy, y)
+        return relu_backward(dy, y)
 
 
 def softmax(logits: Array) -> Array:
@@ -36,6 +48,11 @@ def softmax(logits: Array) -> Array:
     return e / e.sum(axis=-1, keepdims=True)
 
 
+@register(
+    gradient="together with the loss: dx = probabilities − one-hot",
+    pointwise=True,
+    uses_blas=False,
+)
 class Softmax(Layer):
     """Scores to probabilities: positive, and adding up to one.
 
@@ -54,7 +71,8 @@ class Softmax(Layer):
 
     def forward(self, x: Array, training: bool = False) -> Array:
         self.check_input(x)
-        self.cache = y = softmax(x)
+        y = softmax(x)
+        self.keep(x, y)
         return y
 
     def backward(self, dy: Array) -> Array:

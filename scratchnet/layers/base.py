@@ -6,6 +6,7 @@ dx = dL/dx, which is the dy of the layer before, and leaves dL/dW for every para
 That is the chain rule, and all there is to backpropagation.
 """
 
+import enum
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any, Self
@@ -22,14 +23,27 @@ Shape = tuple[int, ...]
 MOST_VALUES = 2**31
 
 
+class Ran(enum.Enum):
+    """What stands in a layer's cache when something else ran in its place."""
+
+    FUSED = "a fused group"
+
+
 class Layer:
     """The protocol: `build` once, then `forward` and `backward` in turn.
 
     params, grads   parameter name -> array; the same keys, shapes and dtypes in both
     buffers         arrays that are saved with the model but not learnt (running statistics)
     cache           what the last forward kept for backward; None before the first
-    input_shape, output_shape   known after build, without the batch axis
+    input_shape, output_shape   without the batch axis; None before build
+
+    A forward begins with `check_input(x)` and ends with `keep(x, what)`; a backward begins with
+    `kept(dy)`, which checks dy and returns what was kept.
     """
+
+    # None before build; everything that reads them comes after it
+    input_shape: Shape
+    output_shape: Shape
 
     def __init__(self) -> None:
         self.name: str | None = None
@@ -37,9 +51,8 @@ class Layer:
         self.grads: dict[str, Array] = {}
         self.buffers: dict[str, Array] = {}
         self.cache: Any = None
-        self.batch = 0  # images in the last forward
-        self.input_shape: Shape | None = None
-        self.output_shape: Shape | None = None
+        self._batch: int | None = None  # examples in the last forward, where `keep` was called
+        self.input_shape = self.output_shape = None  # type: ignore[assignment]
 
     # ---- what a new kind of layer writes -----------------------------------------------------
 
@@ -54,6 +67,9 @@ class Layer:
     def buffer_shapes(self, input_shape: Shape) -> dict[str, Shape]:
         """The shapes of `buffers`."""
         return {}
+
+    def place_window(self, input_shape: Shape) -> None:
+        """Note what depends on the input's shape alone, such as the padding in numbers."""
 
     def initialize(self, rng: np.random.Generator) -> None:
         """Fill params and buffers, which are zero when this is called."""
@@ -89,6 +105,7 @@ class Layer:
         """Take memory for the parameters and fill it; returns the output's shape."""
         self.input_shape = tuple(input_shape)
         self.output_shape = self.shape_after(self.input_shape)
+        self.place_window(self.input_shape)
         for store, shapes in (
             (self.params, self.parameter_shapes(self.input_shape)),
             (self.grads, self.parameter_shapes(self.input_shape)),
@@ -112,17 +129,26 @@ class Layer:
         """Raise unless x is a batch of what the layer was built for."""
         if self.input_shape is None:
             raise RuntimeError(f"{self}: call build(input_shape, rng) before forward")
-        self.batch = len(x)
         if x.shape[1:] != self.input_shape:
             raise InputError(
                 f"{self}: expected input (n, {_csv(self.input_shape)}), found {x.shape}"
             )
 
+    def keep(self, x: Array, what: Any) -> None:
+        """Put into the cache what backward will need of this forward, whose input is x."""
+        self.cache, self._batch = what, len(x)
+
     def kept(self, dy: Array) -> Any:
         """What forward put in the cache; raises if there was none, or dy has another shape."""
         if self.cache is None:
             raise RuntimeError(f"{self}: backward needs a forward before it")
-        expected = (self.batch, *self.output_shape)
+        if self.cache is Ran.FUSED:
+            raise RuntimeError(
+                f"{self}: its last forward ran inside a fused group of the model, which keeps what "
+                "backward needs; call the model's backward, or make the model with fuse=False"
+            )
+        n = len(dy) if self._batch is None and dy.ndim else self._batch
+        expected = (n, *self.output_shape)
         if dy.shape != expected:
             raise InputError(f"{self}: expected dy {expected}, found {dy.shape}")
         return self.cache

@@ -8,12 +8,18 @@ from typing import Any
 
 import numpy as np
 
-from .. import initializers, kernels
+from .. import initializers
 from ..errors import InputError, is_whole
 from .base import Array, Layer, Shape, image_shape
+from .functions import col2im, im2col, sum_rows
+from .registry import register
 from .window import fitted, pair, plain
 
 
+@register(
+    gradient="dW[u, v, c, f] = Σ x[i+u, j+v, c] · dy[i, j, f],  db[f] = Σ dy[i, j, f],  "
+    "and dx takes each dy back through the filter that made it",
+)
 class Conv2D(Layer):
     """Two-dimensional convolution (cross-correlation, as all frameworks have it).
 
@@ -71,8 +77,12 @@ class Conv2D(Layer):
 
     def shape_after(self, input_shape: Shape) -> Shape:
         h, w, _ = image_shape(self, input_shape)
-        self.pads, size = fitted(self, (h, w), self.kernel_size, self.strides, self.padding)
+        _, size = fitted(self, (h, w), self.kernel_size, self.strides, self.padding)
         return (*size, self.filters)
+
+    def place_window(self, input_shape: Shape) -> None:
+        h, w, _ = input_shape
+        self.pads, _ = fitted(self, (h, w), self.kernel_size, self.strides, self.padding)
 
     def parameter_shapes(self, input_shape: Shape) -> dict[str, Shape]:
         W = (*self.kernel_size, input_shape[2], self.filters)
@@ -90,12 +100,12 @@ class Conv2D(Layer):
         out_h, out_w, f = self.output_shape
         W = self.params["W"].reshape(-1, f)  # (kh*kw*c, f)
 
-        cols = kernels.im2col(x, self.kernel_size, self.strides, self.pads)
+        cols = im2col(x, self.kernel_size, self.strides, self.pads)
         y = cols @ W  # (n*out_h*out_w, kh*kw*c) @ (kh*kw*c, f) -> (n*out_h*out_w, f)
         if self.use_bias:
             y += self.params["b"]
 
-        self.cache = cols
+        self.keep(x, cols)
         return y.reshape(n, out_h, out_w, f)
 
     def backward(self, dy: Array) -> Array:
@@ -108,11 +118,11 @@ class Conv2D(Layer):
         dW = cols.T @ dy  # (kh*kw*c, n*out_h*out_w) @ (n*out_h*out_w, f) -> (kh*kw*c, f)
         self.grads["W"][:] = dW.reshape(self.params["W"].shape)
         if self.use_bias:
-            self.grads["b"][:] = kernels.sum_rows(dy)
+            self.grads["b"][:] = sum_rows(dy)
 
         dcols = dy @ W.T  # (n*out_h*out_w, f) @ (f, kh*kw*c) -> (n*out_h*out_w, kh*kw*c)
-        x_shape = (n, *self.input_shape)
-        return kernels.col2im(dcols, x_shape, self.kernel_size, self.strides, self.pads)
+        h, w, c = self.input_shape
+        return col2im(dcols, (n, h, w, c), self.kernel_size, self.strides, self.pads)
 
     def multiply_adds(self) -> int:
         out_h, out_w, _ = self.output_shape

@@ -4,11 +4,14 @@ from typing import Any
 
 import numpy as np
 
-from .. import initializers, kernels
+from .. import initializers
 from ..errors import InputError, is_whole
 from .base import Array, Layer, Shape
+from .functions import sum_rows
+from .registry import register
 
 
+@register(gradient="dW = xᵀ dy,  db = dy,  dx = dy Wᵀ")
 class Dense(Layer):
     """A fully connected layer.
 
@@ -59,14 +62,14 @@ class Dense(Layer):
         y = x @ self.params["W"]  # (n, d) @ (d, units) -> (n, units)
         if self.use_bias:
             y += self.params["b"]
-        self.cache = x
+        self.keep(x, x)
         return y
 
     def backward(self, dy: Array) -> Array:
         x = self.kept(dy)
         self.grads["W"][:] = x.T @ dy  # (d, n) @ (n, units) -> (d, units)
         if self.use_bias:
-            self.grads["b"][:] = kernels.sum_rows(dy)
+            self.grads["b"][:] = sum_rows(dy)
         return dy @ self.params["W"].T  # (n, units) @ (units, d) -> (n, d)
 
     def multiply_adds(self) -> int:

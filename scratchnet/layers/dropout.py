@@ -6,8 +6,14 @@ import numpy as np
 
 from ..errors import check_number
 from .base import Array, Layer
+from .registry import register
 
 
+@register(
+    gradient="dx = dy · mask; nothing is dropped while looking",
+    pointwise=True,
+    uses_blas=False,
+)
 class Dropout(Layer):
     """Inverted dropout.
 
@@ -32,13 +38,13 @@ class Dropout(Layer):
     def forward(self, x: Array, training: bool = False) -> Array:
         self.check_input(x)
         if not training or self.rate == 0:
-            self.cache = (None,)
+            self.keep(x, (None,))
             return x
         keep = 1 - self.rate
         # float32 draws are enough to decide yes or no, and twice as fast
         kept = self.rng.random(x.shape, dtype=np.float32) < keep
         mask = kept * x.dtype.type(1 / keep)
-        self.cache = (mask,)
+        self.keep(x, (mask,))
         return x * mask
 
     def backward(self, dy: Array) -> Array:

@@ -6,8 +6,14 @@ import numpy as np
 
 from ..errors import check_number
 from .base import Array, Layer, Shape
+from .registry import register
 
 
+@register(
+    gradient="dgamma = Σ x̂ · dy,  dbeta = Σ dy,  dx = dy · gamma / √(var + ε)",
+    pointwise=True,
+    uses_blas=False,
+)
 class BatchNorm(Layer):
     """Batch normalization over the last axis.
 
@@ -77,7 +83,7 @@ class BatchNorm(Layer):
 
         s = 1 / np.sqrt(var + self.epsilon)  # (c,)
         x_hat = (x - mu) * s  # (n, ..., c)
-        self.cache = x_hat, s, from_batch
+        self.keep(x, (x_hat, s, from_batch))
         return gamma * x_hat + beta
 
     def backward(self, dy: Array) -> Array:

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from .. import kernels
 from ..errors import InputError
 from .base import Array, Layer, Shape, image_shape
+from .functions import average_pool, average_pool_backward, max_pool, max_pool_backward
+from .registry import register
 from .window import fitted, pair, plain
 
 
@@ -31,18 +32,26 @@ class _Pool2D(Layer):
 
     def shape_after(self, input_shape: Shape) -> Shape:
         h, w, c = image_shape(self, input_shape)
-        self.pads, size = fitted(self, (h, w), self.pool_size, self.strides, self.padding)
-        if max(self.pads[:2]) >= self.pool_size[0] or max(self.pads[2:]) >= self.pool_size[1]:
+        pads, size = fitted(self, (h, w), self.pool_size, self.strides, self.padding)
+        if max(pads[:2]) >= self.pool_size[0] or max(pads[2:]) >= self.pool_size[1]:
             raise InputError(
-                f"{self}: expected padding smaller than the window, found {self.pads}: "
+                f"{self}: expected padding smaller than the window, found {pads}: "
                 "a window of nothing but padding has no value"
             )
         return (*size, c)
+
+    def place_window(self, input_shape: Shape) -> None:
+        h, w, _ = input_shape
+        self.pads, _ = fitted(self, (h, w), self.pool_size, self.strides, self.padding)
 
     def config(self) -> dict[str, Any]:
         return {"pool_size": self.pool_size, "strides": self.strides, "padding": self.padding}
 
 
+@register(
+    gradient="each dy goes to the one pixel that was the largest of its window; the others get 0",
+    uses_blas=False,
+)
 class MaxPool2D(_Pool2D):
     """Max pooling: the largest value of each window.
 
@@ -64,18 +73,21 @@ class MaxPool2D(_Pool2D):
 
     def forward(self, x: Array, training: bool = False) -> Array:
         self.check_input(x)
-        y, winner = kernels.max_pool(x, self.pool_size, self.strides, self.pads)
-        self.cache = winner  # (n, out_h, out_w, c)
+        y, winner = max_pool(x, self.pool_size, self.strides, self.pads)
+        self.keep(x, winner)  # (n, out_h, out_w, c)
         return y
 
     def backward(self, dy: Array) -> Array:
         winner = self.kept(dy)
-        x_shape = (len(dy), *self.input_shape)
-        return kernels.max_pool_backward(
-            dy, winner, x_shape, self.pool_size, self.strides, self.pads
-        )
+        h, w, c = self.input_shape
+        where = self.pool_size, self.strides, self.pads
+        return max_pool_backward(dy, winner, (len(dy), h, w, c), *where)
 
 
+@register(
+    gradient="each dy is shared evenly among the pixels of its window",
+    uses_blas=False,
+)
 class AveragePool2D(_Pool2D):
     """Average pooling: the mean of each window.
 
@@ -92,15 +104,20 @@ class AveragePool2D(_Pool2D):
 
     def forward(self, x: Array, training: bool = False) -> Array:
         self.check_input(x)
-        self.cache = ()
-        return kernels.average_pool(x, self.pool_size, self.strides, self.pads)
+        self.keep(x, ())
+        return average_pool(x, self.pool_size, self.strides, self.pads)
 
     def backward(self, dy: Array) -> Array:
         self.kept(dy)
-        x_shape = (len(dy), *self.input_shape)
-        return kernels.average_pool_backward(dy, x_shape, self.pool_size, self.strides, self.pads)
+        h, w, c = self.input_shape
+        where = self.pool_size, self.strides, self.pads
+        return average_pool_backward(dy, (len(dy), h, w, c), *where)
 
 
+@register(
+    gradient="each dy is shared evenly among all pixels of its map",
+    uses_blas=False,
+)
 class GlobalAveragePool2D(Layer):
     """The mean of each channel over the whole image.
 
@@ -116,7 +133,7 @@ class GlobalAveragePool2D(Layer):
 
     def forward(self, x: Array, training: bool = False) -> Array:
         self.check_input(x)
-        self.cache = ()
+        self.keep(x, ())
         return x.mean(axis=(1, 2))  # (n, h, w, c) -> (n, c)
 
     def backward(self, dy: Array) -> Array:

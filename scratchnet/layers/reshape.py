@@ -3,8 +3,10 @@
 import math
 
 from .base import Array, Layer, Shape
+from .registry import register
 
 
+@register(gradient="dx is dy in the shape of x again", uses_blas=False)
 class Flatten(Layer):
     """All axes but the batch's become one.
 
@@ -19,7 +21,7 @@ class Flatten(Layer):
 
     def forward(self, x: Array, training: bool = False) -> Array:
         self.check_input(x)
-        self.cache = ()
+        self.keep(x, ())
         return x.reshape(len(x), *self.output_shape)  # (n, h, w, c) -> (n, h*w*c)
 
     def backward(self, dy: Array) -> Array:

@@ -8,6 +8,7 @@ from numpy.typing import DTypeLike
 
 from ..errors import InputError
 from .base import Array, Layer, Shape, join, shapes_along
+from .registry import described, from_description, register
 
 
 class InnerArrays(dict):
@@ -31,6 +32,10 @@ class InnerArrays(dict):
         super().__setitem__(name, array)
 
 
+@register(
+    gradient="dy goes down both ways, through the layers and past them, and dx is the sum",
+    uses_blas=False,
+)
 class Residual(Layer):
     """A shortcut around a row of layers.
 
@@ -121,7 +126,7 @@ class Residual(Layer):
             main = layer.forward(main, training)
         for layer in self.shortcut:
             shortcut = layer.forward(shortcut, training)
-        self.cache = ()
+        self.keep(x, ())
         return main + shortcut
 
     def backward(self, dy: Array) -> Array:
@@ -137,8 +142,6 @@ class Residual(Layer):
         return sum(layer.multiply_adds() for layer in self.inner().values())
 
     def config(self) -> dict[str, Any]:
-        from . import described  # it knows all layers, this one too
-
         return {
             "layers": [described(layer) for layer in self.main],
             "shortcut": [described(layer) for layer in self.shortcut],
@@ -146,8 +149,6 @@ class Residual(Layer):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
-        from . import from_description
-
         return cls(
             [from_description(entry) for entry in config["layers"]],
             [from_description(entry) for entry in config["shortcut"]],

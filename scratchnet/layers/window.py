@@ -1,9 +1,14 @@
-"""Reading `kernel_size`, `strides` and `padding` as a user writes them."""
+"""Windows that slide over an image: their size, strides and padding, and how often they fit."""
 
 from typing import Any
 
+import numpy as np
+
 from ..errors import InputError, is_whole
-from ..kernels.geometry import Pads, Pair, output_size
+
+Pair = tuple[int, int]
+Pads = tuple[int, int, int, int]  # top, bottom, left, right
+BatchShape = tuple[int, int, int, int]  # n, h, w, c
 
 
 def pair(value: Any, name: str) -> Pair:
@@ -64,3 +69,18 @@ def fitted(
             f"{size[0]}x{size[1]}"
         )
     return pads, (out_h, out_w)
+
+
+def output_size(size: Pair, window: Pair, strides: Pair, pads: Pads) -> Pair:
+    """How often the window fits: floor((size + pads - window) / stride) + 1, along each axis.
+
+    Source: Dumoulin and Visin 2016, "A guide to convolution arithmetic for deep learning", eq. 6.
+    """
+    top, bottom, left, right = pads
+    (h, w), (kh, kw), (sh, sw) = size, window, strides
+    return (h + top + bottom - kh) // sh + 1, (w + left + right - kw) // sw + 1
+
+
+def winner_dtype(window: Pair) -> type:
+    """A byte says which value of a window won, unless the window is larger than 16x16."""
+    return np.uint8 if window[0] * window[1] <= 256 else np.int32

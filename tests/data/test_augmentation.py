@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from backends import AUGMENTING, compiled, reference
 from figures import check_text_layout, strings
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,8 +18,7 @@ from strategies import BATCHES, GENERATORS
 
 import scratchnet as sn
 from scratchnet import kernels, plots
-from scratchnet.datasets.augmentation import PRESETS, Augmentation, inverse_maps
-from scratchnet.kernels import AUGMENTING, augment, reference
+from scratchnet.datasets.augmentation import PRESETS, Augmentation, inverse_maps, smooth, warp
 
 EVERYTHING = Augmentation(15, 2, 0.12, 0.2, elastic=34, erase=0.5)
 DTYPES = [np.uint8, np.float32, np.float64]
@@ -35,7 +35,7 @@ def warped(x, degrees=0.0, shift=(0.0, 0.0), scale=1.0, shear=0.0):
     n, h, w, _ = x.shape
     each = [np.full(n, value) for value in (degrees, scale, shear)]
     maps = inverse_maps((h, w), each[0], np.tile(shift, (n, 1)), *each[1:])
-    return kernels.warp(x, maps)
+    return warp(x, maps)
 
 
 def hat_sum(x, maps, field):
@@ -66,18 +66,15 @@ def warps(draw):
 
 @pytest.mark.parametrize("name", AUGMENTING)
 def test_both_backends_have_the_kernel_with_the_same_parameters(name):
-    found = [inspect.signature(getattr(module, name)) for module in (augment, reference)]
+    found = [inspect.signature(getattr(module, name)) for module in (compiled, reference)]
     assert found[0].parameters.keys() == found[1].parameters.keys()
-    for backend, module in {"numba": augment, "reference": reference}.items():
-        with sn.use_backend(backend):
-            assert getattr(kernels, name) is getattr(module, name)
 
 
 @given(arguments=warps(), bent=st.booleans())
 def test_compiled_warp_is_the_reference_bit_for_bit(arguments, bent):
     x, maps, field = arguments
     field = field if bent else None
-    found, expected = augment.warp(x, maps, field), reference.warp(x, maps, field)
+    found, expected = compiled.warp(x, maps, field), reference.warp(x, maps, field)
     assert found.dtype == expected.dtype == x.dtype and found.shape == x.shape
     np.testing.assert_array_equal(found, expected)
 
@@ -87,7 +84,7 @@ def test_warp_is_bilinear_interpolation(backend, arguments):
     x, maps, field = arguments
     expected = hat_sum(*arguments)
     tolerance = 0.51 if x.dtype == np.uint8 else 1e-4  # rounded; positions are float32
-    np.testing.assert_allclose(kernels.warp(*arguments), expected, rtol=0, atol=tolerance)
+    np.testing.assert_allclose(warp(*arguments), expected, rtol=0, atol=tolerance)
 
 
 @given(n=BATCHES, h=st.integers(1, 9), w=st.integers(1, 9), r=st.integers(0, 12), rng=GENERATORS)
@@ -95,7 +92,7 @@ def test_smooth_convolves_both_ways(backend, n, h, w, r, rng):
     noise = rng.integers(0, 256, (n, h, w, 2), np.uint8)
     half = rng.random(r + 1)
     taps = np.concatenate([half[:0:-1], half]).astype(np.float32)
-    found = kernels.smooth(noise, taps)
+    found = smooth(noise, taps)
 
     def along(axis, a):
         return np.apply_along_axis(lambda line: np.convolve(line, taps)[r : r + len(line)], axis, a)
@@ -141,7 +138,7 @@ def test_without_the_jit_the_loops_give_the_same(tmp_path, rng):
         import pickle, sys, types
         import numpy as np
         from scratchnet.datasets.augmentation import Augmentation
-        from scratchnet.kernels import augment
+        from scratchnet.engine import augment
         assert isinstance(augment._warp, types.FunctionType), "the JIT is on"
         x, how = pickle.load(sys.stdin.buffer)
         pickle.dump(Augmentation(**how)(x, np.random.default_rng(5)), open(sys.argv[1], "wb"))"""

@@ -7,7 +7,7 @@ import sys
 CODE = """
 import numpy as np
 from scratchnet import kernels
-kernels.announce = lambda: print("compiling")
+kernels.on_compiling(lambda: print("compiling"))
 print(kernels.relu(np.array([-1.0, 2.0], np.float32)))
 """
 

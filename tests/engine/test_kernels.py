@@ -11,13 +11,14 @@ import numpy as np
 import oracles
 import pytest
 from arrays import fortran, read_only, strided
+from backends import compiled, reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import EXAMPLES, GENERATORS, IN_PLACE, geometries, kernel_arguments
 
 import scratchnet as sn
 from scratchnet import kernels
-from scratchnet.kernels import KERNELS, compiled, reference
+from scratchnet.kernels import KERNELS
 
 BACKENDS = {"reference": reference, "numba": compiled}
 every_kernel = pytest.mark.parametrize("name", KERNELS)
@@ -204,10 +205,11 @@ def test_without_the_jit_the_loops_give_the_same(tmp_path):
     cases.write_bytes(pickle.dumps(large_cases()))
     code = """if True:
         import pickle, sys, types
-        from scratchnet.kernels import compiled
-        assert isinstance(compiled._relu, types.FunctionType), "the JIT is on"
+        from scratchnet.engine import functions, steps
+        assert isinstance(functions.relu_into, types.FunctionType), "the JIT is on"
         cases = pickle.load(open(sys.argv[1], "rb"))
-        found = {name: getattr(compiled, name)(*given) for name, given in cases.items()}
+        compiled = vars(functions) | vars(steps)
+        found = {name: compiled[name](*given) for name, given in cases.items()}
         pickle.dump((found, cases), open(sys.argv[2], "wb"))"""
     done = python(code, cases, results, NUMBA_DISABLE_JIT="1")
     assert done.returncode == 0, done.stderr
@@ -218,12 +220,23 @@ def test_without_the_jit_the_loops_give_the_same(tmp_path):
         assert_same(call(compiled, name, large_cases()[name]), plain)
 
 
+def test_the_backend_decides_which_of_both_runs(monkeypatch):
+    from scratchnet.engine import functions
+
+    x = np.array([-1.0, 2.0])
+    assert kernels.relu(x).tolist() == [0, 2]  # the twin is found
+    monkeypatch.setattr(functions, "relu_into", lambda x, y: y.fill(7))
+    assert kernels.relu(x).tolist() == [7, 7]
+    with sn.use_backend("reference"):
+        assert kernels.relu(x).tolist() == [0, 2]
+
+
 def test_use_backend_nests_and_restores_also_after_an_error():
     before = kernels.backend()
     with sn.use_backend("reference"):
-        assert kernels.relu is reference.relu
+        assert kernels.backend() == "reference"
         with pytest.raises(KeyError), sn.use_backend("numba"):
-            assert kernels.relu is compiled.relu
+            assert kernels.backend() == "numba"
             raise KeyError
         assert kernels.backend() == "reference"
     assert kernels.backend() == before
@@ -235,7 +248,7 @@ def test_unknown_backend_is_refused_by_name_and_changes_nothing():
         sn.use_backend("cuda")
     assert kernels.backend() == before
     done = python(
-        "import scratchnet as sn; sn.kernels.relu", SCRATCHNET_BACKEND="cuda"
+        "import scratchnet as sn, numpy; sn.kernels.relu(numpy.ones(3))", SCRATCHNET_BACKEND="cuda"
     ).stderr.splitlines()[-1]
     assert "InputError: SCRATCHNET_BACKEND" in done and "cuda" in done
 

@@ -8,6 +8,8 @@ import pytest
 
 import scratchnet as sn
 from scratchnet import kernels
+from scratchnet.engine.compiler import compiles
+from scratchnet.engine.single import PREPARE_AT
 from scratchnet.layers import (
     BatchNorm,
     Conv2D,
@@ -18,10 +20,9 @@ from scratchnet.layers import (
     ReLU,
     Softmax,
 )
-from scratchnet.plan import PREPARE_AT
 
 pytestmark = pytest.mark.skipif(
-    not kernels.compiles() or kernels.backend() != "numba", reason="needs compiled kernels"
+    not compiles() or kernels.backend() != "numba", reason="needs compiled kernels"
 )
 
 ROWS = {

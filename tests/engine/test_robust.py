@@ -17,7 +17,7 @@ from arrays import fortran, read_only, strided
 from grouped import assert_same, built
 
 import scratchnet as sn
-from scratchnet import plan
+from scratchnet.engine import plan
 
 TESTS = Path(__file__).parents[1]
 layouts = pytest.mark.parametrize("layout", [read_only, strided, fortran])

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from strategies import GENERATORS
 
 import scratchnet as sn
-from scratchnet import checkpoint, plan
+from scratchnet import checkpoint
+from scratchnet.engine import plan
 from scratchnet.gradcheck import check_model
 
 

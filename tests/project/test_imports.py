@@ -12,27 +12,27 @@ import scratchnet
 PACKAGE = Path(scratchnet.__file__).parent
 FILES = {path.relative_to(PACKAGE).as_posix(): path for path in sorted(PACKAGE.rglob("*.py"))}
 
-SMALL = {"losses", "optimizers", "schedules", "metrics", "initializers", "kernels", "errors"}
-MODEL = SMALL | {"layers", "checkpoint", "training", "plan", "groups"}
+SMALL = {"losses", "optimizers", "schedules", "metrics", "initializers", "backend", "errors"}
+MODEL = SMALL | {"layers", "checkpoint", "training", "engine", "kernels"}
 #: room: the rooms that it may import; the first part of a file's path is its room
 ROOMS = {
     "errors": set(),
-    "kernels": {"kernels", "errors"},
-    "layers": {"kernels", "initializers", "errors", "layers"},
-    **dict.fromkeys(SMALL - {"kernels", "errors"}, SMALL),
+    "backend": {"errors"},
+    "layers": {"backend", "initializers", "errors", "layers"},
+    **dict.fromkeys(SMALL - {"backend", "errors"}, SMALL),
+    "engine": {"engine", "layers", "losses", "errors"},
+    "kernels": {"backend", "engine", "layers", "optimizers"},
     "checkpoint": {"errors", "metrics"},
     "training": {"errors", "metrics", "kernels", "plots"},
     "backup": {"errors", "checkpoint", "training"},
     "callbacks": {"errors", "checkpoint", "training", "backup"},
     "gradcheck": {"errors"},
     "model": MODEL,
-    "plan": {"errors", "kernels", "layers", "groups"},
-    "groups": {"kernels", "layers", "losses", "groups"},
     "architectures": {"layers", "model", "errors"},
     "arithmetic": {"layers", "errors"},
     "trace": MODEL | {"model", "arithmetic", "gradcheck", "plots"},
     "explain": MODEL | {"model", "trace"},
-    "datasets": {"datasets", "errors", "kernels", "imaging"},
+    "datasets": {"datasets", "errors", "backend", "imaging"},
     "plots": {"errors", "plots", "checkpoint", "imaging", "model", "sequences"},
     "sequences": {"errors", "imaging", "model"},
     "recipes": MODEL | {"model", "architectures", "datasets"},
@@ -43,8 +43,9 @@ ANYTHING = {"cli", "web", "interop"}  # and nothing else imports them
 FRAMEWORKS = {"torch", "tensorflow", "keras", "jax", "onnx", "onnxruntime"}
 HEAVY = FRAMEWORKS | {"matplotlib", "PIL", "rich", "typer", "safetensors", "numba"}
 HEAVY |= {"pooch", "requests", "urllib3", "fastapi", "starlette", "pydantic", "uvicorn"}
-NUMBA = ("augment", "compiled", "fused", "prepared", "simd", "winograd")
-COMPILED = [f"kernels/{name}.py" for name in NUMBA]
+#: light, because the model needs them before it runs
+WITHOUT_NUMBA = {"engine/__init__.py", "engine/memory.py", "engine/threads.py"}
+COMPILED = [name for name in FILES if name.startswith("engine/") and name not in WITHOUT_NUMBA]
 LATE = ("charts", "images", "inside", "network", "style")  # loaded when first used
 DRAWING = [f"plots/{name}.py" for name in LATE]
 AT_THE_TOP = {path: {"typer"} for path in FILES if path.startswith("cli/")} | {
@@ -109,7 +110,7 @@ def test_imports_run_one_way(name):
 @pytest.mark.parametrize("name", FILES)
 def test_numba_and_the_frameworks_stay_in_their_rooms(name):
     room, found = room_of(name), libraries(FILES[name])
-    if room == "kernels":
+    if room == "engine":
         assert found <= {
             "scratchnet",
             "numpy",

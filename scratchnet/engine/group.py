@@ -6,16 +6,17 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+from numba import prange
 from numpy.typing import NDArray
 
-from ..kernels.geometry import Pads
-from ..kernels.memory import SLACK, flat_with_slack, flat_zeros, lanes
-from ..layers import LAYERS, Conv2D, Dense, Flatten, Layer
+from ..layers import Layer, kind_of
+from ..layers.base import Ran
+from ..layers.window import Pads
+from .compiler import parallel, serial
+from .functions import relu_backward_into
+from .memory import SHARDS, SLACK, flat_with_slack, flat_zeros, lanes
 
 Array = NDArray[np.floating]
-
-#: layers that call no matrix product of NumPy's; of a user's own layer nobody knows
-WITHOUT_BLAS = set(LAYERS.values()) - {Conv2D, Dense}
 
 
 class Buffers:
@@ -26,7 +27,7 @@ class Buffers:
         self.memory: dict[str, NDArray] = {}
 
     def buffer(self, name: str, shape: tuple[int, ...], dtype: Any = None) -> NDArray:
-        """An array of that shape with slack behind it; the same memory again while it fits."""
+        """An array of that shape with slack after it; the same memory again while it fits."""
         size, dtype = math.prod(shape), np.dtype(dtype or self.dtype)
         flat = self.memory.get(name)
         if flat is None or flat.size < size + SLACK or flat.dtype != dtype:
@@ -49,7 +50,7 @@ class Buffers:
 class Gradients:
     """Memory for the gradients between groups, which a backward pass needs for a moment each.
 
-    What is taken is valid until the group in front of the taker has had its turn: a user's layer
+    What is taken is valid until the group before the taker has had its turn: a user's layer
     that wants to keep its dy copies it.
 
     All groups of a model share it: two arrays in turn instead of one for each group, and a third
@@ -62,7 +63,7 @@ class Gradients:
         self.held: list[NDArray] = []
 
     def take(self, shape: tuple[int, ...], dtype: Any, *keep: NDArray) -> NDArray:
-        """An array that shares no memory with `keep` and with what is held; slack behind it."""
+        """An array that shares no memory with `keep` and with what is held; slack after it."""
         size, keep = math.prod(shape), (*keep, *self.held)
         free = [
             number
@@ -91,21 +92,19 @@ class Gradients:
 
 
 class Single:
-    """A layer that runs by itself."""
+    """A layer that runs by itself, as it is written in layers/."""
+
+    only_kernels = False
 
     def __init__(self, layer: Layer) -> None:
         self.layers = [layer]
-        self.uses_blas = any(type(leaf) not in WITHOUT_BLAS for leaf in layer.leaves())
-        self.only_kernels = type(layer) is Flatten  # no kernel at all
+        self.uses_blas = any(kind_of(leaf).uses_blas for leaf in layer.leaves())
 
     def forward(self, x: Array, training: bool) -> Array:
         return self.layers[0].forward(x, training)
 
-    def backward(self, dy: Array, need_dx: bool) -> Array:
+    def backward(self, dy: Array, need_dx: bool = True) -> Array:
         return self.layers[0].backward(dy)
-
-    def recorded(self, x: Array, record: Any) -> Array:
-        return self.forward(x, training=False)
 
     def __str__(self) -> str:
         return f"{self.layers[0].name}: by itself"
@@ -115,23 +114,41 @@ class Group(Buffers):
     """Layers that one fused kernel covers.
 
     forward keeps what backward needs; backward writes the layers' grads and returns dx, or None
-    where nobody needs it.
+    where it is not needed.
     """
 
+    #: what runs them, in a few words for `model.plan()`
     kernel = ""
     uses_blas = False
-    #: whether forward is calls of kernels alone, so that a row of them can be prepared
+    #: whether forward is calls of loops alone, so that a row of them can be prepared (single.py)
     only_kernels = False
 
     def __init__(self, layers: Sequence[Layer], gradients: Gradients) -> None:
-        from ..kernels import fused, winograd  # Numba is loaded here, when a model first runs
-
-        self.fused, self.winograd = fused, winograd
         self.layers = list(layers)
         self.params, self.grads = layers[0].params, layers[0].grads
         super().__init__(next((p.dtype for p in self.params.values()), np.float32))
         self.lane = lanes(self.dtype)
         self.gradients = gradients
+        #: where `call` notes what it calls, while somebody wants to know
+        self.record: list[tuple[Any, tuple]] | None = None
+
+    def forward(self, x: Array, training: bool) -> Array:
+        raise NotImplementedError(f"{type(self).__name__} has no forward")
+
+    def backward(self, dy: Array, need_dx: bool = True) -> Array | None:
+        raise NotImplementedError(f"{type(self).__name__} has no backward")
+
+    def begin(self, x: Array) -> None:
+        """Check the input; and note in the layers that they did not run themselves."""
+        self.layers[0].check_input(x)
+        for layer in self.layers:
+            layer.cache = Ran.FUSED
+
+    def call(self, loop: Any, *arguments: Any) -> None:
+        """Run a compiled loop."""
+        if self.record is not None:
+            self.record.append((loop, arguments))
+        loop(*arguments)
 
     def contiguous(self, name: str, a: Array) -> Array:
         """a in the group's dtype and contiguous: itself if it is that, or a copy."""
@@ -145,17 +162,8 @@ class Group(Buffers):
         """Memory for what backward returns; keep: what it reads meanwhile."""
         return self.gradients.take(shape, self.dtype, *keep)
 
-    def recorded(self, x: Array, record: Any) -> Array:
-        """forward in inference, its kernel calls recorded."""
-        modules = self.fused, self.winograd
-        self.fused, self.winograd = map(record.listen, modules)
-        try:
-            return self.forward(x, training=False)
-        finally:
-            self.fused, self.winograd = modules
-
     def flat(self, name: str, x: Array) -> Array:
-        """x as flat memory with slack behind it: its own if it has that, or a copy."""
+        """x as flat memory with slack after it: its own if it has that, or a copy."""
         root = flat_with_slack(x) if x.dtype == self.dtype else None
         if root is None:
             self.buffer(name, x.shape)[:] = x
@@ -171,7 +179,7 @@ class Group(Buffers):
         high, run = top + h + bottom, (left + w + right) * c
         out = self.buffer("x", (n, high, left + w + right, c))
         x, to = self.contiguous("unframed", x).reshape(-1), out.reshape(-1)
-        self.fused.frame(x, n, h, w * c, top, left * c, high, run, to)
+        self.call(frame, x, n, h, w * c, top, left * c, high, run, to)
         return out
 
     def columns(self, name: str, a: Array, width: int) -> Array:
@@ -185,7 +193,7 @@ class Group(Buffers):
         m, k = a.shape
         out = self.buffer(name, (width // step, m, step))
         flat = self.contiguous(f"{name} in one", a).reshape(-1)
-        self.fused.columns(flat, m, k, out.reshape(-1), width, step)
+        self.call(columns, flat, m, k, out.reshape(-1), width, step)
         return out
 
     def narrow(self, name: str, a: Array, width: int) -> Array:
@@ -196,11 +204,11 @@ class Group(Buffers):
         return out.reshape(*a.shape[:-1], width)
 
     def where_alive(self, dy: Array, y: Array) -> Array:
-        """dy where y > 0, zero elsewhere: the gradient in front of a ReLU."""
+        """dy where y > 0, zero elsewhere: the gradient before a ReLU."""
         flat = self.contiguous("dy in one", dy).reshape(-1)
         alive = self.contiguous("y in one", y).reshape(-1)
         out = self.dx(dy.shape, flat)
-        self.fused.relu_backward(flat, alive, out.reshape(-1))
+        self.call(relu_backward_into, flat, alive, out.reshape(-1))
         return out
 
     def bias(self, width: int) -> Array:
@@ -208,8 +216,36 @@ class Group(Buffers):
         if b is not None and b.size == width and b.flags.c_contiguous:
             return b
         if b is None:
-            return self.buffer("bias", (width,))  # of zeros: nobody writes there
+            return self.buffer("bias", (width,))  # of zeros: nothing writes there
         return self.columns("bias", b.reshape(1, -1), width).reshape(-1)
 
     def __str__(self) -> str:
         return f"{' + '.join(str(layer.name) for layer in self.layers)}: fused, {self.kernel}"
+
+
+@parallel
+def frame(x, n, h, run, top, left, out_h, out_run, out):
+    """out (n, out_h, out_run) <- x (n, h, run) from row `top` and place `left` on, zero around."""
+    for shard in prange(SHARDS):
+        for image in range(shard * n // SHARDS, (shard + 1) * n // SHARDS):
+            for i in range(out_h):
+                row = out[(image * out_h + i) * out_run : (image * out_h + i + 1) * out_run]
+                row[:] = 0
+                if top <= i < top + h:
+                    at = (image * h + i - top) * run
+                    source, inner = x[at : at + run], row[left : left + run]
+                    for k in range(run):
+                        inner[k] = source[k]
+
+
+@serial  # little work, most often for weights
+def columns(a, m, k, out, width, step):
+    """out (width / step, m, step) <- a (m, k), with zero columns added or columns left out."""
+    for i in range(m):
+        for j in range(0, width, step):
+            row = out[(j * m + i * step) : (j * m + i * step) + step]
+            count = max(0, min(step, k - j))
+            source = a[i * k + j : i * k + j + count]
+            for s in range(count):
+                row[s] = source[s]
+            row[count:] = 0

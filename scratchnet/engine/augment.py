@@ -1,4 +1,4 @@
-"""The kernels of augmentation as Numba loops: `warp` and `smooth`, as `reference` specifies them.
+"""Augmentation's `warp` and `smooth` as Numba loops; datasets/augmentation.py says what they do.
 
 A file of its own, because most trainings need neither and so never wait for their compilation.
 
@@ -12,7 +12,7 @@ import numpy as np
 from numba import prange
 from numpy.typing import NDArray
 
-from .compiled import _contiguous, _jit
+from .compiler import inner, parallel
 from .memory import SHARDS
 
 Array = NDArray[np.floating]
@@ -33,13 +33,14 @@ def warp(x: NDArray, maps: Array, field: Array | None = None) -> NDArray:
         field = np.zeros((0, h, w, 2), np.float32)
     # writable: for an array that is not, Numba would compile everything once more
     flat = np.require(x, requirements="CW").reshape(n, h, w * c)
-    field = _contiguous(field).reshape(len(field), h, 2 * w)
+    field = np.ascontiguousarray(field).reshape(len(field), h, 2 * w)
     rounding = exact(0.5 if x.dtype == np.uint8 else 0)  # what is stored in a byte is truncated
     y_flat = y.reshape(n, h, w * c)
-    _warp(flat, _contiguous(maps), field, y_flat, rounding, framed, at, weights)
+    _warp(flat, np.ascontiguousarray(maps), field, y_flat, rounding, framed, at, weights)
     return y
 
 
+@inner
 def _frame(x, framed, w, c, k):
     """Channel k into the middle of its frame of zeros."""
     for i in range(x.shape[0]):
@@ -49,9 +50,7 @@ def _frame(x, framed, w, c, k):
             out[j] = source[j * c + k]
 
 
-_frame = _jit(_frame, parallel=False)
-
-
+@inner
 def _positions(m, bend, i, h, at, down, right):
     """Where row i comes from: the upper left neighbours in the frame, and how far from them."""
     w = at.size
@@ -72,9 +71,7 @@ def _positions(m, bend, i, h, at, down, right):
         at[j] = np.uint32(u * np.int32(w + AROUND) + v)
 
 
-_positions = _jit(_positions, parallel=False)
-
-
+@inner
 def _fetch(framed, at, down, right, y, c, k, rounding):
     """Channel k of one row of y: bilinear between the four neighbours."""
     w = at.size
@@ -87,9 +84,7 @@ def _fetch(framed, at, down, right, y, c, k, rounding):
         y[np.uint32(j) * stride + first] = upper + down[j] * (lower - upper) + rounding
 
 
-_fetch = _jit(_fetch, parallel=False)
-
-
+@parallel
 def _warp(x, maps, field, y, rounding, framed, at, weights):
     n, h, _ = x.shape
     _, c, _ = framed.shape
@@ -106,9 +101,6 @@ def _warp(x, maps, field, y, rounding, framed, at, weights):
                     _fetch(framed[part, k], at[part], down, right, y[image, i], c, k, rounding)
 
 
-_warp = _jit(_warp)
-
-
 def smooth(noise: NDArray[np.uint8], taps: Array) -> Array:
     """noise, 0 to 255 for -1 to 1, convolved with symmetric taps along h and w; zero outside."""
     n, h, w, _ = noise.shape
@@ -116,10 +108,13 @@ def smooth(noise: NDArray[np.uint8], taps: Array) -> Array:
     field = np.empty((n, h, 2 * w), np.float32)
     rows = np.zeros((SHARDS, (h + 2 * radius) * 2 * w), np.float32)
     row = np.zeros((SHARDS, (w + 2 * radius) * 2), np.float32)
-    _smooth(_contiguous(noise).reshape(n, h, 2 * w), taps[radius:].copy(), field, rows, row)
+    _smooth(
+        np.ascontiguousarray(noise).reshape(n, h, 2 * w), taps[radius:].copy(), field, rows, row
+    )
     return field.reshape(noise.shape)
 
 
+@inner
 def _add_neighbours(a, start, step, taps, out):
     """out[k] = the sum over v of taps[|v|] * a[start + k + v * step], two taps at once."""
     source, tap = a[start : start + out.size], taps[0]
@@ -133,9 +128,7 @@ def _add_neighbours(a, start, step, taps, out):
             out[k] += tap * (before[k] + behind[k])
 
 
-_add_neighbours = _jit(_add_neighbours, parallel=False)
-
-
+@parallel
 def _smooth(noise, taps, field, rows, row):
     n, h, width = noise.shape
     radius = taps.size - 1
@@ -150,6 +143,3 @@ def _smooth(noise, taps, field, rows, row):
             for i in range(h):
                 _add_neighbours(rows[part], (i + radius) * width, width, taps, middle)
                 _add_neighbours(row[part], 2 * radius, 2, taps, field[image, i])
-
-
-_smooth = _jit(_smooth)

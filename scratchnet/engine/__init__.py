@@ -1,0 +1,40 @@
+"""The optimiser's room: groups of layers run by compiled loops, held equal to the layers by tests.
+
+What a group computes its layers say (layers/). Here is how: which memory holds what, in which form
+a loop wants it, and what is kept for the way back. Nothing outside this room knows Numba. It is
+loaded when a model first runs.
+
+    plan                which group runs which layers: one table
+    group               what groups share: buffers, the memory of gradients
+    conv, conv_pool, winograd, dense, normalization, pooling, elementwise, residual, ends
+                        one kind a file: the group, and below it its loops
+    functions, steps, augment
+                        compiled twins of what layers/functions.py, optimizers.py and
+                        datasets/augmentation.py say in NumPy
+    single              one image through all groups in one native call
+    simd, memory        vectors as Numba values; arrays with room for whole ones
+    compiler, threads   how loops are compiled and cached; cores, and BLAS beside them
+
+The words that the loops use
+    lane    one of the values that a vector holds: 16 of float32, 8 of float64 (memory.lanes)
+    vector  VECTOR_BYTES of memory, what one instruction of the widest kind computes at once
+    tile    several vectors side by side, held as one value in registers (simd.py); in winograd.py
+            also the 2x2 outputs that are computed together from 4x4 inputs
+    row     of an image, or of a window: contiguous in memory, because channels come last
+    run     how many values of one row a window covers: kw * c
+    patch   what lies under a window: kh rows of `run` values
+    shard   one of the SHARDS parts into which work is split, whatever the number of threads. Each
+            writes memory of its own, and parts are added in order: the same bits always
+    frame   an image with its padding of zeros around it
+    slack   elements after the end of an array, so that its last row may be read in whole vectors
+
+How a loop is given what it needs
+    A NamedTuple carries what belongs together; its fields are documented where it is defined.
+    Numba knows each field's type, so nothing is looked up while the loop runs. Two things that its
+    parallel loops do not take, and that are therefore unpacked before `prange`: a NamedTuple of
+    tuples; and an array that the loop itself writes to by way of a field. Numba drops such a write,
+    since it does not see whose memory it is.
+    `(0,) * n` stands for the number n where it must be known when the loop is compiled, since it
+    decides how many registers a value takes: Numba compiles a loop anew for every type of its
+    arguments, and the length of a tuple is part of its type, while the value of an integer is not.
+"""

@@ -1,0 +1,117 @@
+"""Layers of one pass over their values: dropout, softmax, and Flatten, which moves nothing."""
+
+from typing import Any
+
+import numpy as np
+from numba import prange
+
+from .compiler import inner, parallel, serial
+from .group import Array, Group
+from .memory import SHARDS
+
+
+class DropoutGroup(Group):
+    """Dropout: the layer's own draws, and its mask in the same pass as the product."""
+
+    kernel = "mask and product in one pass"
+    only_kernels = True  # in inference none
+
+    def forward(self, x: Array, training: bool) -> Array:
+        layer: Any = self.layers[0]
+        self.begin(x)
+        self.masked = training and layer.rate > 0
+        if not self.masked:
+            return x
+        self.dtype = x.dtype
+        draws, mask = self.buffer("draws", x.shape, np.float32), self.buffer("mask", x.shape)
+        y = self.buffer("y", x.shape)
+        layer.rng.random(dtype=np.float32, out=draws)
+        flat = self.contiguous("x", x).reshape(-1)
+        outputs = mask.reshape(-1), y.reshape(-1)
+        self.call(drop, flat, draws.reshape(-1), 1 - layer.rate, *outputs)
+        return y
+
+    def backward(self, dy: Array, need_dx: bool = True) -> Array:
+        if not self.masked:
+            return dy
+        dx, mask = self.dx(dy.shape, dy), self.buffer("mask", dy.shape)
+        flat = self.contiguous("dy in one", dy).reshape(-1)
+        self.call(times, flat, mask.reshape(-1), dx.reshape(-1))
+        return dx
+
+
+class SoftmaxGroup(Group):
+    """Softmax; in training it is folded into the loss and does not run."""
+
+    kernel = "row by row"
+    only_kernels = True
+
+    def forward(self, x: Array, training: bool) -> Array:
+        self.begin(x)
+        self.dtype = x.dtype
+        y = self.buffer("y", x.shape)
+        self.call(softmax, self.contiguous("x", x).reshape(-1), x.shape[-1], y.reshape(-1))
+        self.layers[0].keep(x, y)
+        return y
+
+    def backward(self, dy: Array, need_dx: bool = True) -> Array:
+        return self.layers[0].backward(dy)
+
+
+class FlattenGroup(Group):
+    """Another shape for the same memory."""
+
+    kernel = "no kernel: the same memory in another shape"
+    only_kernels = True
+
+    def forward(self, x: Array, training: bool) -> Array:
+        self.begin(x)
+        return x.reshape(len(x), *self.layers[0].output_shape)  # (n, h, w, c) -> (n, h*w*c)
+
+    def backward(self, dy: Array, need_dx: bool = True) -> Array:
+        return dy.reshape(len(dy), *self.layers[0].input_shape)  # (n, h*w*c) -> (n, h, w, c)
+
+
+@parallel
+def drop(x, draws, keep, mask, y):
+    """mask <- 1 / keep where the number drawn from 0..1 is below keep, else 0; y = x * mask."""
+    zero, scale = x.dtype.type(0), x.dtype.type(1 / keep)
+    for shard in prange(SHARDS):
+        first, last = shard * x.size // SHARDS, (shard + 1) * x.size // SHARDS
+        source, drawn, gate, out = x[first:last], draws[first:last], mask[first:last], y[first:last]
+        for k in range(last - first):
+            gate[k] = scale if drawn[k] < np.float32(keep) else zero
+            out[k] = source[k] * gate[k]
+
+
+@parallel
+def times(a, b, out):
+    """out = a * b, element by element."""
+    for shard in prange(SHARDS):
+        first, last = shard * a.size // SHARDS, (shard + 1) * a.size // SHARDS
+        one, other, product_ = a[first:last], b[first:last], out[first:last]
+        for k in range(last - first):
+            product_[k] = one[k] * other[k]
+
+
+@inner
+def exponentials(row, out):
+    """out <- exp(row - the largest of it); that largest one, and the sum."""
+    largest = row[0]
+    for j in range(1, row.size):
+        largest = max(largest, row[j])
+    total = row.dtype.type(0)
+    for j in range(row.size):
+        out[j] = np.exp(row[j] - largest)
+        total += out[j]
+    return largest, total
+
+
+@serial
+def softmax(x, k, y):
+    """y = exp(x) / sum exp(x) for every k values, the largest subtracted first as in Softmax."""
+    for i in range(x.size // k):
+        row, out = x[i * k : (i + 1) * k], y[i * k : (i + 1) * k]
+        largest, total = exponentials(row, out)
+        for j in range(k):
+            out[j] /= total

@@ -1,0 +1,117 @@
+"""Which groups run which layers: decided once for a model by one table, and printable.
+
+The layers own the parameters and the mathematics. The plan looks at their row and finds what the
+table below covers; every other layer runs by itself. A group has the layers' own protocol and
+computes the same numbers, only without writing to memory what is never read.
+
+A group keeps its buffers from step to step, so that training allocates no arrays. What it returns
+is such a buffer: valid until its next forward.
+"""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from ..layers import (
+    AveragePool2D,
+    BatchNorm,
+    Conv2D,
+    Dense,
+    Dropout,
+    Flatten,
+    GlobalAveragePool2D,
+    Layer,
+    MaxPool2D,
+    ReLU,
+    Residual,
+    Softmax,
+)
+from . import winograd
+from .conv import ConvRelu
+from .conv_pool import ConvReluPool
+from .dense import DenseRelu
+from .elementwise import DropoutGroup, FlattenGroup, SoftmaxGroup
+from .group import Gradients, Group, Single
+from .normalization import BatchNormRelu
+from .pooling import GlobalAverageGroup, PoolGroup
+from .residual import ResidualGroup
+
+
+class Rule(NamedTuple):
+    """Layers of exactly these kinds, one after the other, run in that group.
+
+    kinds   a subclass may compute something else, and is not meant
+    when    what else must hold of the layers, which are built
+    """
+
+    kinds: tuple[type[Layer], ...]
+    group: Callable[[Sequence[Layer], Gradients], Group]
+    when: Callable[..., bool] = lambda *layers: True
+
+
+def _pools_in_place(conv: Conv2D, relu: ReLU, pool: MaxPool2D) -> bool:
+    """Whether 2x2 windows side by side follow a convolution with stride 1."""
+    side_by_side = pool.pool_size == pool.strides == (2, 2) and not any(pool.pads)
+    return side_by_side and conv.strides == (1, 1)
+
+
+def _winograd(conv: Conv2D, relu: ReLU | None = None) -> bool:
+    return winograd.fits(conv)
+
+
+def _learns(block: Residual, relu: ReLU | None = None) -> bool:
+    return bool(block.params)
+
+
+def _residual(layers: Sequence[Layer], gradients: Gradients) -> ResidualGroup:
+    return ResidualGroup(layers, gradients, functools.partial(make, gradients=gradients))
+
+
+#: the first that matches is taken
+TABLE = (
+    Rule((Conv2D, ReLU, MaxPool2D), ConvReluPool, _pools_in_place),
+    Rule((Conv2D, ReLU), winograd.ConvReluWinograd, _winograd),
+    Rule((Conv2D,), winograd.ConvReluWinograd, _winograd),
+    Rule((Conv2D, ReLU), ConvRelu),
+    Rule((Conv2D,), ConvRelu),
+    Rule((Dense, ReLU), DenseRelu),
+    Rule((Dense,), DenseRelu),
+    Rule((BatchNorm, ReLU), BatchNormRelu),
+    Rule((BatchNorm,), BatchNormRelu),
+    Rule((Residual, ReLU), _residual, _learns),
+    Rule((Residual,), _residual, _learns),
+    Rule((MaxPool2D,), PoolGroup),
+    Rule((AveragePool2D,), PoolGroup),
+    Rule((GlobalAveragePool2D,), GlobalAverageGroup),
+    Rule((Dropout,), DropoutGroup),
+    Rule((Softmax,), SoftmaxGroup),
+    Rule((Flatten,), FlattenGroup),
+)
+
+
+def make(
+    layers: Sequence[Layer], fuse: bool = True, gradients: Gradients | None = None
+) -> list[Single | Group]:
+    """The layers in groups, in order.
+
+    fuse        False: every layer by itself
+    gradients   the memory that the groups share; their own unless given
+    """
+    gradients = gradients or Gradients()
+    groups: list[Single | Group] = []
+    rest = list(layers)
+    while rest:
+        rule = _rule_for(rest) if fuse else None
+        count = len(rule.kinds) if rule else 1
+        groups.append(rule.group(rest[:count], gradients) if rule else Single(rest[0]))
+        del rest[:count]
+    return groups
+
+
+def _rule_for(layers: Sequence[Layer]) -> Rule | None:
+    """The first rule that the row of layers begins with, if any."""
+    for rule in TABLE:
+        first = layers[: len(rule.kinds)]
+        if tuple(map(type, first)) == rule.kinds and rule.when(*first):
+            return rule
+    return None

@@ -1,0 +1,151 @@
+"""One image: the calls of a row of groups, with their arguments, as one native function.
+
+For a single image the arithmetic takes as long as Python takes to get six kernels going: to look at
+the arguments' types, unwrap every array, and choose the machine code. None of that changes from one
+image to the next. So the calls are recorded once, as they pass, and a function is written in LLVM's
+language that makes the same calls, with the arrays' addresses as constants in it. To hand parts of
+a kernel to threads takes longer than they save here: its loops are compiled once more, without.
+
+`OneImage` does that for a model's groups. It is valid as long as nothing between the calls reads or
+writes the arrays; what a call reads may change. The arrays stay alive with the function.
+"""
+
+import ctypes
+import functools
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from types import FunctionType
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba.core import types
+from numba.core.compiler_lock import global_compiler_lock
+from numba.core.registry import cpu_target
+from numpy.typing import NDArray
+
+from .compiler import compiles, serial
+from .ends import pixels
+from .group import Array, Group, Single
+from .memory import flat_zeros
+
+#: the single image at which a row of groups is prepared for it: that takes as long as some hundred
+#: images, and a few seconds where its loops are not in the cache
+PREPARE_AT = 100
+
+Call = tuple[Any, tuple[Any, ...]]
+
+_INT = ir.IntType(64)
+_numbers = itertools.count()
+
+
+@functools.cache
+def _alone(kernel: Any) -> Any:
+    """The kernel without threads: the same loops, and so the same bits."""
+    if not kernel.targetoptions.get("parallel"):
+        return kernel
+    loop = kernel.py_func
+    # a name of its own: Numba's cache knows a function by its name and the types of its arguments
+    other = FunctionType(loop.__code__, loop.__globals__, f"{loop.__name__}_alone")
+    other.__qualname__, other.__module__ = other.__name__, loop.__module__
+    return serial(other)
+
+
+class OneImage:
+    """The groups for a single image in inference, as one native function.
+
+    For groups that are `only_kernels`: whatever else forward did would be done once, here.
+    """
+
+    def __init__(self, groups: Sequence[Any], shape: tuple[int, ...], dtype: Any) -> None:
+        self.groups = groups
+        self.calls: list[Call] = []
+        size = math.prod(shape)
+        self.bytes = np.zeros((1, *shape), np.uint8)
+        self.x: Array = flat_zeros(size, dtype)[:size].reshape(1, *shape)
+        self.calls.append((pixels, (self.bytes.reshape(-1), self.x.reshape(-1))))
+        self.y = self.x
+        for group in groups:
+            group.record = self.calls
+            try:
+                self.y = group.forward(self.y, training=False)
+            finally:
+                group.record = None
+        self.runs: dict[bool, Callable[[], int]] = {}
+        stores = [layer.params for group in groups for layer in group.layers]
+        self.params = [(store, key, store[key]) for store in stores for key in store]
+
+    def fits(self, groups: Sequence[Any]) -> bool:
+        """Whether these are the groups, and their parameters the arrays, that were recorded."""
+        for store, key, array in self.params:
+            if store[key] is not array:
+                return False
+        return groups is self.groups
+
+    def predict(self, x: NDArray) -> Array | None:
+        """The output for x (1, ...), bytes or numbers; None if a loop failed."""
+        from_bytes = x.dtype == np.uint8
+        if from_bytes:
+            self.bytes[:] = x
+        else:
+            self.x[:] = x
+        if from_bytes not in self.runs:
+            self.runs[from_bytes] = prepare(self.calls if from_bytes else self.calls[1:])
+        return None if self.runs[from_bytes]() else self.y.copy()
+
+
+def can_be_prepared(groups: Sequence[Single | Group]) -> bool:
+    """Whether OneImage can hold them."""
+    return all(group.only_kernels for group in groups) and compiles()
+
+
+@global_compiler_lock
+def prepare(calls: Sequence[Call]) -> Callable[[], int]:
+    """A function that makes the calls again, on the calling thread alone.
+
+    It returns 0, or another number if a call failed.
+    """
+    context = cpu_target.target_context
+    library = context.codegen().create_library("prepared")
+    module = library.create_ir_module("prepared")
+    status = ir.IntType(32)
+    function = ir.Function(
+        module, ir.FunctionType(status, []), f"scratchnet_prepared_{next(_numbers)}"
+    )
+    builder = ir.IRBuilder(function.append_basic_block())
+    failed = ir.Constant(status, 0)
+    for kernel, args in calls:
+        kinds = tuple(map(kernel.typeof_pyval, args))
+        alone = _alone(kernel)
+        alone.compile(kinds)
+        compiled = alone.overloads[kinds]
+        kind = context.call_conv.get_function_type(types.none, kinds)
+        address = compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name)
+        callee = builder.inttoptr(ir.Constant(_INT, address), kind.as_pointer())
+        # Numba passes two pointers first, for the result and for an exception
+        slots = [builder.alloca(pointer.pointee) for pointer in kind.args[:2]]
+        flat = [number for arg in args for number in _flat(arg)]
+        values = [_constant(k, v) for k, v in zip(kind.args[2:], flat, strict=True)]
+        failed = builder.or_(failed, builder.call(callee, [*slots, *values]))
+    builder.ret(failed)
+    library.add_ir_module(module)
+    library.finalize()
+    run = ctypes.CFUNCTYPE(ctypes.c_int32)(library.get_pointer_to_function(function.name))
+    run.keeps_alive = library, calls  # type: ignore[attr-defined]
+    return run
+
+
+def _flat(arg: Any) -> list[Any]:
+    """The numbers as which Numba passes an argument: an array is a record of eight and more."""
+    if isinstance(arg, np.ndarray):
+        return [0, 0, arg.size, arg.itemsize, arg.ctypes.data, *arg.shape, *arg.strides]
+    if isinstance(arg, tuple):
+        return [number for inner in arg for number in _flat(inner)]
+    return [arg]
+
+
+def _constant(kind: ir.Type, value: Any) -> ir.Constant:
+    if isinstance(kind, ir.PointerType):
+        return ir.Constant(_INT, value).inttoptr(kind)
+    return ir.Constant(kind, float(value) if not isinstance(kind, ir.IntType) else int(value))

@@ -1,0 +1,90 @@
+"""The optimizers' steps as Numba loops: one pass over flat arrays, in place.
+
+The functions of the same names in optimizers.py say in NumPy what they compute.
+"""
+
+import numpy as np
+from numba import prange
+from numpy.typing import NDArray
+
+from .compiler import parallel
+from .memory import SHARDS
+
+Array = NDArray[np.floating]
+
+
+def sgd_step(
+    params: Array, grads: Array, velocity: Array, lr: float, momentum: float, nesterov: bool
+) -> None:
+    """One step of gradient descent with momentum, in place; all arrays flat, (size,)."""
+    number = params.dtype.type  # Python's float would make the loop compute in float64
+    _sgd_step(params, grads, velocity, number(lr), number(momentum), bool(nesterov))
+
+
+@parallel
+def _sgd_step(params, grads, velocity, lr, momentum, nesterov):
+    for part in prange(SHARDS):
+        start, stop = part * params.size // SHARDS, (part + 1) * params.size // SHARDS
+        p, g, vel = params[start:stop], grads[start:stop], velocity[start:stop]
+        for k in range(stop - start):
+            vel[k] = momentum * vel[k] - lr * g[k]
+            p[k] += momentum * vel[k] - lr * g[k] if nesterov else vel[k]
+
+
+def adam_step(
+    params: Array,
+    grads: Array,
+    m: Array,
+    v: Array,
+    lr: float,
+    beta_1: float,
+    beta_2: float,
+    epsilon: float,
+    t: int,
+    weight_decay: float,
+) -> None:
+    """Step number t (from 1) of Adam, in place; all arrays flat, (size,)."""
+    number = params.dtype.type
+    _adam_step(
+        params,
+        grads,
+        m,
+        v,
+        number(lr),
+        number(beta_1),
+        number(1 - beta_1),
+        number(beta_2),
+        number(1 - beta_2),
+        number(epsilon),
+        number(1 - beta_1**t),
+        number(1 - beta_2**t),
+        number(1 - lr * weight_decay),
+    )
+
+
+@parallel
+def _adam_step(params, grads, m, v, lr, b1, c1, b2, c2, eps, correct_1, correct_2, keep):
+    for part in prange(SHARDS):
+        start, stop = part * params.size // SHARDS, (part + 1) * params.size // SHARDS
+        p, g = params[start:stop], grads[start:stop]
+        first, second = m[start:stop], v[start:stop]
+        for k in range(stop - start):
+            first[k] = b1 * first[k] + c1 * g[k]
+            second[k] = b2 * second[k] + c2 * g[k] * g[k]
+            step = lr * (first[k] / correct_1) / (np.sqrt(second[k] / correct_2) + eps)
+            p[k] = p[k] * keep - step
+
+
+def average_step(average: Array, values: Array, momentum: float) -> None:
+    """average <- momentum * average + (1 - momentum) * values, in place; both flat, (size,)."""
+    number = average.dtype.type
+    _average_step(average, np.ascontiguousarray(values), number(momentum), number(1 - momentum))
+
+
+@parallel
+def _average_step(average, values, momentum, rest):
+    for part in prange(SHARDS):
+        start, stop = part * average.size // SHARDS, (part + 1) * average.size // SHARDS
+        a, new = average[start:stop], values[start:stop]
+        for k in range(stop - start):
+            a[k] = momentum * a[k] + rest * new[k]

@@ -1,0 +1,593 @@
+"""3x3 convolutions with 2.25 times fewer multiplications: Winograd's F(2x2, 3x3).
+
+A tile of 2x2 outputs y needs the 4x4 inputs d around it. With g the 3x3 filter,
+
+    y = A' [ (G g G') * (B' d B) ] A
+
+where * is element by element: 16 multiplications, where the four sums of nine need 36. Summed over
+the input channels this becomes, for each of the 16 places, a matrix product over channels; that is
+where the time goes. (Winograd 1980; Lavin and Gray 2016, arXiv:1509.09308, section 4.1.)
+
+         1  0 -1  0            1    0    0           1  1  1  0
+    B' = 0  1  1  0       G = 1/2  1/2  1/2     A' = 0  1 -1 -1
+         0 -1  1  0           1/2 -1/2  1/2
+         0  1  0 -1            0    0    1
+
+The equation is linear in d and in g, so backward is its transpose, and has the same 16 products:
+
+    dg = G' [ (A dy A') * (B' d B) ] G  summed over tiles        dd = B [ (A dy A') * (G g G') ] B'
+
+Arrays are flat, channels in whole vectors, and nothing is checked. Tiles are worked on in blocks of
+TILES, so that the 16 matrices stay in the second cache.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import prange
+
+from ..layers import Conv2D, Layer
+from .compiler import inner, parallel
+from .conv import ConvGroup, tile_for
+from .group import Array, Gradients, Group
+from .memory import SHARDS, VECTOR_BYTES, lanes
+from .simd import (
+    add,
+    add_rows,
+    fma_patch,
+    load,
+    neg,
+    scale,
+    store,
+    store_largest,
+    store_relu,
+    store_rows,
+    sub,
+    where_positive,
+    zeros,
+)
+
+#: tiles worked on together; a multiple of the rows that block_for names
+TILES = 40
+#: a tile of one vector
+ONE = (0,)
+#: with fewer tiles, to transform the filters costs more than it saves
+FEW_TILES = 20
+
+
+class Tiling(NamedTuple):
+    """Images, and the 2x2 tiles of outputs that cover them.
+
+    n, h, w, c           the input's images, and their channels
+    top, left            rows and columns of zeros before them
+    out_h, out_w, f      the outputs, and their channels
+    down, right          tiles one below the other, and side by side
+    """
+
+    n: int
+    h: int
+    w: int
+    c: int
+    top: int
+    left: int
+    out_h: int
+    out_w: int
+    f: int
+    down: int
+    right: int
+
+
+class Block(NamedTuple):
+    """How much of a product's result is held in registers: tuples as long as
+
+    whole   the vectors in all
+    rows    its rows
+    tile    the vectors of a row
+    """
+
+    whole: tuple[int, ...]
+    rows: tuple[int, ...]
+    tile: tuple[int, ...]
+
+
+class Scratch(NamedTuple):
+    """Memory that a block of tiles passes through, a row for each shard.
+
+    v       the 16 matrices of the inputs' transforms
+    m       the 16 matrices of the outputs', or of their gradients'
+    patch   the 4x4 inputs of a tile at the border
+    """
+
+    v: Array
+    m: Array
+    patch: Array
+
+
+class Matrix(NamedTuple):
+    """Element (i, j) is values[at + i * row + j * column]; a transpose is a matter of strides."""
+
+    values: Array
+    at: int
+    row: int
+    column: int
+
+
+class Totals(NamedTuple):
+    """What backward adds up: du (SHARDS, 16 * c * f), db (SHARDS, f), dx (n, h, w, c)."""
+
+    du: Array
+    db: Array
+    dx: Array
+
+
+def fits(conv: Conv2D) -> bool:
+    """Whether it is 3x3 with stride 1, and its input and output channels are whole vectors."""
+    lane = lanes(conv.params["W"].dtype)
+    whole = conv.input_shape[2] % lane == 0 and conv.filters % lane == 0
+    return whole and conv.kernel_size == (3, 3) and conv.strides == (1, 1)
+
+
+def block_for(channels: int, dtype: Any, of_tiles: bool = True) -> Block:
+    """How a product's result is worked on where it has that many columns.
+
+    Fewer than 8 sums would wait for each other, and more than 20 do not stay in registers. The rows
+    divide TILES or, where they are not tiles, any number of channels.
+    """
+    tile = tile_for(channels, dtype)
+    rows = 8 if len(tile) < 3 else 5 if of_tiles else 4
+    return Block((0,) * rows * len(tile), (0,) * rows, tile)
+
+
+def filters_of(group: Group, name: str, W: Array) -> Array:
+    """The transformed filters of W (3, 3, a, b) as (16 * a * b,), kept while W stays as it is."""
+    u = group.buffer(name, (16 * W[0, 0].size,))
+    w = group.contiguous("W in one", W).reshape(-1)
+    bits = w.view(np.int64)  # whole vectors: a whole number of them
+    kept = group.buffer(f"{name} of", bits.shape, bits.dtype)
+    group.call(filters, w, bits, kept, W[0, 0].size, group.dtype.type(0.5), u)
+    return u
+
+
+def scratch_of(group: Group, c: int, f: int) -> Scratch:
+    """Each matrix starts a vector further on than a power of two, or the 16 stores of a tile would
+    all go to one set of the first cache."""
+    v, m = (
+        group.buffer(name, (SHARDS, 16 * (TILES * channels + group.lane)))
+        for name, channels in (("v", c), ("m", f))
+    )
+    return Scratch(v, m, group.buffer("patch", (SHARDS, 16 * c)))
+
+
+class ConvReluWinograd(ConvGroup):
+    """A 3x3 convolution with stride 1 and whole vectors of channels, and the ReLU after it."""
+
+    kernel = "Winograd's F(2x2, 3x3), forward and backward"
+    only_kernels = True
+
+    def __init__(self, layers: Sequence[Layer], gradients: Gradients) -> None:
+        super().__init__(layers, gradients)
+        self.relu = len(layers) > 1
+        self.block_f = block_for(self.f, self.dtype)
+        self.block_c = block_for(self.c, self.dtype)
+        self.dw_block = block_for(self.f, self.dtype, of_tiles=False)
+
+    def forward(self, x: Array, training: bool) -> Array:
+        self.begin(x)
+        self.x = self.contiguous("x", x)
+        self.y = self.buffer("y", (len(x), self.out_h, self.out_w, self.f))
+        top, _, left, _ = self.pads
+        self.tiling = Tiling(
+            len(x), *self.image, top, left, self.out_h, self.out_w, self.f,
+            (self.out_h + 1) // 2, (self.out_w + 1) // 2,
+        )  # fmt: skip
+        u, bias = filters_of(self, "u", self.params["W"]), self.bias(self.f)
+        inputs, outputs = (self.x.reshape(-1), u, bias), (self.y.reshape(-1), self.relu)
+        self.call(
+            conv, self.tiling, self.block_f, *inputs, *outputs, scratch_of(self, self.c, self.f)
+        )
+        return self.y
+
+    def backward(self, dy: Array, need_dx: bool = True) -> Array | None:
+        size = self.c * self.f
+        du, db = self.buffer("du", (SHARDS, 16 * size)), self.buffer("db", (SHARDS, self.f))
+        flat = self.contiguous("dy in one", dy).reshape(-1)
+        dx = self.dx(self.x.shape, flat)
+        ut = filters_of(self, "ut", self.params["W"].transpose(0, 1, 3, 2))
+        self.call(
+            conv_backward,
+            self.tiling, self.dw_block, self.block_c, self.x.reshape(-1), ut, flat,
+            self.y.reshape(-1), self.relu, need_dx, scratch_of(self, self.c, self.f),
+            Totals(du, db, dx.reshape(-1)),
+        )  # fmt: skip
+        dW = self.grads["W"].reshape(-1)
+        self.call(filters_backward, du.reshape(-1), SHARDS, size, self.dtype.type(0.5), dW)
+        if "b" in self.grads:
+            self.grads["b"][:] = self.total("db", db)
+        return dx if need_dx else None
+
+
+# ---- columns of four vectors -------------------------------------------------------------------
+
+
+@inner
+def _get(a, at, step):
+    return (
+        load(ONE, a, at),
+        load(ONE, a, at + step),
+        load(ONE, a, at + 2 * step),
+        load(ONE, a, at + 3 * step),
+    )
+
+
+@inner
+def _put(a, at, step, column):
+    store(a, at, column[0])
+    store(a, at + step, column[1])
+    store(a, at + 2 * step, column[2])
+    store(a, at + 3 * step, column[3])
+
+
+@inner
+def _bt(d):
+    """B' d"""
+    return sub(d[0], d[2]), add(d[1], d[2]), sub(d[2], d[1]), sub(d[1], d[3])
+
+
+@inner
+def _b(p):
+    """B p"""
+    between = sub(p[1], p[2])
+    return p[0], add(between, p[3]), sub(add(p[1], p[2]), p[0]), neg(p[3])
+
+
+@inner
+def _a(y0, y1):
+    """A y"""
+    return y0, add(y0, y1), sub(y0, y1), neg(y1)
+
+
+@inner
+def _at(m):
+    """A' m"""
+    return add(add(m[0], m[1]), m[2]), sub(sub(m[1], m[2]), m[3])
+
+
+@inner
+def _g(g0, g1, g2, half):
+    """G g; half is the number, in g's dtype"""
+    outer, middle = scale(half, add(g0, g2)), scale(half, g1)
+    return g0, add(outer, middle), sub(outer, middle), g2
+
+
+@inner
+def _gt(m, half):
+    """G' m"""
+    between = scale(half, add(m[1], m[2]))
+    return add(m[0], between), scale(half, sub(m[1], m[2])), add(between, m[3])
+
+
+# ---- filters and their gradient ----------------------------------------------------------------
+
+
+@inner
+def _differ(a, b):
+    """Whether two arrays of whole numbers differ; 512 at a time, in vectors."""
+    for start in range(0, a.size, 512):
+        some, others = a[start : start + 512], b[start : start + 512]
+        bits = 0
+        for k in range(some.size):
+            bits |= some[k] ^ others[k]
+        if bits != 0:
+            return True
+    return False
+
+
+@parallel
+def filters(w, bits, kept, size, half, u):
+    """u (16, size) = G g G' of w (3, 3, size): for each of `size` pairs of channels.
+
+    bits: w as whole numbers. Where they are those kept from the last time, u is what it was then.
+    """
+    if not _differ(bits, kept):
+        return
+    lane = VECTOR_BYTES // w.itemsize
+    vectors = size // lane
+    for k in range(bits.size):
+        kept[k] = bits[k]
+    for shard in prange(SHARDS):
+        for v in range(shard * vectors // SHARDS, (shard + 1) * vectors // SHARDS):
+            at = v * lane
+            c0 = _g(
+                load(ONE, w, at), load(ONE, w, at + 3 * size), load(ONE, w, at + 6 * size), half
+            )
+            at += size
+            c1 = _g(
+                load(ONE, w, at), load(ONE, w, at + 3 * size), load(ONE, w, at + 6 * size), half
+            )
+            at += size
+            c2 = _g(
+                load(ONE, w, at), load(ONE, w, at + 3 * size), load(ONE, w, at + 6 * size), half
+            )
+            at = v * lane
+            _put(u, at, size, _g(c0[0], c1[0], c2[0], half))
+            _put(u, at + 4 * size, size, _g(c0[1], c1[1], c2[1], half))
+            _put(u, at + 8 * size, size, _g(c0[2], c1[2], c2[2], half))
+            _put(u, at + 12 * size, size, _g(c0[3], c1[3], c2[3], half))
+
+
+@inner
+def _total(du, shards, size, at):
+    """Four places of the filters' gradient, summed over the shards."""
+    total = _get(du, at, size)
+    for shard in range(1, shards):
+        part = _get(du, at + shard * 16 * size, size)
+        total = (
+            add(total[0], part[0]), add(total[1], part[1]),
+            add(total[2], part[2]), add(total[3], part[3]),
+        )  # fmt: skip
+    return total
+
+
+@parallel
+def filters_backward(du, shards, size, half, dw):
+    """dw (3, 3, size) = G' du G, du (shards, 16, size) summed over the shards."""
+    lane = VECTOR_BYTES // dw.itemsize
+    vectors = size // lane
+    for shard in prange(SHARDS):
+        for v in range(shard * vectors // SHARDS, (shard + 1) * vectors // SHARDS):
+            at = v * lane
+            r0 = _gt(_total(du, shards, size, at), half)
+            r1 = _gt(_total(du, shards, size, at + 4 * size), half)
+            r2 = _gt(_total(du, shards, size, at + 8 * size), half)
+            r3 = _gt(_total(du, shards, size, at + 12 * size), half)
+            for k in range(3):
+                to = at + k * size
+                column = _gt((r0[k], r1[k], r2[k], r3[k]), half)
+                store(dw, to, column[0])
+                store(dw, to + 3 * size, column[1])
+                store(dw, to + 6 * size, column[2])
+
+
+# ---- matrix products ---------------------------------------------------------------------------
+
+
+@inner
+def _multiply(block, a, b, c, m, n, k, onto):
+    """c (m, n) = a (m, k) @ b (k, n), added to what is there with `onto`; all three a Matrix.
+
+    m and n are multiples of the block's rows and columns; the columns of b and c lie side by side.
+    """
+    whole, rows, tile = block
+    step = len(tile) * (VECTOR_BYTES // a.values.itemsize)
+    for j in range(0, n, step):
+        for i in range(0, m, len(rows)):
+            acc = zeros(whole, c.values)
+            p, q = a.at + i * a.row, b.at + j
+            for _ in range(k):
+                acc = fma_patch(acc, rows, ONE, a.values, p, a.row, load(tile, b.values, q))
+                p += a.column
+                q += b.row
+            to = c.at + i * c.row + j
+            if onto:
+                add_rows(acc, rows, c.values, to, c.row)
+            else:
+                store_rows(acc, rows, c.values, to, c.row)
+
+
+@inner
+def _products(block, v, c, u, f, count, m):
+    """m (16, TILES, f) = v (16, TILES, c) @ u (16, c, f), the first `count` tiles of each."""
+    side = len(block.rows)
+    rows = (count + side - 1) // side * side
+    lane = VECTOR_BYTES // v.itemsize
+    for k in range(16):
+        a = Matrix(v, k * (TILES * c + lane), c, 1)
+        to = Matrix(m, k * (TILES * f + lane), f, 1)
+        _multiply(block, a, Matrix(u, k * c * f, f, 1), to, rows, f, c, False)
+
+
+# ---- tiles -------------------------------------------------------------------------------------
+
+
+@inner
+def _place(t, number):
+    """Which image that tile is of, and its first output's row and column there."""
+    image, place = number // (t.down * t.right), number % (t.down * t.right)
+    return image, 2 * (place // t.right), 2 * (place % t.right)
+
+
+@inner
+def _copy_patch(t, x, image, i, j, patch):
+    """patch (4, 4, c) <- the image from row i and column j on, zero where there is no image."""
+    lane, c = VECTOR_BYTES // x.itemsize, t.c
+    for u in range(4):
+        for v in range(4):
+            to = (u * 4 + v) * c
+            if 0 <= i + u < t.h and 0 <= j + v < t.w:
+                source = ((image * t.h + i + u) * t.w + j + v) * c
+                for k in range(0, c, lane):
+                    store(patch, to + k, load(ONE, x, source + k))
+            else:
+                for k in range(0, c, lane):
+                    store(patch, to + k, zeros(ONE, patch))
+
+
+@inner
+def _inputs(t, x, first, count, v, patch):
+    """v (16, TILES, c) <- B' d B of `count` tiles, from number `first` on."""
+    lane, c = VECTOR_BYTES // x.itemsize, t.c
+    for number in range(count):
+        image, i, j = _place(t, first + number)
+        i, j = i - t.top, j - t.left
+        if i >= 0 and i + 4 <= t.h and j >= 0 and j + 4 <= t.w:
+            source, p, row = x, ((image * t.h + i) * t.w + j) * c, t.w * c
+        else:
+            _copy_patch(t, x, image, i, j, patch)
+            source, p, row = patch, 0, 4 * c
+        for k in range(0, c, lane):
+            d0 = _bt(_get(source, p + k, row))
+            d1 = _bt(_get(source, p + k + c, row))
+            d2 = _bt(_get(source, p + k + 2 * c, row))
+            d3 = _bt(_get(source, p + k + 3 * c, row))
+            to, step = number * c + k, TILES * c + lane
+            _put(v, to, step, _bt((d0[0], d1[0], d2[0], d3[0])))
+            _put(v, to + 4 * step, step, _bt((d0[1], d1[1], d2[1], d3[1])))
+            _put(v, to + 8 * step, step, _bt((d0[2], d1[2], d2[2], d3[2])))
+            _put(v, to + 12 * step, step, _bt((d0[3], d1[3], d2[3], d3[3])))
+
+
+@inner
+def _output(m, at, step, bias, f):
+    """The four outputs of a tile, row by row: A' m A + bias, one vector of filters."""
+    start = load(ONE, bias, f)
+    r0, r1 = _at(_get(m, at, step)), _at(_get(m, at + 4 * step, step))
+    r2, r3 = _at(_get(m, at + 8 * step, step)), _at(_get(m, at + 12 * step, step))
+    left, right = _at((r0[0], r1[0], r2[0], r3[0])), _at((r0[1], r1[1], r2[1], r3[1]))
+    return add(left[0], start), add(right[0], start), add(left[1], start), add(right[1], start)
+
+
+@inner
+def _put_output(y, at, value, relu):
+    if relu:
+        store_relu(y, at, value)
+    else:
+        store(y, at, value)
+
+
+@parallel
+def conv_relu_pool(t, block, x, u, bias, y, code, scratch):
+    """y, code (n, down, right, f) <- x (n, h, w, c), u (16, c, f): with ReLU and 2x2 pooling.
+
+    A tile's four outputs are one pooling window.
+    """
+    whole, rows, tile = block
+    lane, tiles, f = VECTOR_BYTES // x.itemsize, t.n * t.down * t.right, t.f
+    blocks = (tiles + TILES - 1) // TILES
+    for shard in prange(SHARDS):
+        v, m, patch = scratch.v[shard], scratch.m[shard], scratch.patch[shard]
+        for number in range(shard * blocks // SHARDS, (shard + 1) * blocks // SHARDS):
+            first = number * TILES
+            count = min(TILES, tiles - first)
+            _inputs(t, x, first, count, v, patch)
+            _products(Block(whole, rows, tile), v, t.c, u, f, count, m)
+            for at in range(count):
+                for k in range(0, f, lane):
+                    four = _output(m, at * f + k, TILES * f + lane, bias, k)
+                    store_largest(four[0], four[1], four[2], four[3], y, code, (first + at) * f + k)
+
+
+@parallel
+def conv(t, block, x, u, bias, y, relu, scratch):
+    """y (n, out_h, out_w, f) <- x (n, h, w, c), u (16, c, f), and ReLU if asked for."""
+    whole, rows, tile = block
+    lane, tiles, f = VECTOR_BYTES // x.itemsize, t.n * t.down * t.right, t.f
+    out_h, out_w = t.out_h, t.out_w
+    blocks = (tiles + TILES - 1) // TILES
+    for shard in prange(SHARDS):
+        v, m, patch = scratch.v[shard], scratch.m[shard], scratch.patch[shard]
+        for number in range(shard * blocks // SHARDS, (shard + 1) * blocks // SHARDS):
+            first = number * TILES
+            count = min(TILES, tiles - first)
+            _inputs(t, x, first, count, v, patch)
+            _products(Block(whole, rows, tile), v, t.c, u, f, count, m)
+            for at in range(count):
+                image, i, j = _place(t, first + at)
+                for k in range(0, f, lane):
+                    four = _output(m, at * f + k, TILES * f + lane, bias, k)
+                    to = ((image * out_h + i) * out_w + j) * f + k
+                    _put_output(y, to, four[0], relu)
+                    if j + 1 < out_w:
+                        _put_output(y, to + f, four[1], relu)
+                    if i + 1 < out_h:
+                        _put_output(y, to + out_w * f, four[2], relu)
+                        if j + 1 < out_w:
+                            _put_output(y, to + (out_w + 1) * f, four[3], relu)
+
+
+# ---- backward ----------------------------------------------------------------------------------
+
+
+@inner
+def _gradient(dy, y, at, relu):
+    grad = load(ONE, dy, at)
+    return where_positive(grad, load(ONE, y, at)) if relu else grad
+
+
+@inner
+def _output_gradients(t, dy, y, relu, first, count, e, db):
+    """e (16, TILES, f) <- A dy A' of `count` tiles; with relu only where y was alive. db += dy."""
+    lane, f = VECTOR_BYTES // dy.itemsize, t.f
+    out_h, out_w, step = t.out_h, t.out_w, TILES * f + lane
+    for number in range(count):
+        image, i, j = _place(t, first + number)
+        at, to = ((image * out_h + i) * out_w + j) * f, number * f
+        for k in range(0, f, lane):
+            g0 = _gradient(dy, y, at + k, relu)
+            g1, g2, g3 = zeros(ONE, dy), zeros(ONE, dy), zeros(ONE, dy)
+            if j + 1 < out_w:
+                g1 = _gradient(dy, y, at + k + f, relu)
+            if i + 1 < out_h:
+                g2 = _gradient(dy, y, at + k + out_w * f, relu)
+                if j + 1 < out_w:
+                    g3 = _gradient(dy, y, at + k + (out_w + 1) * f, relu)
+            store(db, k, add(load(ONE, db, k), add(add(g0, g1), add(g2, g3))))
+            left, right = _a(g0, g2), _a(g1, g3)
+            for r in range(4):
+                _put(e, to + k + 4 * r * step, step, _a(left[r], right[r]))
+
+
+@inner
+def _add_inputs(t, p, first, count, dx):
+    """dx += B p B' of each tile, laid over the 4x4 inputs that it came from."""
+    lane, c, h, w = VECTOR_BYTES // p.itemsize, t.c, t.h, t.w
+    step = TILES * c + lane
+    for number in range(count):
+        image, i, j = _place(t, first + number)
+        i, j = i - t.top, j - t.left
+        at = ((image * h + i) * w + j) * c
+        whole = i >= 0 and i + 4 <= h and j >= 0 and j + 4 <= w
+        for k in range(0, c, lane):
+            r0 = _b(_get(p, number * c + k, step))
+            r1 = _b(_get(p, number * c + k + 4 * step, step))
+            r2 = _b(_get(p, number * c + k + 8 * step, step))
+            r3 = _b(_get(p, number * c + k + 12 * step, step))
+            for q in range(4):
+                column = _b((r0[q], r1[q], r2[q], r3[q]))
+                if whole or 0 <= j + q < w:
+                    for r in range(4):
+                        if whole or 0 <= i + r < h:
+                            to = at + (r * w + q) * c + k
+                            store(dx, to, add(load(ONE, dx, to), column[r]))
+
+
+@parallel
+def conv_backward(t, dw_block, dx_block, x, ut, dy, y, relu, need_dx, scratch, totals):
+    """totals <- x, dy (n, out_h, out_w, f), y; dx only if it is needed.
+
+    ut (16, f, c): the filters, transposed.
+    """
+    whole_w, rows_w, tile_w = dw_block
+    whole_x, rows_x, tile_x = dx_block
+    all_du, db, dx = totals
+    c, f, lane = t.c, t.f, VECTOR_BYTES // x.itemsize
+    tiles, image = t.down * t.right, t.h * t.w * t.c
+    for shard in prange(SHARDS):
+        v, e, du = scratch.v[shard], scratch.m[shard], all_du[shard]
+        du[:] = 0
+        db[shard, :] = 0
+        begin, end = shard * t.n // SHARDS, (shard + 1) * t.n // SHARDS
+        if need_dx:
+            dx[begin * image : end * image] = 0
+        for first in range(begin * tiles, end * tiles, TILES):
+            count = min(TILES, end * tiles - first)
+            _inputs(t, x, first, count, v, scratch.patch[shard])
+            _output_gradients(t, dy, y, relu, first, count, e, db[shard])
+            for k in range(16):
+                a = Matrix(v, k * (TILES * c + lane), 1, c)  # transposed
+                b = Matrix(e, k * (TILES * f + lane), f, 1)
+                to = Matrix(du, k * c * f, f, 1)
+                _multiply(Block(whole_w, rows_w, tile_w), a, b, to, c, f, count, True)
+            if need_dx:
+                _products(Block(whole_x, rows_x, tile_x), e, f, ut, c, count, v)
+                _add_inputs(t, v, first, count, dx)

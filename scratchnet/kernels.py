@@ -1,0 +1,61 @@
+"""Which backend computes, how many threads it uses, and the functions that both backends have.
+
+    sn.kernels.set_threads(1)
+    sn.kernels.im2col(x, (3, 3), (1, 1), (0, 0, 0, 0))
+
+What stands here lives elsewhere: backend.py, engine/threads.py, layers/functions.py, optimizers.py.
+"""
+
+from .backend import BACKENDS, backend, use_backend
+from .engine.threads import on_compiling, one_blas_thread, one_thread, set_threads
+from .layers.functions import (
+    average_pool,
+    average_pool_backward,
+    col2im,
+    im2col,
+    max_pool,
+    max_pool_backward,
+    relu,
+    relu_backward,
+    sum_rows,
+)
+from .optimizers import adam_step, average_step, sgd_step
+
+#: the functions that have a compiled twin, with the same signature (a test holds this)
+KERNELS = (
+    "im2col",
+    "col2im",
+    "max_pool",
+    "max_pool_backward",
+    "average_pool",
+    "average_pool_backward",
+    "relu",
+    "relu_backward",
+    "sum_rows",
+    "sgd_step",
+    "adam_step",
+    "average_step",
+)
+
+__all__ = [
+    "BACKENDS",
+    "KERNELS",
+    "adam_step",
+    "average_pool",
+    "average_pool_backward",
+    "average_step",
+    "backend",
+    "col2im",
+    "im2col",
+    "max_pool",
+    "max_pool_backward",
+    "on_compiling",
+    "one_blas_thread",
+    "one_thread",
+    "relu",
+    "relu_backward",
+    "set_threads",
+    "sgd_step",
+    "sum_rows",
+    "use_backend",
+]

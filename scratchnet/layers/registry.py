@@ -1,0 +1,105 @@
+"""The one place where a kind of layer is registered, with what the rest of the house asks about it.
+
+    @register(gradient="dx = dy where x > 0, and 0 elsewhere", formula="max({x}, 0)", ...)
+    class ReLU(Layer):
+
+A registered kind can be saved and loaded by its name. What is not said of a kind falls back to what
+is right for every layer: it runs by itself with BLAS held to one thread, is drawn as a block of its
+own, and the translations to other tools refuse it by name. tests/project/test_completeness.py goes
+through all kinds and lists what each of them lacks.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from ..errors import InputError
+from .base import Layer
+
+AnyLayer = TypeVar("AnyLayer", bound=type[Layer])
+
+
+@dataclass(frozen=True)
+class Equal:
+    """The same layer elsewhere: its name there, and its arguments by the names of our attributes.
+
+    Equal("LeakyReLU", {"negative_slope": "slope"}) is LeakyReLU(negative_slope=layer.slope). For
+    layers that are the same in every layout; where arrays change places, the code is in interop/.
+    """
+
+    name: str
+    arguments: Mapping[str, str] = field(default_factory=dict)
+
+    def settings(self, layer: Layer) -> dict[str, Any]:
+        """The arguments' values for that layer."""
+        return {theirs: getattr(layer, ours) for theirs, ours in self.arguments.items()}
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What is known of one kind of layer.
+
+    layer        the class
+    gradient     the backward pass in one line, shown beside the arrays; "" if it is not written
+    formula      for a layer where y[i] depends on x[i] alone: y in terms of {x}, "max({x}, 0)"
+    pointwise    y has x's shape, and y[i] belongs to x[i], whatever else it depends on: such a
+                 layer is drawn with the one before it, and its features may come in any order
+    uses_blas    forward or backward call NumPy's matrix product, directly or not. The safe answer
+                 is yes: BLAS is then held to one thread, so that results do not depend on threads
+    torch, keras, jax, onnx   the equal in torch.nn, keras.layers, jax.nn and ONNX's operators
+    """
+
+    layer: type[Layer]
+    gradient: str = ""
+    formula: str | None = None
+    pointwise: bool = False
+    uses_blas: bool = True
+    torch: Equal | None = None
+    keras: Equal | None = None
+    jax: Equal | None = None
+    onnx: Equal | None = None
+
+
+#: every registered kind, by its class
+KINDS: dict[type[Layer], Kind] = {}
+#: the layers that a saved model may name
+LAYERS: dict[str, type[Layer]] = {}
+
+
+def register(**known: Any) -> Callable[[AnyLayer], AnyLayer]:
+    """A class decorator: register the layer with the fields of `Kind` that are known of it."""
+
+    def decorate(layer: AnyLayer) -> AnyLayer:
+        name = layer.__name__
+        if LAYERS.get(name, layer) is not layer:
+            raise InputError(f"register: expected another name than {name}, which is taken")
+        KINDS[layer] = Kind(layer, **known)
+        LAYERS[name] = layer
+        return layer
+
+    return decorate
+
+
+def kind_of(layer: Layer) -> Kind:
+    """What is known of the layer's kind; the defaults for one that is not registered.
+
+    A subclass is a kind of its own: it may compute something else than its parent.
+    """
+    return KINDS.get(type(layer)) or Kind(type(layer))
+
+
+def described(layer: Layer) -> dict[str, Any]:
+    """Kind, name and constructor's arguments, in values that JSON knows."""
+    name = type(layer).__name__
+    if LAYERS.get(name) is not type(layer):
+        raise InputError(f"save: expected one of {', '.join(LAYERS)}, found {name}")
+    return {"kind": name, "name": layer.name, "config": layer.config()}
+
+
+def from_description(entry: dict[str, Any]) -> Layer:
+    """The layer, not built yet, that `described` wrote down."""
+    if entry["kind"] not in LAYERS:
+        raise InputError(f"expected one of {', '.join(LAYERS)}, found layer {entry['kind']!r}")
+    layer = LAYERS[entry["kind"]].from_config(entry["config"])
+    layer.name = str(entry["name"])
+    return layer
