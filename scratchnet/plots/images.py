@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -73,7 +74,7 @@ def prediction_grid(
         if mistaken:
             ax.xaxis.label.set_color(style.MISTAKE)
             ax.spines[:].set(color=style.MISTAKE, linewidth=2.4)
-    return axes[0].figure
+    return style.figure_of(axes[0])
 
 
 @style.styled
@@ -108,7 +109,7 @@ def image_steps(
         ax.set_xlabel(caption, color=style.GREY, loc="left")
     if probabilities is not None:
         _draw_bars(axes[-1], probs, names)
-    return axes[0].figure
+    return style.figure_of(axes[0])
 
 
 @style.styled
@@ -138,9 +139,9 @@ def augmented_samples(
     captions = [""] * len(pictures)
     axes = _panels(pictures, captions, columns, cell, top=pad + 16, width=width, below=10)
     axes[0].set_title(title, pad=pad)
-    how = {"fontsize": SMALL, "color": style.GREY}
+    how: dict[str, Any] = {"fontsize": SMALL, "color": style.GREY}
     axes[0].annotate(line, (0, 1), (0, 5), "axes fraction", "offset points", **how)
-    return axes[0].figure
+    return style.figure_of(axes[0])
 
 
 @style.styled
@@ -212,7 +213,7 @@ def _draw_bars(ax: Axes, probs: NDArray, names: list[str]) -> None:
 
 
 def _panels(
-    pictures: Sequence[NDArray],
+    pictures: NDArray | Sequence[NDArray],
     captions: Sequence[str],
     columns: int,
     cell: float,
