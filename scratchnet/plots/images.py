@@ -11,8 +11,8 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from ..errors import InputError, is_whole
-from ..imaging import Step
-from ..sequences import Reading
+from ..pictures import Step
+from ..pictures.sequences import Reading
 from . import style
 from .style import SMALL, text_width
 
@@ -148,7 +148,7 @@ def augmented_samples(
 def digit_boxes(reading: Reading, class_names: Sequence[str] | None = None) -> Figure:
     """A picture of written numbers, a box around every digit with what it was read as.
 
-    reading       from `sequences.read`
+    reading       from `pictures.sequences.read`
     class_names   k names; 0, 1, ... when left out
 
     A digit that the network is less than 90 % sure of has a box of another colour and its
