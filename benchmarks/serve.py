@@ -67,7 +67,7 @@ def jobs() -> dict[str, list[tuple[bytes, list[float]]]]:
         kind = found[f"drawing, {side} x {side}"] = []
         for image in images[:IMAGES]:
             drawing = np.asarray(Image.fromarray(np.pad(image, 4)).resize((side, side)))
-            prepared = sn.imaging.prepare(drawing).image
+            prepared = sn.pictures.prepare(drawing).image
             wanted = model.predict(prepared)[0].tolist()
             kind.append((request({"pixels": drawing.tolist()}), wanted))
     return found

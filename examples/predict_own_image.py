@@ -19,7 +19,7 @@ def draw_a_seven() -> Image.Image:
 
 
 def main(source: str | None = None, expected: int | None = 7, out: str = "steps.png") -> None:
-    prepared = sn.imaging.prepare(source or draw_a_seven())  # .image is (28, 28), light on black
+    prepared = sn.pictures.prepare(source or draw_a_seven())  # .image is (28, 28), light on black
     model = sn.architectures.pretrained()
     probabilities = model.predict(prepared.image)[0]  # (10,)
 

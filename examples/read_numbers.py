@@ -42,7 +42,7 @@ def main(numbers: int = 500, target: float = 0.94, out: str = "number.png") -> N
     right = 0
     for _ in range(numbers):
         chosen = rng.choice(len(x_test), 5, replace=False)
-        reading = sn.sequences.read(compose(x_test[chosen], rng), model)
+        reading = sn.pictures.sequences.read(compose(x_test[chosen], rng), model)
         found = [[digit.label for digit in line] for line in reading.lines]
         right += found == [y_test[chosen].tolist()]
 

@@ -4,22 +4,22 @@ import scratchnet as sn; see `Sequential` for the model and `layers` for the mat
 """
 
 from . import (
+    _moved,
     architectures,
     callbacks,
     datasets,
     explain,
     gradcheck,
-    imaging,
     initializers,
     kernels,
     layers,
     losses,
     metrics,
     optimizers,
+    pictures,
     plots,
     recipes,
     schedules,
-    sequences,
 )
 from .backend import use_backend
 from .errors import InputError
@@ -39,10 +39,14 @@ from .layers import (
 )
 from .model import Sequential, load_model
 from .optimizers import SGD, Adam, AdamW
+from .pictures import sequences
 from .trace import Trace, trace
 from .training import Callback, History, batches
 
 __version__ = "0.1.0"
+
+imaging = pictures  # its old name
+_moved.keep_old_paths()
 
 __all__ = [
     "SGD",
@@ -79,6 +83,7 @@ __all__ = [
     "losses",
     "metrics",
     "optimizers",
+    "pictures",
     "plots",
     "recipes",
     "schedules",

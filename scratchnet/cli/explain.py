@@ -39,7 +39,7 @@ def explain(
     """
     from .. import explain as explaining
     from .. import plots
-    from ..imaging import prepare
+    from ..pictures import prepare
     from ..trace import checked_label, trace
 
     if layer is not None and method not in WITH_LAYER:

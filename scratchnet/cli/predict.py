@@ -58,7 +58,7 @@ def predict(
 
 
 def _read_digit(path: Path, net: Sequential, show_steps: Path | None, quiet: bool) -> dict:
-    from ..imaging import prepare
+    from ..pictures import prepare
 
     prepared, names = prepare(path), net.class_names
     probabilities = net.predict(prepared.image)[0]
@@ -80,7 +80,7 @@ def _read_digit(path: Path, net: Sequential, show_steps: Path | None, quiet: boo
 
 
 def _read_sequence(path: Path, net: Sequential, show: Path | None, quiet: bool) -> dict:
-    from .. import sequences
+    from ..pictures import sequences
 
     reading, names = sequences.read(path, net), net.class_names
     lines = ["".join(names[digit.label] for digit in line) for line in reading.lines]

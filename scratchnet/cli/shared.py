@@ -34,7 +34,7 @@ def load(path: Path | None) -> Sequential:
 
 
 def load_reader(path: Path | None) -> Sequential:
-    """The same, if it takes images as `imaging.prepare` makes them and answers with classes."""
+    """The same, if it takes images as `pictures.prepare` makes them and answers with classes."""
     net = load(path)
     if net.input_shape != (28, 28, 1) or len(net.output_shape) != 1:
         raise InputError(

@@ -7,7 +7,7 @@ The sub-folders' names are the classes' names. Where there are the two sub-folde
 for the test. Which images that are, and the order of all, follows from their names alone: the same
 folder gives the same arrays on every machine.
 
-A picture of 28 x 28 is taken as it is, in grey. Any other goes through `imaging.prepare`, as it
+A picture of 28 x 28 is taken as it is, in grey. Any other goes through `pictures.prepare`, as it
 does in `scratchnet predict`, so that the network learns from what it will be shown.
 """
 
@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import imaging
+from .. import pictures
 from ..errors import InputError
 from .idx import Split
 
@@ -114,8 +114,8 @@ def _picture(path: Path) -> NDArray[np.uint8]:
 
     try:
         with Image.open(path) as image:
-            if image.size == (imaging.SIDE, imaging.SIDE):
+            if image.size == (pictures.SIDE, pictures.SIDE):
                 return np.asarray(image.convert("L"))
     except Exception:  # Pillow's readers raise anything; `prepare` will say what is wrong
         pass
-    return imaging.prepare(path).image
+    return pictures.prepare(path).image

@@ -1,6 +1,7 @@
 """How training went, and what the model mistakes for what."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib import colormaps
@@ -62,8 +63,8 @@ def _draw_curves(ax: Axes, kind: str, epochs: NDArray, series: _Series, test: fl
     for name, key, marker in (("training", kind, "o"), ("validation", f"val_{kind}", "s")):
         if key in series:
             label = f"{name} (gaps: not finite)" if np.isnan(series[key]).any() else name
-            look = {"color": colors[name], "linewidth": 1.8, "markersize": 4.5}
             marker = marker if len(epochs) <= 30 else ""
+            look: dict[str, Any] = {"color": colors[name], "linewidth": 1.8, "markersize": 4.5}
             ax.plot(epochs, unit * series[key], label=label, marker=marker, **look)
     if test is not None:
         label = f"test {style.percent(test) if kind == 'accuracy' else format(test, '.4g')}"
@@ -118,7 +119,7 @@ def confusion_matrix(
     ax.set_title(f"{right:,} of {total:,} correct ({style.percent(right / total)})")
     if k <= 20:  # beyond that a count no longer fits its cell
         _write_counts(ax, counts, cell)
-    return ax.get_figure(root=True)
+    return style.figure_of(ax)
 
 
 def _draw_cells(ax: Axes, counts: NDArray) -> None:
@@ -146,5 +147,6 @@ def _write_counts(ax: Axes, counts: NDArray, cell: float) -> None:
     off_diagonal = counts * ~np.eye(len(counts), dtype=bool)
     dark = off_diagonal > 0.72 * off_diagonal.max()  # there white reads better than ink
     for row, column in np.argwhere(counts):
-        look = {"fontsize": size, "color": "white" if dark[row, column] else style.INK}
-        ax.text(column, row, counts[row, column], ha="center", va="center_baseline", **look)
+        look: dict[str, Any] = {"ha": "center", "va": "center_baseline", "fontsize": size}
+        look["color"] = "white" if dark[row, column] else style.INK
+        ax.text(column, row, counts[row, column], **look)

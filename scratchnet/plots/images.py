@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -10,8 +11,8 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from ..errors import InputError, is_whole
-from ..imaging import Step
-from ..sequences import Reading
+from ..pictures import Step
+from ..pictures.sequences import Reading
 from . import style
 from .style import SMALL, text_width
 
@@ -73,7 +74,7 @@ def prediction_grid(
         if mistaken:
             ax.xaxis.label.set_color(style.MISTAKE)
             ax.spines[:].set(color=style.MISTAKE, linewidth=2.4)
-    return axes[0].figure
+    return style.figure_of(axes[0])
 
 
 @style.styled
@@ -108,7 +109,7 @@ def image_steps(
         ax.set_xlabel(caption, color=style.GREY, loc="left")
     if probabilities is not None:
         _draw_bars(axes[-1], probs, names)
-    return axes[0].figure
+    return style.figure_of(axes[0])
 
 
 @style.styled
@@ -138,16 +139,16 @@ def augmented_samples(
     captions = [""] * len(pictures)
     axes = _panels(pictures, captions, columns, cell, top=pad + 16, width=width, below=10)
     axes[0].set_title(title, pad=pad)
-    how = {"fontsize": SMALL, "color": style.GREY}
+    how: dict[str, Any] = {"fontsize": SMALL, "color": style.GREY}
     axes[0].annotate(line, (0, 1), (0, 5), "axes fraction", "offset points", **how)
-    return axes[0].figure
+    return style.figure_of(axes[0])
 
 
 @style.styled
 def digit_boxes(reading: Reading, class_names: Sequence[str] | None = None) -> Figure:
     """A picture of written numbers, a box around every digit with what it was read as.
 
-    reading       from `sequences.read`
+    reading       from `pictures.sequences.read`
     class_names   k names; 0, 1, ... when left out
 
     A digit that the network is less than 90 % sure of has a box of another colour and its
@@ -212,7 +213,7 @@ def _draw_bars(ax: Axes, probs: NDArray, names: list[str]) -> None:
 
 
 def _panels(
-    pictures: Sequence[NDArray],
+    pictures: NDArray | Sequence[NDArray],
     captions: Sequence[str],
     columns: int,
     cell: float,

@@ -57,7 +57,7 @@ def heat(
     bar.set_label(label)
     _finish_bar(bar)
     _frame(ax, title)
-    return ax.get_figure(root=True)
+    return style.figure_of(ax)
 
 
 @style.styled
@@ -124,7 +124,7 @@ def histograms(
         small = np.mean(np.abs(a) < 10.0**low) if log else np.mean(a == 0)
         text = f"rms {math.sqrt(np.square(a).mean()):.2g}"
         text += f"\n{100 * small:.0f} % {'about ' if log else ''}zero" if small >= 0.005 else ""
-        look = {"color": style.GREY, "fontsize": style.SMALL, "va": "bottom"}
+        look: dict[str, Any] = {"color": style.GREY, "fontsize": style.SMALL, "va": "bottom"}
         ax.text(1.01, base + 0.08, text, transform=ax.get_yaxis_transform(), **look)
     ax.set_yticks(range(len(values))[::-1], list(values))
     ax.set(title=title, xlim=(edges[0], edges[-1]), ylim=(-0.1, len(values)))
@@ -137,7 +137,7 @@ def histograms(
     ax.spines["left"].set_visible(False)
     style.style_ticks(ax)
     ax.tick_params(axis="y", length=0)
-    return ax.get_figure(root=True)
+    return style.figure_of(ax)
 
 
 @style.styled
@@ -193,7 +193,7 @@ def trace(layers: Sequence[Mapping[str, Any]], image: NDArray, title: str = "") 
 
 
 def _name(figure: Figure, name: str, shape: str, y: float, height: float) -> None:
-    look = {"fontsize": style.SMALL, "va": "top", "transform": figure.transFigure}
+    look: dict[str, Any] = {"fontsize": style.SMALL, "va": "top", "transform": figure.transFigure}
     lines = style.wrap(name.replace(".", ". "), 72, style.SMALL).replace(". ", ".")
     figure.text(6 / style.WIDTH, 1 - y / height, lines, **look)
     down = 11 * (1 + lines.count("\n"))
@@ -224,8 +224,9 @@ def _draw_array(ax: Axes, a: NDArray) -> None:
         for k, value in enumerate(a):
             red, green, blue, _ = scale["cmap"](scale["norm"](value))
             dark = 0.3 * red + 0.6 * green + 0.1 * blue < 0.5
-            look = {"color": "white" if dark else style.INK, "fontsize": style.SMALL}
-            ax.text(k, 0, str(k), ha="center", va="center_baseline", **look)
+            look: dict[str, Any] = {"ha": "center", "va": "center_baseline"}
+            look |= {"color": "white" if dark else style.INK, "fontsize": style.SMALL}
+            ax.text(k, 0, str(k), **look)
     ax.spines[:].set(visible=True, color=style.LINE)
 
 
@@ -254,7 +255,7 @@ def _draw_tiles(
     _finish_bar(bar)
     _frame(ax, title)
     ax.set(xlabel=across, ylabel=down)
-    return ax.get_figure(root=True)
+    return style.figure_of(ax)
 
 
 def _mosaic(tiles: NDArray, columns: int) -> NDArray:

@@ -1,7 +1,8 @@
 """The classic picture of a network: stacks of feature maps, bars for vectors, arrows between."""
 
 import math
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -10,7 +11,6 @@ from matplotlib.patches import FancyArrowPatch, Rectangle
 from matplotlib.path import Path
 
 from ..errors import InputError
-from ..model import Sequential
 from . import style
 from .style import SMALL, text_width
 
@@ -20,6 +20,21 @@ _SHEET = 2.6  # from one sheet of a stack to the next
 _LINE = 10.0  # from one line of an operation's name to the next
 _MARGIN = 10.0  # left and right, where the line from row to row runs
 _BETWEEN = 16.0  # from one row's labels to the next row
+
+
+class Model(Protocol):
+    """What the picture shows of a model: what a `Sequential` has."""
+
+    @property
+    def input_shape(self) -> tuple[int, ...] | None:
+        """Of one example, without the batch axis; None before the model is built."""
+
+    @property
+    def layers(self) -> Sequence[Any]:
+        """Each with `output_shape`, and the sizes that its kind has."""
+
+    def count_params(self) -> int:
+        """How many numbers the model learns."""
 
 
 class _Block:
@@ -49,7 +64,7 @@ _Row = list[_Block]
 
 
 @style.styled
-def architecture(model: Sequential, ax: Axes | None = None) -> Figure:
+def architecture(model: Model, ax: Axes | None = None) -> Figure:
     """The model as a row of arrays, with its layers over the arrows between them.
 
     model   a built `Sequential`
@@ -80,10 +95,10 @@ def architecture(model: Sequential, ax: Axes | None = None) -> Figure:
     ax.set(title=title, xlim=(0, width), ylim=(height, 0), aspect="equal", anchor="NW")
     ax.set_axis_off()
     _draw(ax, rows, width, scale(rows))
-    return ax.get_figure(root=True)
+    return style.figure_of(ax)
 
 
-def _blocks(model: Sequential) -> list[_Block]:
+def _blocks(model: Model) -> list[_Block]:
     """The input and one block for every layer that is not elementwise."""
     shapes = [model.input_shape, *(layer.output_shape for layer in model.layers)]
     largest = max((max(shape[:2]) for shape in shapes if len(shape) > 1), default=1)
@@ -153,8 +168,9 @@ def _draw(ax: Axes, rows: list[_Row], width: float, scale: float) -> None:
 
 def _draw_arrow(ax: Axes, block: _Block, path: list[tuple[float, float]], scale: float) -> None:
     head = "-|>,head_length=4,head_width=2"
-    look = {"color": style.GREY, "joinstyle": "miter", "mutation_scale": scale, "shrinkB": 0}
-    ax.add_patch(FancyArrowPatch(path=Path(path), arrowstyle=head, **look))
+    arrow = FancyArrowPatch(path=Path(path), arrowstyle=head, mutation_scale=scale, shrinkB=0)
+    arrow.set(color=style.GREY, joinstyle="miter")
+    ax.add_patch(arrow)
     (start, _), (end, middle) = path[-2:]
     for number, line in enumerate(block.lines):
         color = style.INK if number < block.own else style.GREY

@@ -10,6 +10,7 @@ import os
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 from matplotlib import rc_context
 from matplotlib.axes import Axes
@@ -48,9 +49,20 @@ styled = rc_context(
 )
 
 
-def new_figure(width: float, height: float, layout: str = "constrained") -> Figure:
+def new_figure(
+    width: float, height: float, layout: Literal["constrained", "none"] = "constrained"
+) -> Figure:
     """A figure that belongs to no pyplot window; layout "none" where axes are placed by hand."""
-    return Figure(figsize=(width / 72, height / 72), layout=layout)
+    figure = Figure(figsize=(width / 72, height / 72))
+    figure.set_layout_engine(layout)
+    return figure
+
+
+def figure_of(ax: Axes) -> Figure:
+    """The figure in which axes lie, directly or in a part of it."""
+    figure = ax.get_figure(root=True)
+    assert figure is not None, "axes without a figure"
+    return figure
 
 
 def axes_size(ax: Axes) -> tuple[float, float]:

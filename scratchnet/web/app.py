@@ -26,7 +26,7 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException as HTTPError
 from starlette.routing import Match
 
-from .. import __version__, architectures, datasets, explain, imaging, kernels
+from .. import __version__, architectures, datasets, explain, kernels, pictures
 from ..errors import InputError
 from ..model import Sequential
 from ..trace import Trace
@@ -138,7 +138,7 @@ def create_app(
         """
         bar = np.zeros((28, 28), np.uint8)
         bar[4:24, 12:16] = 255
-        image = imaging.prepare(bar).image
+        image = pictures.prepare(bar).image
         with turns:
             for model, _ in registry.found.values():
                 model.prepare()

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import imaging, sequences
 from ..errors import InputError
 from ..model import Sequential
+from ..pictures import prepare, sequences
 from . import schemas as s
 from .limits import checked_image
 from .turns import Turns
@@ -31,7 +31,7 @@ def predict_file(turns: Turns, model: Sequential, content: bytes, steps: bool) -
 
 def _found(turns: Turns, model: Sequential, picture: Any, steps: bool) -> s.Prediction:
     try:
-        prepared = imaging.prepare(picture)
+        prepared = prepare(picture)
     except InputError as error:  # an empty canvas is no mistake of whoever is drawing
         return s.Prediction(message=_why(error))
     pictures = [

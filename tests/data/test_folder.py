@@ -85,7 +85,7 @@ def test_pictures_of_any_kind_are_prepared_as_predict_does(folder):
     found = sn.datasets.load(folder)
     assert len(found.x_train) + len(found.x_test) == 38
     images = np.concatenate([found.x_train, found.x_test])
-    prepared = sn.imaging.prepare(folder / "ring" / "other.PNG").image
+    prepared = sn.pictures.prepare(folder / "ring" / "other.PNG").image
     assert any(np.array_equal(image, prepared) for image in images)
 
 

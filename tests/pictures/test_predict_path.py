@@ -27,7 +27,7 @@ def test_a_photographed_digit_is_read_nearly_as_well_as_the_original(rng, tmp_pa
     prepared = []
     for digit in x:
         Image.fromarray(photographed(digit, rng)).save(tmp_path / "digit.png")
-        prepared.append(sn.imaging.prepare(tmp_path / "digit.png").image)
+        prepared.append(sn.pictures.prepare(tmp_path / "digit.png").image)
     original = np.mean(model.predict(x, batch_size=250).argmax(axis=1) == y)
     through = np.mean(model.predict(np.array(prepared), batch_size=250).argmax(axis=1) == y)
     with capsys.disabled():

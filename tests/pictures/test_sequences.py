@@ -9,7 +9,8 @@ import pytest
 from PIL import Image, ImageDraw
 
 import scratchnet as sn
-from scratchnet import InputError, plots, sequences
+from scratchnet import InputError, plots
+from scratchnet.pictures import sequences
 
 
 @pytest.fixture(scope="module")

@@ -32,11 +32,11 @@ ROOMS = {
     "arithmetic": {"layers", "errors"},
     "trace": MODEL | {"model", "arithmetic", "gradcheck", "plots"},
     "explain": MODEL | {"model", "trace"},
-    "datasets": {"datasets", "errors", "backend", "imaging"},
-    "plots": {"errors", "plots", "checkpoint", "imaging", "model", "sequences"},
-    "sequences": {"errors", "imaging", "model"},
+    "datasets": {"datasets", "errors", "backend", "pictures"},
+    "pictures": {"errors", "pictures"},
+    "plots": {"errors", "plots", "checkpoint", "pictures"},
     "recipes": MODEL | {"model", "architectures", "datasets"},
-    "imaging": {"errors"},
+    "_moved": set(),
     "__main__": {"cli"},
 }
 ANYTHING = {"cli", "web", "interop"}  # and nothing else imports them

@@ -13,7 +13,7 @@ from matplotlib.patches import FancyArrowPatch
 
 import scratchnet as sn
 from scratchnet import plots
-from scratchnet.imaging import Step
+from scratchnet.pictures import Step
 
 pytestmark = pytest.mark.filterwarnings("error")  # matplotlib warns when a layout fails
 

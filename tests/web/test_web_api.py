@@ -125,7 +125,7 @@ def test_a_prepared_image_gets_the_library_s_own_answer(server, model, images):
 
 def test_a_drawing_is_prepared_as_the_library_does(server, model, images):
     drawing = canvas(images[0])
-    want = sn.imaging.prepare(drawing)
+    want = sn.pictures.prepare(drawing)
     body = {"pixels": drawing.tolist(), "steps": True}
     found = good(server.post("/api/predict", json=body))
     assert found["pixels"] == want.image.tolist()

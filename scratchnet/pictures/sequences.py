@@ -1,30 +1,32 @@
 """A picture of written numbers -> the digits in it, line by line, each with its box.
 
-The ink is found as `imaging.prepare` finds it, but all of it is kept: marks that overlap from left
+The ink is found as `prepare` finds it, but all of it is kept: marks that overlap from left
 to right are strokes of one digit, and a small one belongs to the digit next to it. What is wider
 than a digit may be several that touch: it is cut at thin places in all ways that make sense, the
-network reads every piece, and the cuts are kept that it reads with the most confidence. (This is
-the "heuristic over-segmentation" of Y. LeCun, L. Bottou, Y. Bengio, P. Haffner, "Gradient-based
-learning applied to document recognition", Proc. IEEE 86 (1998), section V.)
+network reads every piece, and those cuts are kept whose pieces it reads with the most confidence.
+(This is the "heuristic over-segmentation" of Y. LeCun, L. Bottou, Y. Bengio, P. Haffner,
+"Gradient-based learning applied to document recognition", Proc. IEEE 86 (1998), section V.)
 
 Left out on purpose: anything but digits (a dash or a comma is dropped, or taken for a part of the
-digit beside it), lines that run more than slightly uphill, digits that touch below each other.
+digit beside it), lines that run more than slightly uphill, digits that touch one above the other.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from . import imaging
-from .errors import InputError
-from .model import Sequential
-
-if TYPE_CHECKING:
-    from .imaging import Source
+from ..errors import InputError
+from .arrays import extent, to_uint8
+from .form import stroke_width, to_form
+from .grey import to_grey
+from .ink import FRINGE_SHARE, above_threshold, ink_levels, measured_tones
+from .paper import flatten, ink_is_dark
+from .pixels import Source, name_of, read_pixels
+from .strokes import bounding_boxes, components
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom: from the first pixel to after the last
 
@@ -37,13 +39,20 @@ MAX_DIGIT_HEIGHT, MAX_DIGIT_WIDTH = 1.4, 1.2  # of digits put together from part
 MIN_DIGIT = 0.4  # what is lower and has no digit beside it is no digit
 SAME_LINE = 0.4  # digits whose heights overlap by this part of the smaller one are neighbours
 USUAL_WIDTH = 0.9  # what is wider may be several digits
-WIDE, WIDE_COST = 1.15, 8.0  # what is wider probably is, the more so the wider
+WIDE, WIDE_COST = 1.15, 8.0  # what is wider probably is, with a cost that grows with the width
 MAX_WIDTH = 1.4  # what is wider than this must be
 MIN_WIDTH = 0.12
 MAX_CUTS = 12
 CUT_COST = 0.4  # of a cut across one stroke
-MIN_HEIGHT = 8  # pixels; digits that are smaller cannot be told from texture
+MIN_HEIGHT = 8  # pixels; smaller digits cannot be told apart from texture
 MAX_MARKS = 500
+
+
+class Classifier(Protocol):
+    """What reads the pieces: a `Sequential`, or whatever else has its `predict`."""
+
+    def predict(self, x: NDArray, batch_size: int) -> NDArray:
+        """x (n, 28, 28) uint8 -> probabilities (n, classes)."""
 
 
 @dataclass(frozen=True)
@@ -73,19 +82,19 @@ class Reading:
     scale: float
 
 
-def read(source: Source, model: Sequential) -> Reading:
-    """Find and read the digits in a picture, given as to `imaging.prepare`.
+def read(source: Source, model: Classifier) -> Reading:
+    """Find and read the digits in a picture, given as to `prepare`.
 
     model   a classifier of 28 x 28 x 1 images. InputError where there is no digit in the picture.
     """
-    name = imaging._name_of(source)
+    name = name_of(source)
     try:
-        pixels, _, scale = imaging._read(source)
+        pixels, _, scale = read_pixels(source)
         marks, heights = _find_marks(pixels)
     except InputError as error:
         raise InputError(f"{name}: {error}") from None
     digits = _read_marks(marks, heights, model, scale)
-    return Reading(_in_lines(digits), imaging._to_uint8(pixels), scale)
+    return Reading(_in_lines(digits), to_uint8(pixels), scale)
 
 
 # --- From the picture to marks: ink that is one digit, or several that touch
@@ -108,18 +117,18 @@ class _Mark:
         ink = self.ink[:, start:stop]
         if not (ink > 0.5).any():
             return None
-        rows, columns = imaging._extent(ink > 0)
+        rows, columns = extent(ink > 0)
         return _Mark(ink[rows, columns], self.left + start + columns.start, self.top + rows.start)
 
 
 def _find_marks(pixels: NDArray) -> tuple[list[_Mark], float]:
     """The marks in a picture, and their typical height in pixels."""
-    grey, _ = imaging._to_grey(pixels)
-    is_dark = imaging._ink_is_dark(grey)
-    flat, unevenness, _ = imaging._flatten(255 - grey if is_dark else grey, is_dark)
-    smooth, mask, _ = imaging._above_threshold(flat)
-    labels, areas = imaging._components(mask)
-    boxes = imaging._boxes(labels, len(areas))
+    grey, _ = to_grey(pixels)
+    is_dark = ink_is_dark(grey)
+    flat, unevenness, _ = flatten(255 - grey if is_dark else grey, is_dark)
+    smooth, mask, _ = above_threshold(flat)
+    labels, areas = components(mask)
+    boxes = bounding_boxes(labels, len(areas))
     ours = ~_foreign(labels, boxes)
     ours[0] = False  # label 0 is the paper
     if not ours.any():
@@ -127,10 +136,10 @@ def _find_marks(pixels: NDArray) -> tuple[list[_Mark], float]:
     sizes = np.where(ours, areas, 0)
     heights = boxes[:, 2] - boxes[:, 0]
     order = np.argsort(heights)
-    # the median over all pixels of ink: many specks weigh less than a few digits
+    # the median over all pixels of ink: many specks count less than a few digits
     height = heights[order][np.searchsorted(sizes[order].cumsum(), sizes.sum() / 2)]
     ours &= np.maximum(heights, boxes[:, 3] - boxes[:, 1]) >= MIN_MARK * height
-    tones = imaging._tones(smooth, mask, ours[labels], unevenness)
+    tones = measured_tones(smooth, mask, ours[labels], unevenness)
     if height < MIN_HEIGHT or ours.sum() > MAX_MARKS:
         raise InputError(
             f"expected written digits, found noise or texture ({ours.sum()} marks, most of them "
@@ -140,11 +149,11 @@ def _find_marks(pixels: NDArray) -> tuple[list[_Mark], float]:
     for group in _groups(np.flatnonzero(ours), boxes, height):
         top, left = boxes[group, :2].min(axis=0)
         bottom, right = boxes[group, 2:].max(axis=0)
-        reach = max(2, round(imaging.FRINGE_SHARE * max(bottom - top, right - left)))
+        reach = max(2, round(FRINGE_SHARE * max(bottom - top, right - left)))
         top, left = max(0, top - reach), max(0, left - reach)
         near = np.s_[top : bottom + reach, left : right + reach]
         digit = np.isin(labels[near], group)
-        ink = imaging._levels(flat[near], digit, mask[near] & ~digit, tones)
+        ink = ink_levels(flat[near], digit, mask[near] & ~digit, tones)
         mark = _Mark(ink, int(left), int(top)).part(0, ink.shape[1])
         if mark:
             marks.append(mark)
@@ -167,7 +176,7 @@ def _foreign(labels: NDArray, boxes: NDArray) -> NDArray[np.bool_]:
 
 
 def _groups(numbers: NDArray, boxes: NDArray, height: float) -> list[list[int]]:
-    """The components with these numbers, put together to digits."""
+    """The components with these numbers, joined into digits."""
     groups = [_Group([int(n)], boxes[n]) for n in numbers]
     settled: list[_Group] = []
     groups.sort(key=lambda group: group.size)
@@ -222,12 +231,12 @@ def _distance(a: NDArray, b: NDArray) -> float:
     return max(0.0, -_overlap(a, b, 0)) + 2 * max(0.0, -_overlap(a, b, 1))
 
 
-# --- From marks to digits: cutting, and reading
+# --- From marks to digits: cutting and reading
 
 
 @dataclass(frozen=True)
 class _Piece:
-    """Columns start to stop of a mark; `cost` is what speaks against it, as a logarithm."""
+    """Columns start to stop of a mark; `cost`, a logarithm, is how unlikely it is to be a digit."""
 
     start: int
     stop: int
@@ -235,10 +244,10 @@ class _Piece:
     cost: float
 
 
-def _read_marks(marks: list[_Mark], height: float, model: Sequential, scale: float) -> list[Digit]:
+def _read_marks(marks: list[_Mark], height: float, model: Classifier, scale: float) -> list[Digit]:
     """Every mark read as one digit or more, all pieces of all marks in one batch."""
     rows = [_pieces(mark, height) for mark in marks]
-    images = np.stack([_in_form(piece.mark.ink) for row in rows for piece in row])
+    images = np.stack([to_form(piece.mark.ink) for row in rows for piece in row])
     answers = iter(zip(images, model.predict(images, batch_size=256), strict=True))
     digits = []
     for row in rows:
@@ -263,7 +272,7 @@ def _pieces(mark: _Mark, height: float) -> list[_Piece]:
         if margin <= x <= width - margin and all(abs(x - cut) >= margin for cut in cuts):
             cuts.append(int(x))
     places = [0, *sorted(cuts[:MAX_CUTS]), width]
-    stroke = imaging._stroke_width(mark.ink)
+    stroke = stroke_width(mark.ink)
     pieces = []
     for i, start in enumerate(places[:-1]):
         cut = CUT_COST * column[start] / stroke if start else 0.0
@@ -275,13 +284,6 @@ def _pieces(mark: _Mark, height: float) -> list[_Piece]:
     return pieces if any(piece.stop == width for piece in pieces) else whole
 
 
-def _in_form(ink: NDArray) -> NDArray[np.uint8]:
-    """Ink in MNIST's form, by the last steps of `imaging.prepare`."""
-    for step in (imaging._crop, imaging._thicken, imaging._scale, imaging._centre):
-        ink, _ = step(ink)
-    return imaging._to_uint8(ink)
-
-
 def _digit(mark: _Mark, image: NDArray[np.uint8], probabilities: NDArray, scale: float) -> Digit:
     label = int(probabilities.argmax())
     left, top, right, bottom = (round(scale * edge) for edge in mark.box)
@@ -289,7 +291,7 @@ def _digit(mark: _Mark, image: NDArray[np.uint8], probabilities: NDArray, scale:
 
 
 def _best_row(read: list[tuple[_Piece, Digit]]) -> list[Digit]:
-    """The pieces from end to end that are surest together: the best way to each place, in turn."""
+    """The row of pieces that is surest as a whole, by the best way to each place in turn."""
     best: dict[int, tuple[float, list[Digit]]] = {0: (0.0, [])}
     for piece, digit in sorted(read, key=lambda pair: pair[0].stop):
         if piece.start in best:

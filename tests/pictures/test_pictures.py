@@ -1,4 +1,4 @@
-"""imaging.prepare: any image of a digit comes out as MNIST has it, or as one line of error."""
+"""pictures.prepare: any image of a digit comes out as MNIST has it, or as one line of error."""
 
 import io
 import os
@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw, ImageSequence
 
 import scratchnet as sn
 from scratchnet.errors import InputError
-from scratchnet.imaging import Prepared, prepare
+from scratchnet.pictures import Prepared, prepare
 
 STEPS = [
     "read",
@@ -549,6 +549,6 @@ def test_any_array_is_a_digit_or_an_input_error(array):
 
 
 def test_pillow_is_not_imported_with_the_module():
-    code = "import sys, scratchnet.imaging; sys.exit('PIL' in sys.modules)"
+    code = "import sys, scratchnet.pictures; sys.exit('PIL' in sys.modules)"
     root = Path(__file__).parents[2]
     assert subprocess.run([sys.executable, "-c", code], cwd=root).returncode == 0
