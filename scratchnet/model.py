@@ -23,7 +23,7 @@ from .engine.memory import flat_zeros
 from .errors import InputError, is_whole
 from .layers import Layer, Softmax, described, from_description
 from .layers.base import join, shapes_along
-from .losses import Loss, SparseCategoricalCrossentropy
+from .losses import CategoricalCrossentropy, Loss, SparseCategoricalCrossentropy
 from .optimizers import Optimizer
 from .training import Augment, Callback, History
 
@@ -46,7 +46,7 @@ class Runs(Protocol):
 
     def forward(self, x: Array, training: bool) -> Array: ...
 
-    def backward(self, dy: Array) -> Array: ...
+    def backward(self, dy: Array) -> Any: ...
 
 
 def forward_through(row: Sequence[Runs], x: Array, training: bool) -> Array:
@@ -331,7 +331,7 @@ class Sequential:
         Softmax and a cross-entropy on probabilities become one: see losses.py for the derivation.
         """
         loss, fused = self._compiled_loss(), groups is self._groups and self._fuses
-        if self._softmax_is_folded():
+        if isinstance(loss, CategoricalCrossentropy) and self._softmax_is_folded():
             loss, groups = copy.copy(loss), groups[:-1]
             loss.from_logits = True
         if fused and type(loss) is SparseCategoricalCrossentropy and loss.from_logits:
@@ -344,9 +344,14 @@ class Sequential:
         return loss, groups
 
     def _softmax_is_folded(self) -> bool:
-        """Whether the last layer and the loss are Softmax and a cross-entropy on probabilities."""
-        on_probabilities = getattr(self.loss, "from_logits", None) is False
-        return on_probabilities and isinstance(self.layers[-1], Softmax)
+        """Whether the last layer and the loss are Softmax and a cross-entropy on probabilities.
+
+        Not subclasses, which run as they are written.
+        """
+        loss = self.loss
+        known = type(loss) in (CategoricalCrossentropy, SparseCategoricalCrossentropy)
+        on_probabilities = known and not getattr(loss, "from_logits", True)
+        return on_probabilities and type(self.layers[-1]) is Softmax
 
     # ---- Keras's surface ---------------------------------------------------------------------
 

@@ -191,7 +191,7 @@ def warp(
     framed = np.pad(
         x.astype(np.result_type(x, np.float32), copy=False), ((0, 0), (1, 2), (1, 2), (0, 0))
     )
-    at = np.clip(at, -1, np.float32([h, w])[:, None, None]) + np.float32(1)
+    at = np.clip(at, -1, np.array([h, w], np.float32)[:, None, None]) + np.float32(1)
     corner = at.astype(int)  # (n, 2, h, w)
     down, right = (at - corner.astype(np.float32)).swapaxes(0, 1)[..., None]  # (n, h, w, 1) each
     u, v, image = corner[:, 0], corner[:, 1], np.arange(n)[:, None, None]

@@ -32,7 +32,7 @@ def warp(x: NDArray, maps: Array, field: Array | None = None) -> NDArray:
     if field is None:
         field = np.zeros((0, h, w, 2), np.float32)
     # writable: for an array that is not, Numba would compile everything once more
-    flat = np.require(x, requirements="CW").reshape(n, h, w * c)
+    flat = np.require(x, requirements=["C", "W"]).reshape(n, h, w * c)
     field = np.ascontiguousarray(field).reshape(len(field), h, 2 * w)
     rounding = exact(0.5 if x.dtype == np.uint8 else 0)  # what is stored in a byte is truncated
     y_flat = y.reshape(n, h, w * c)

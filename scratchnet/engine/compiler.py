@@ -12,6 +12,8 @@ from numba.core import event
 
 from .threads import compiling, set_threads
 
+config: Any = numba.config  # it makes its attributes as it is loaded; mypy does not see them
+
 # GNU OpenMP's threads spin for milliseconds when a parallel loop is over. Here the next one comes
 # within 100 microseconds, and to wake a thread that sleeps takes half as long as that; but where
 # another program wants the core, a training step with the default takes many times as long. Read
@@ -25,7 +27,7 @@ if "SCRATCHNET_THREADS" in os.environ:
 
 def compiles() -> bool:
     """Whether Numba compiles: not with NUMBA_DISABLE_JIT=1."""
-    return not numba.config.DISABLE_JIT
+    return not config.DISABLE_JIT
 
 
 @functools.cache
@@ -61,14 +63,14 @@ class _Compiling(event.Listener):
 
     def on_start(self, event: event.Event) -> None:
         compiling()
-        self.levels.append(numba.config.OPT)
+        self.levels.append(config.OPT)
         module = str(event.data["dispatcher"].py_func.__module__)  # None for what exec made
         ours = module.startswith(f"{__package__}.")
         if ours and "NUMBA_OPT" not in os.environ:
-            numba.config.OPT = type(numba.config.OPT)(2)
+            config.OPT = type(config.OPT)(2)
 
     def on_end(self, event: event.Event) -> None:
-        numba.config.OPT = self.levels.pop()
+        config.OPT = self.levels.pop()
 
 
 event.register("numba:compile", _Compiling())
@@ -96,10 +98,10 @@ def _compiled(loop: Callable[..., Any], **options: Any) -> Any:
 
     The plain loop stays there as `.py_func`; with NUMBA_DISABLE_JIT=1 it is what comes back.
     """
-    elsewhere = numba.config.CACHE_DIR
+    elsewhere = config.CACHE_DIR
     folder = elsewhere or _cache_folder()
-    numba.config.CACHE_DIR = folder
+    config.CACHE_DIR = folder
     try:
         return numba.njit(cache=bool(folder), nogil=True, error_model="numpy", **options)(loop)
     finally:
-        numba.config.CACHE_DIR = elsewhere
+        config.CACHE_DIR = elsewhere

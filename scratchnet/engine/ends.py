@@ -14,7 +14,7 @@ from .group import Array, Buffers
 class Pixels(Buffers):
     """Images of bytes, 0 to 255, as numbers from 0 to 1."""
 
-    def forward(self, x: NDArray[np.uint8]) -> Array:
+    def forward(self, x: NDArray) -> Array:
         out = self.buffer("x", x.shape)
         pixels(self.contiguous("bytes", x).reshape(-1), out.reshape(-1))
         return out

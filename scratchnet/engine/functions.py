@@ -99,7 +99,7 @@ def max_pool(x: Array, window: Pair, strides: Pair, pads: Pads) -> tuple[Array, 
     n, h, w, c = x.shape
     out_h, out_w = output_size((h, w), window, strides, pads)
     y = np.empty((n, out_h, out_w, c), x.dtype)
-    winner = np.empty((n, out_h, out_w, c), winner_dtype(window))
+    winner: NDArray = np.empty((n, out_h, out_w, c), winner_dtype(window))
     max_pool_into(np.ascontiguousarray(x), y, winner, window, strides, pads[0], pads[2])
     return y, winner
 

@@ -34,7 +34,7 @@ class Buffers:
             flat = self.memory[name] = flat_zeros(size, dtype)
         return flat[:size].reshape(shape)
 
-    def contiguous(self, name: str, a: Array) -> Array:
+    def contiguous(self, name: str, a: NDArray) -> NDArray:
         """a itself if it is that, or a copy."""
         if a.flags.c_contiguous:
             return a

@@ -17,7 +17,7 @@ def set_threads(number: int | str) -> None:
     """
     import numba
 
-    most = numba.config.NUMBA_NUM_THREADS
+    most = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
     if not str(number).isdecimal() or not 1 <= int(number) <= most:
         raise InputError(f"threads: expected a whole number from 1 to {most}, found {number!r}")
     numba.set_num_threads(int(number))

@@ -177,8 +177,9 @@ class ConvReluWinograd(ConvGroup):
         self.x = self.contiguous("x", x)
         self.y = self.buffer("y", (len(x), self.out_h, self.out_w, self.f))
         top, _, left, _ = self.pads
+        h, w, c = self.image
         self.tiling = Tiling(
-            len(x), *self.image, top, left, self.out_h, self.out_w, self.f,
+            len(x), h, w, c, top, left, self.out_h, self.out_w, self.f,
             (self.out_h + 1) // 2, (self.out_w + 1) // 2,
         )  # fmt: skip
         u, bias = filters_of(self, "u", self.params["W"]), self.bias(self.f)

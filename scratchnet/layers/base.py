@@ -41,12 +41,13 @@ class Layer:
     `kept(dy)`, which checks dy and returns what was kept.
     """
 
-    # None before build; everything that reads them comes after it
+    # None until the layer joins a row, and until it is built; what reads them comes later
+    name: str
     input_shape: Shape
     output_shape: Shape
 
     def __init__(self) -> None:
-        self.name: str | None = None
+        self.name = None  # type: ignore[assignment]
         self.params: dict[str, Array] = {}
         self.grads: dict[str, Array] = {}
         self.buffers: dict[str, Array] = {}

@@ -55,7 +55,8 @@ class Dense(Layer):
 
     def initialize(self, rng: np.random.Generator) -> None:
         W = self.params["W"]
-        W[:] = initializers.get(self.kernel_initializer)(W.shape, *W.shape, rng, W.dtype)
+        d, units = W.shape
+        W[:] = initializers.get(self.kernel_initializer)(W.shape, d, units, rng, W.dtype)
 
     def forward(self, x: Array, training: bool = False) -> Array:
         self.check_input(x)
