@@ -478,8 +478,12 @@ class Sequential:
             in_order = all(p.flags.c_contiguous for p in self.parameters().values())
             if few or not (in_order and single.can_be_prepared(groups)):
                 return None
-            self._one_image = single.OneImage(groups, self.input_shape, self.dtype)
-        return self._one_image.predict(x)
+            with self._threads_for(groups, 1):
+                self._one_image = single.OneImage(groups, self.input_shape, self.dtype)
+        if len(self._one_image.segments) == 1:  # nothing in it uses more than this thread
+            return self._one_image.predict(x)
+        with self._threads_for(groups, 1):
+            return self._one_image.predict(x)
 
     def prepare(self) -> None:
         """Do now what `predict` does by itself at the hundredth single image, to be fast for more.

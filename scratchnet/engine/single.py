@@ -52,27 +52,61 @@ def _alone(kernel: Any) -> Any:
     return serial(other)
 
 
-class OneImage:
-    """The groups for a single image in inference, as one native function.
+class Segment:
+    """Neighbouring groups that are `only_kernels`, as one native function; and what runs after it.
 
-    For groups that are `only_kernels`: whatever else forward did would be done once, here.
+    x, y     its input and its output, always the same memory
+    calls    the loops' calls that make y of x
+    after    a group that does more than call loops, and runs as ever; None at the end of the model
     """
 
-    def __init__(self, groups: Sequence[Any], shape: tuple[int, ...], dtype: Any) -> None:
-        self.groups = groups
+    def __init__(self, x: Array) -> None:
+        self.x = self.y = x
         self.calls: list[Call] = []
-        size = math.prod(shape)
+        self.after: Single | Group | None = None
+        self._run: Callable[[], int] | None = None
+
+    def add(self, group: Group) -> None:
+        """Let the group run once, and note its calls."""
+        group.record = self.calls
+        try:
+            self.y = group.forward(self.y, training=False)
+        finally:
+            group.record = None
+
+    def run(self) -> bool:
+        """Make the calls again; whether all went well."""
+        if self._run is None:
+            self._run = prepare(self.calls)
+        return self._run() == 0
+
+
+class OneImage:
+    """The groups of a model for a single image in inference, in as few native functions as can be.
+
+    A group that is not `only_kernels` would do a part of its work once only, here; it runs between
+    two segments, as it is.
+    """
+
+    def __init__(
+        self, groups: Sequence[Single | Group], shape: tuple[int, ...], dtype: Any
+    ) -> None:
+        self.groups = groups
         self.bytes = np.zeros((1, *shape), np.uint8)
-        self.x: Array = flat_zeros(size, dtype)[:size].reshape(1, *shape)
-        self.calls.append((pixels, (self.bytes.reshape(-1), self.x.reshape(-1))))
-        self.y = self.x
+        first = Segment(_kept(np.zeros((1, *shape), dtype)))
+        self.from_bytes = Segment(first.x)
+        self.from_bytes.calls.append((pixels, (self.bytes.reshape(-1), first.x.reshape(-1))))
+        self.segments = [first]
         for group in groups:
-            group.record = self.calls
-            try:
-                self.y = group.forward(self.y, training=False)
-            finally:
-                group.record = None
-        self.runs: dict[bool, Callable[[], int]] = {}
+            segment = self.segments[-1]
+            if isinstance(group, Group) and group.only_kernels:
+                segment.add(group)
+            else:
+                segment.after = group
+                self.segments.append(Segment(_kept(group.forward(segment.y, training=False))))
+        # the bytes' call in front of the first segment's: one native function for both
+        self.from_bytes.calls += first.calls
+        self.from_bytes.y, self.from_bytes.after = first.y, first.after
         stores = [layer.params for group in groups for layer in group.layers]
         self.params = [(store, key, store[key]) for store in stores for key in store]
 
@@ -85,19 +119,32 @@ class OneImage:
 
     def predict(self, x: NDArray) -> Array | None:
         """The output for x (1, ...), bytes or numbers; None if a loop failed."""
-        from_bytes = x.dtype == np.uint8
-        if from_bytes:
+        first = self.segments[0]
+        if x.dtype == np.uint8:
             self.bytes[:] = x
+            first = self.from_bytes
         else:
-            self.x[:] = x
-        if from_bytes not in self.runs:
-            self.runs[from_bytes] = prepare(self.calls if from_bytes else self.calls[1:])
-        return None if self.runs[from_bytes]() else self.y.copy()
+            first.x[:] = x
+        segment = first
+        for following in self.segments[1:]:
+            if not segment.run():
+                return None
+            assert segment.after is not None
+            following.x[:] = segment.after.forward(segment.y, training=False)
+            segment = following
+        return segment.y.copy() if segment.run() else None
+
+
+def _kept(like: Array) -> Array:
+    """A copy with slack after it, as groups want their inputs."""
+    kept: Array = flat_zeros(like.size, like.dtype)[: like.size].reshape(like.shape)
+    kept[:] = like
+    return kept
 
 
 def can_be_prepared(groups: Sequence[Single | Group]) -> bool:
-    """Whether OneImage can hold them."""
-    return all(group.only_kernels for group in groups) and compiles()
+    """Whether OneImage saves anything: some loops to call, and a compiler for it."""
+    return any(group.only_kernels for group in groups) and compiles()
 
 
 @global_compiler_lock

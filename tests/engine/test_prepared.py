@@ -138,12 +138,24 @@ def test_nan_travels_through():
     assert np.isnan(net.predict(x)).all()
 
 
-def test_other_layers_are_not_left_out():
-    net = sn.Sequential([Conv2D(8, 3), BatchNorm(), ReLU(), Flatten(), Dense(10)], (20, 22, 1), 1)
-    x = images(1)
-    for _ in range(PREPARE_AT + 2):
+class Halved(sn.Layer):
+    """A layer that no group runs."""
+
+    def forward(self, x, training=False):
+        return x / 2
+
+
+@pytest.mark.parametrize("other", [BatchNorm, Halved])
+def test_other_layers_run_between_what_is_prepared(other):
+    layers = [Conv2D(8, 3), other(), ReLU(), Flatten(), Dense(10)]
+    net = sn.Sequential(layers, (20, 22, 1), 1)
+    net.prepare()
+    assert len(net._one_image.segments) == (2 if other is BatchNorm else 3)
+    for x in (*images(2)[:, None], np.random.default_rng(4).integers(0, 256, (1, 20, 22), "u1")):
         assert np.array_equal(net.predict(x), net.forward(x))
-    assert net._one_image is None
+    if other is BatchNorm:
+        net.layers[1].buffers["running_mean"][:] = 3  # read anew, not kept from the recording
+        assert np.array_equal(net.predict(x), net.forward(x))
 
 
 def test_not_where_fusion_is_off():
