@@ -13,7 +13,6 @@ writes the arrays; what a call reads may change. The arrays stay alive with the 
 import ctypes
 import functools
 import itertools
-import math
 from collections.abc import Callable, Sequence
 from types import FunctionType
 from typing import Any
