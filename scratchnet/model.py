@@ -443,21 +443,26 @@ class Sequential:
         """
         self._compiled_loss()
         self._check_not_empty()
-        return training.fit(
-            self,
-            x,
-            y,
-            batch_size=batch_size,
-            epochs=epochs,
-            verbose=verbose,
-            callbacks=callbacks or (),
-            validation_split=validation_split,
-            validation_data=validation_data,
-            shuffle=shuffle,
-            initial_epoch=initial_epoch,
-            progress_file=progress_file,
-            augment=augment,
-        )
+        if not self._training.acquire(blocking=False):
+            raise RuntimeError("Sequential: fit is running in another thread")
+        try:
+            return training.fit(
+                self,
+                x,
+                y,
+                batch_size=batch_size,
+                epochs=epochs,
+                verbose=verbose,
+                callbacks=callbacks or (),
+                validation_split=validation_split,
+                validation_data=validation_data,
+                shuffle=shuffle,
+                initial_epoch=initial_epoch,
+                progress_file=progress_file,
+                augment=augment,
+            )
+        finally:
+            self._training.release()
 
     def evaluate(
         self,

@@ -1,4 +1,4 @@
-"""Layers of one pass over their values: dropout, softmax, and Flatten, which moves nothing."""
+"""Layers of one pass over their values: ReLU, dropout, softmax; and Flatten, which moves nothing."""
 
 from typing import Any
 
@@ -6,8 +6,26 @@ import numpy as np
 from numba import prange
 
 from .compiler import inner, parallel, serial
+from .functions import relu_into
 from .group import Array, Group
 from .memory import SHARDS
+
+
+class ReLUGroup(Group):
+    """A ReLU after a layer that no other group has it with."""
+
+    kernel = "one pass"
+    only_kernels = True
+
+    def forward(self, x: Array, training: bool) -> Array:
+        self.begin(x)
+        self.dtype = x.dtype
+        self.y = self.buffer("y", x.shape)
+        self.call(relu_into, self.contiguous("x", x).reshape(-1), self.y.reshape(-1))
+        return self.y
+
+    def backward(self, dy: Array, need_dx: bool = True) -> Array:
+        return self.where_alive(dy, self.y)
 
 
 class DropoutGroup(Group):

@@ -30,7 +30,7 @@ from . import winograd
 from .conv import ConvRelu
 from .conv_pool import ConvReluPool
 from .dense import DenseRelu
-from .elementwise import DropoutGroup, FlattenGroup, SoftmaxGroup
+from .elementwise import DropoutGroup, FlattenGroup, ReLUGroup, SoftmaxGroup
 from .group import Gradients, Group, Single
 from .normalization import BatchNormRelu
 from .pooling import GlobalAverageGroup, PoolGroup
@@ -83,6 +83,7 @@ TABLE = (
     Rule((MaxPool2D,), PoolGroup),
     Rule((AveragePool2D,), PoolGroup),
     Rule((GlobalAveragePool2D,), GlobalAverageGroup),
+    Rule((ReLU,), ReLUGroup),
     Rule((Dropout,), DropoutGroup),
     Rule((Softmax,), SoftmaxGroup),
     Rule((Flatten,), FlattenGroup),

@@ -14,6 +14,7 @@ class Flatten(Layer):
     Forward   y = x, seen with another shape
     Backward  dx = dy, seen with x's shape
     Cache     nothing.
+    Source    none is needed: only the way of counting the values changes.
     """
 
     def shape_after(self, input_shape: Shape) -> Shape:

@@ -477,3 +477,52 @@ def test_backward_takes_any_dtype_and_returns_the_models(rng):
     model = sn.Sequential([*chain()], input_shape=(12, 12, 1))
     model.forward(rng.standard_normal((4, 12, 12, 1)))
     assert model.backward(np.ones((4, 3))).dtype == np.float32
+
+
+@pytest.mark.parametrize("outlier", [0, 30, 1e3, 1e4, 1e8])
+@pytest.mark.parametrize("where", [0, 77, -1])
+def test_an_outlier_costs_the_moments_no_digits(outlier, where, rng):
+    x = rng.standard_normal((40, 9, 9, 3)).astype(np.float32)
+    x.reshape(-1, 3)[where] = outlier
+    model = sn.Sequential([sn.BatchNorm(momentum=0)], (9, 9, 3))
+    model.forward(x, training=True)
+    exact = x.reshape(-1, 3).astype(np.float64)
+    buffers = model.layers[0].buffers
+    np.testing.assert_allclose(buffers["running_var"], exact.var(axis=0), rtol=1e-6)
+    np.testing.assert_allclose(buffers["running_mean"], exact.mean(axis=0), rtol=1e-6, atol=1e-7)
+
+
+def slow(make):  # compiles more of the same in float64
+    return pytest.param(make, marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize("training", [True, False], ids=["training", "evaluation"])
+@pytest.mark.parametrize("bad", ["x", "dy"])
+@pytest.mark.parametrize(
+    "make",
+    [
+        slow(lambda: [sn.Conv2D(8, 3), sn.ReLU(), sn.MaxPool2D(2)]),
+        slow(lambda: [sn.Conv2D(16, 3, padding=1), sn.ReLU()]),
+        slow(lambda: [sn.Conv2D(5, 3, strides=2)]),
+        lambda: [sn.BatchNorm(), sn.ReLU()],
+        lambda: [sn.BatchNorm()],
+        slow(lambda: [sn.Residual([sn.BatchNorm(), sn.Conv2D(16, 3, padding=1)]), sn.ReLU()]),
+        lambda: [sn.MaxPool2D(2)],
+        lambda: [sn.AveragePool2D(2)],
+        slow(
+            lambda: [sn.GlobalAveragePool2D(), sn.Dense(300), sn.ReLU(), sn.Dense(4), sn.Softmax()]
+        ),
+        lambda: [sn.Flatten(), sn.Dropout(0.5), sn.Dense(20)],
+    ],
+)
+def test_one_bad_image_spoils_what_its_layers_say_and_nothing_else(make, bad, training, rng):
+    """Fused or not, NaN is in the same images: nobody computes 0 * NaN for somebody else."""
+    x, found = rng.standard_normal((5, 6, 6, 16)), []
+    for fuse in (True, False):
+        model = sn.Sequential(make(), (6, 6, 16), seed=2, dtype="float64", fuse=fuse)
+        inputs, dy = x.copy(), rng.standard_normal((5, *model.output_shape))
+        (inputs if bad == "x" else dy)[2].flat[::3] = np.nan
+        y = model.forward(inputs, training)
+        dx = model.backward(dy)
+        found.append([np.isnan(a).reshape(5, -1).any(axis=1).tolist() for a in (y, dx)])
+    assert found[0] == found[1]

@@ -8,25 +8,12 @@ import pytest
 from arrays import fortran, read_only, strided
 from hypothesis import given
 from hypothesis import strategies as st
+from kinds import EXAMPLES
 from strategies import GENERATORS, built_layers
 
 import scratchnet as sn
 from scratchnet.layers import LAYERS
 
-#: a layer of each kind, and an input's shape that it takes
-EXAMPLES = {
-    "Conv2D": (lambda: sn.Conv2D(3, (2, 3), (2, 1), "same"), (5, 4, 2)),
-    "MaxPool2D": (lambda: sn.MaxPool2D(2), (5, 4, 2)),
-    "AveragePool2D": (lambda: sn.AveragePool2D(2, 1, 1), (5, 4, 2)),
-    "GlobalAveragePool2D": (sn.GlobalAveragePool2D, (5, 4, 2)),
-    "Dense": (lambda: sn.Dense(3), (4,)),
-    "Flatten": (sn.Flatten, (5, 4, 2)),
-    "ReLU": (sn.ReLU, (5, 4, 2)),
-    "Softmax": (sn.Softmax, (4,)),
-    "Dropout": (lambda: sn.Dropout(0.5), (5, 4, 2)),
-    "BatchNorm": (sn.BatchNorm, (5, 4, 2)),
-    "Residual": (lambda: sn.Residual([sn.Conv2D(2, 3, padding=1), sn.ReLU()]), (5, 4, 2)),
-}
 every_layer = pytest.mark.parametrize("kind", LAYERS)
 either_mode = pytest.mark.parametrize("training", [True, False], ids=["training", "evaluation"])
 DTYPES = (np.float32, np.float64)

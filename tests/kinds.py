@@ -1,0 +1,18 @@
+"""One example of every kind of layer: how it is made, and the shape of its input."""
+
+import scratchnet as sn
+
+#: a layer of each kind, and an input's shape that it takes
+EXAMPLES = {
+    "Conv2D": (lambda: sn.Conv2D(3, (2, 3), (2, 1), "same"), (5, 4, 2)),
+    "MaxPool2D": (lambda: sn.MaxPool2D(2), (5, 4, 2)),
+    "AveragePool2D": (lambda: sn.AveragePool2D(2, 1, 1), (5, 4, 2)),
+    "GlobalAveragePool2D": (sn.GlobalAveragePool2D, (5, 4, 2)),
+    "Dense": (lambda: sn.Dense(3), (4,)),
+    "Flatten": (sn.Flatten, (5, 4, 2)),
+    "ReLU": (sn.ReLU, (5, 4, 2)),
+    "Softmax": (sn.Softmax, (4,)),
+    "Dropout": (lambda: sn.Dropout(0.5), (5, 4, 2)),
+    "BatchNorm": (sn.BatchNorm, (5, 4, 2)),
+    "Residual": (lambda: sn.Residual([sn.Conv2D(2, 3, padding=1), sn.ReLU()]), (5, 4, 2)),
+}
