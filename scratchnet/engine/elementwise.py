@@ -1,4 +1,4 @@
-"""Layers of one pass over their values: ReLU, dropout, softmax; and Flatten, which moves nothing."""
+"""Layers of one pass over their values: ReLU, dropout, softmax; Flatten, which moves nothing."""
 
 from typing import Any
 

@@ -3,6 +3,8 @@
 The functions of the same names in optimizers.py say in NumPy what they compute.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 from numba import prange
 from numpy.typing import NDArray
@@ -31,6 +33,25 @@ def _sgd_step(params, grads, velocity, lr, momentum, nesterov):
             p[k] += momentum * vel[k] - lr * g[k] if nesterov else vel[k]
 
 
+class AdamFactors(NamedTuple):
+    """Adam's numbers in the parameters' dtype: Python's float would make the loop use float64.
+
+    lr, b1, c1, b2, c2, eps   learning rate, beta_1, 1 - beta_1, beta_2, 1 - beta_2, epsilon
+    correct_1, correct_2      1 - beta_1^t and 1 - beta_2^t
+    keep                      what is left of a parameter after the decay: 1 - lr * weight_decay
+    """
+
+    lr: np.floating
+    b1: np.floating
+    c1: np.floating
+    b2: np.floating
+    c2: np.floating
+    eps: np.floating
+    correct_1: np.floating
+    correct_2: np.floating
+    keep: np.floating
+
+
 def adam_step(
     params: Array,
     grads: Array,
@@ -45,25 +66,23 @@ def adam_step(
 ) -> None:
     """Step number t (from 1) of Adam, in place; all arrays flat, (size,)."""
     number = params.dtype.type
-    _adam_step(
-        params,
-        grads,
-        m,
-        v,
-        number(lr),
-        number(beta_1),
-        number(1 - beta_1),
-        number(beta_2),
-        number(1 - beta_2),
-        number(epsilon),
-        number(1 - beta_1**t),
-        number(1 - beta_2**t),
-        number(1 - lr * weight_decay),
+    factors = AdamFactors(
+        lr=number(lr),
+        b1=number(beta_1),
+        c1=number(1 - beta_1),
+        b2=number(beta_2),
+        c2=number(1 - beta_2),
+        eps=number(epsilon),
+        correct_1=number(1 - beta_1**t),
+        correct_2=number(1 - beta_2**t),
+        keep=number(1 - lr * weight_decay),
     )
+    _adam_step(params, grads, m, v, factors)
 
 
 @parallel
-def _adam_step(params, grads, m, v, lr, b1, c1, b2, c2, eps, correct_1, correct_2, keep):
+def _adam_step(params, grads, m, v, factors):
+    lr, b1, c1, b2, c2, eps, correct_1, correct_2, keep = factors
     for part in prange(SHARDS):
         start, stop = part * params.size // SHARDS, (part + 1) * params.size // SHARDS
         p, g = params[start:stop], grads[start:stop]
