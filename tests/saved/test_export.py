@@ -11,6 +11,7 @@ from safetensors.numpy import load_file, save_file
 
 import scratchnet as sn
 from scratchnet import InputError, cli
+from scratchnet.engine import threads
 from scratchnet.interop import need, onnx, weights
 
 WRITERS = {".safetensors": weights.save_safetensors, ".npz": weights.save_npz}
@@ -145,7 +146,7 @@ def test_a_library_that_is_missing_is_named_with_its_extra(monkeypatch, tmp_path
 def run(monkeypatch, capsys, tmp_path):
     """The command in this process, in a folder of its own: exit code, standard output, errors."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sn.kernels, "announce", None)  # the command sets it; give it back after
+    monkeypatch.setattr(threads, "_on_compiling", None)  # the command sets it; give it back after
 
     def call(*args):
         monkeypatch.setattr(sys, "argv", ["scratchnet", "export", *args])

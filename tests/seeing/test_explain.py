@@ -13,6 +13,7 @@ from PIL import Image
 import scratchnet as sn
 from scratchnet import explain, plots
 from scratchnet.cli import main
+from scratchnet.engine import threads
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -247,7 +248,7 @@ def run(folder, monkeypatch, capsys):
 
     def run(*args):
         monkeypatch.chdir(folder)
-        monkeypatch.setattr(sn.kernels, "announce", None)
+        monkeypatch.setattr(threads, "_on_compiling", None)
         monkeypatch.setattr(sys, "argv", ["scratchnet", "explain", *map(str, args)])
         with pytest.raises(SystemExit) as ended:
             main()
