@@ -403,14 +403,13 @@ class Sequential:
             y,
             batch_size=batch_size,
             epochs=epochs,
-            verbose=verbose,
             callbacks=callbacks or (),
             validation_split=validation_split,
             validation_data=validation_data,
             shuffle=shuffle,
             initial_epoch=initial_epoch,
-            progress_file=progress_file,
             augment=augment,
+            progress=training.Progress(verbose, progress_file),
         )
 
     def evaluate(

@@ -365,7 +365,7 @@ def average_step(average: Array, values: Array, momentum: float) -> None:
     average += (1 - momentum) * values
 
 
-OPTIMIZERS: dict[str, type[Optimizer]] = {"sgd": SGD, "adam": Adam, "adamw": AdamW}
+OPTIMIZERS: dict[str, type[SGD] | type[Adam]] = {"sgd": SGD, "adam": Adam, "adamw": AdamW}
 
 
 def get(optimizer: str | Optimizer) -> Optimizer:
