@@ -24,7 +24,7 @@ from numpy.typing import DTypeLike, NDArray
 from . import kernels, optimizers
 from .arithmetic import GRADIENTS, OUTPUTS, Sum, checked_index, columns, residual_output
 from .errors import InputError, is_whole
-from .gradcheck import _frozen
+from .frozen import frozen
 from .layers import Layer, MaxPool2D, ReLU, Residual, Softmax, softmax
 from .losses import CategoricalCrossentropy, SparseCategoricalCrossentropy
 from .model import Sequential
@@ -294,7 +294,7 @@ class Trace:
 
     def _run(self, batch: Array) -> None:
         every = list(_traces(self.layers))
-        with _frozen(*self.model.layers), kernels.one_blas_thread():
+        with frozen(*self.model.layers), kernels.one_blas_thread():
             for t in every:
                 _listen(t)
             try:
@@ -396,7 +396,7 @@ class Trace:
     def _losses_around(self, array: Array, at: tuple[int, ...]) -> list[float]:
         """The loss with one parameter STEP lower, as it is, and STEP higher."""
         kept, found = array[at], []
-        with _frozen(*self.model.layers) as rewind, kernels.one_blas_thread():
+        with frozen(*self.model.layers) as rewind, kernels.one_blas_thread():
             try:
                 for step in (-STEP, 0.0, STEP):
                     array[at] = kept + step
