@@ -15,6 +15,9 @@ from importlib import import_module
 MOVED = {
     "imaging": "pictures",
     "sequences": "pictures.sequences",
+    "trace": "microscope.trace",
+    "arithmetic": "microscope.arithmetic",
+    "explain": "microscope.heat_maps",
 }
 
 
