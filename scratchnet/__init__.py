@@ -46,6 +46,11 @@ from .training import Callback, History, batches
 
 __version__ = "0.1.0"
 
+
+def __getattr__(name: str) -> object:
+    return _moved.late(name)
+
+
 imaging, arithmetic = pictures, microscope.arithmetic  # their old names
 _moved.keep_old_paths()
 

@@ -6,6 +6,7 @@ these two loops the surface that Keras users know.
 """
 
 import copy
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from os import PathLike
@@ -27,9 +28,8 @@ from .summary import Row
 from .training import Augment, Callback, History
 
 if TYPE_CHECKING:
-    from .engine.ends import CrossEntropy, Pixels
     from .engine.group import Group, Single
-    from .engine.single import OneImage
+    from .engine.runner import Runner
 
 Array = NDArray[np.floating]
 Shape = tuple[int, ...]
@@ -75,6 +75,10 @@ class Sequential:
 
     Images may come as (n, h, w, c), and as (n, h, w) or (h, w) where the model wants one channel.
     uint8 images are scaled from 0..255 to 0..1; other numbers are taken as they are.
+
+    Several Python threads may predict and evaluate with one model at once; each has buffers of its
+    own. One at a time may train. What another thread predicts meanwhile is right for weights of
+    which some are from before a step and some from after it.
     """
 
     # None before the model is built; everything that reads it comes after that
@@ -105,13 +109,8 @@ class Sequential:
         self.metrics: list[str] = []
         self.stop_training = False
         self._class_names: tuple[str, ...] | None = None
-        self._groups: list[Single | Group] = []
-        self._ran: list[Single | Group] = []
-        self._one_image: OneImage | None = None
-        self._pixels: Pixels | None = None
-        self._cross_entropy: CrossEntropy | None = None
-        self._single_images = 0
-        self._out_shape: Shape = ()
+        self._runners = threading.local()
+        self._training = threading.RLock()
         for layer in layers:
             self.add(layer)
         if input_shape is not None:
@@ -208,16 +207,30 @@ class Sequential:
         inner = {f"layer {i}": leaf.rng for i, leaf in enumerate(leaves) if hasattr(leaf, "rng")}
         return own | inner
 
+    def __getstate__(self) -> dict[str, Any]:
+        """For pickles: without what belongs to this process, and the flat arrays, which the layers'
+        arrays are views of."""
+        left_out = ("_runners", "_training", "flat_params", "flat_grads", "flat_buffers")
+        return {key: value for key, value in vars(self).items() if key not in left_out}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._runners, self._training = threading.local(), threading.RLock()
+        self._flatten_all()
+
+    def __copy__(self) -> "Sequential":
+        """Another model of the same layers, with the same memory: what one learns, both know."""
+        new = object.__new__(type(self))
+        vars(new).update(vars(self))
+        new.layers = list(self.layers)
+        new._runners, new._training = threading.local(), threading.RLock()
+        return new
+
     def __deepcopy__(self, memo: dict[int, Any]) -> "Sequential":
         """A model of its own; plain copying would tear the layers from the flat arrays."""
         new = object.__new__(type(self))
         memo[id(self)] = new
-        of_this_memory = dict.fromkeys(("flat_params", "flat_grads", "flat_buffers"))
-        of_this_memory |= {"_groups": [], "_ran": [], "_one_image": None}
-        of_this_memory |= {"_pixels": None, "_cross_entropy": None}
-        for key, value in vars(self).items():
-            setattr(new, key, copy.deepcopy(of_this_memory.get(key, value), memo))
-        new._flatten_all()
+        new.__setstate__(copy.deepcopy(self.__getstate__(), memo))
         return new
 
     # ---- the two loops -----------------------------------------------------------------------
@@ -228,13 +241,36 @@ class Sequential:
 
     def groups(self) -> "list[Single | Group]":
         """The layers, grouped by what runs them now: groups of the engine, or each by itself."""
-        from .engine import plan
+        return self._runner.groups(self._fuses)
 
-        if not self._fuses:
-            return plan.make(self.layers, fuse=False)
-        if not self._groups:
-            self._groups = plan.make(self.layers)
-        return self._groups
+    @property
+    def _runner(self) -> "Runner":
+        """This thread's groups and buffers, for the layers as they are now."""
+        runner: Runner | None = getattr(self._runners, "runner", None)
+        if runner is None or runner.layers != self.layers:
+            from .engine import runner as engine
+
+            self._take_over_layers()
+            runner = engine.Runner(self.layers, self.input_shape, self.dtype)
+            self._runners.runner = runner
+        return runner
+
+    def _take_over_layers(self) -> None:
+        """Let what was done to the list of layers since build be seen, or refuse it."""
+        self._check_not_empty()
+        shape = self.input_shape
+        for layer in self.layers:
+            if layer.input_shape != shape:
+                found = "one that is not built" if layer.input_shape is None else layer.input_shape
+                raise InputError(
+                    f"Sequential: expected {layer.name or layer} to be built for input {shape}, "
+                    f"found {found}; make a new Sequential of changed layers"
+                )
+            shape = layer.output_shape
+        if sum(layer.params[key].size for layer in self.layers for key in layer.params) != (
+            self.flat_params.size
+        ):
+            self._flatten_all()
 
     def plan(self) -> None:
         """Print which groups run which layers."""
@@ -256,22 +292,24 @@ class Sequential:
         x = self._numbers(x)
         with self._threads_for(groups, len(x)):
             y = forward_through(groups, x, training)
-        self._ran, self._out_shape = groups, y.shape
+        runner = self._runner
+        runner.ran, runner.out_shape = groups, y.shape
         return y
 
     def _backward(self, dy: Array, need_dx: bool) -> Array | None:
         """need_dx False: not further back than the first layer that learns."""
-        if not self._ran:
-            raise RuntimeError("Sequential: backward needs a forward before it")
-        dy = np.asarray(dy, self.dtype)
-        if dy.shape != self._out_shape:
-            raise InputError(f"Sequential: expected dy {self._out_shape}, found {dy.shape}")
-        learns = [any(layer.params for layer in group.layers) for group in self._ran]
+        runner = getattr(self._runners, "runner", None)
+        if runner is None or runner.ran is None:
+            raise RuntimeError("Sequential: backward needs a forward before it, in the same thread")
+        dy, ran = np.asarray(dy, self.dtype), runner.ran
+        if dy.shape != runner.out_shape:
+            raise InputError(f"Sequential: expected dy {runner.out_shape}, found {dy.shape}")
+        learns = [any(layer.params for layer in group.layers) for group in ran]
         first = 0 if need_dx else learns.index(True) if True in learns else len(learns)
-        row = self._ran[first:]
+        row = ran[first:]
         if not row:
             return dy
-        with self._threads_for(self._ran, len(dy)):
+        with self._threads_for(ran, len(dy)):
             return row[0].backward(backward_through(row[1:], dy), need_dx)
 
     def _numbers(self, x: NDArray) -> Array:
@@ -280,11 +318,7 @@ class Sequential:
             return x.astype(self.dtype, copy=False)
         if not self._fuses:
             return np.divide(x, 255, dtype=self.dtype)
-        if self._pixels is None:
-            from .engine.ends import Pixels
-
-            self._pixels = Pixels(self.dtype)
-        return self._pixels.forward(x)
+        return self._runner.pixels(x)
 
     @staticmethod
     def _threads_for(groups: list[Any], n: int) -> AbstractContextManager[None]:
@@ -313,17 +347,12 @@ class Sequential:
 
         Softmax and a cross-entropy on probabilities become one: see losses.py for the derivation.
         """
-        loss, fused = self._compiled_loss(), groups is self._groups and self._fuses
+        loss, fused = self._compiled_loss(), self._fuses and groups is self.groups()
         if isinstance(loss, CategoricalCrossentropy) and self._softmax_is_folded():
             loss, groups = copy.copy(loss), groups[:-1]
             loss.from_logits = True
         if fused and type(loss) is SparseCategoricalCrossentropy and loss.from_logits:
-            if self._cross_entropy is None:
-                from .engine.ends import CrossEntropy
-
-                self._cross_entropy = CrossEntropy(self.dtype)
-            self._cross_entropy.loss = loss
-            return self._cross_entropy, groups
+            return self._runner.cross_entropy(loss), groups
         return loss, groups
 
     def _softmax_is_folded(self) -> bool:
@@ -446,37 +475,35 @@ class Sequential:
         if found is None:
             starts = range(0, max(len(x), 1), batch_size)
             found = np.concatenate([self.forward(x[i : i + batch_size]) for i in starts])
-        self._ran = []  # nothing is kept for backward
+        self._runner.ran = None  # nothing is kept for backward
         return found
 
-    def _predict_one(self, x: NDArray) -> Array | None:
-        """The output for one image, by one call of native code; None where there is none."""
-        from .engine import single
-
-        groups = self.groups()
-        if not (self._one_image and self._one_image.fits(groups)):
-            self._single_images += 1
-            few = self._single_images < single.PREPARE_AT
-            in_order = all(p.flags.c_contiguous for p in self.parameters().values())
-            if few or not (in_order and single.can_be_prepared(groups)):
+    def _predict_one(self, x: NDArray, prepare: bool = False) -> Array | None:
+        """The output for one image, by native code made for it; None where there is none."""
+        if not self._fuses:
+            return None
+        runner = self._runner
+        one = runner.prepared()
+        if one is None:
+            if not (prepare or runner.is_time_to_prepare()):
                 return None
-            with self._threads_for(groups, 1):
-                self._one_image = single.OneImage(groups, self.input_shape, self.dtype)
-        if len(self._one_image.segments) == 1:  # nothing in it uses more than this thread
-            return self._one_image.predict(x)
-        with self._threads_for(groups, 1):
-            return self._one_image.predict(x)
+            with self._threads_for(runner.groups(fuse=True), 1):
+                one = runner.prepare()
+        if one is None:
+            return None
+        if len(one.segments) == 1:  # nothing in it uses more than this thread
+            return one.predict(x)
+        with self._threads_for(one.groups, 1):
+            return one.predict(x)
 
     def prepare(self) -> None:
         """Do now what `predict` does by itself at the hundredth single image, to be fast for more.
 
-        Its kernels are compiled, where they are not yet, and called from one native function.
+        Its loops are compiled, where they are not yet, and called from one native function. For
+        the Python thread that calls it.
         """
-        from .engine import single
-
         self._check_built("prepare")
-        self._single_images = single.PREPARE_AT
-        self.predict(np.zeros((1, *self.input_shape), np.uint8))
+        self._predict_one(np.zeros((1, *self.input_shape), np.uint8), prepare=True)
 
     # ---- looking at it -----------------------------------------------------------------------
 

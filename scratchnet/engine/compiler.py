@@ -10,6 +10,7 @@ from typing import Any
 import numba
 from numba.core import event
 
+from .launch import Parallel
 from .threads import compiling, set_threads
 
 config: Any = numba.config  # it makes its attributes as it is loaded; mypy does not see them
@@ -80,7 +81,8 @@ def parallel(loop: Callable[..., Any]) -> Any:
     """For a loop over `prange`, called from Python: its parts run on all threads."""
     # only prange: Numba would look for parallelism in every `a[:] = 0` as well, for seconds
     others = ("comprehension", "reduction", "inplace_binop", "setitem", "numpy", "stencil")
-    return _compiled(loop, parallel={**dict.fromkeys((*others, "fusion"), False), "prange": True})
+    found = _compiled(loop, parallel={**dict.fromkeys((*others, "fusion"), False), "prange": True})
+    return Parallel(found) if compiles() else found
 
 
 def serial(loop: Callable[..., Any]) -> Any:
@@ -96,7 +98,7 @@ def inner(loop: Callable[..., Any]) -> Any:
 def _compiled(loop: Callable[..., Any], **options: Any) -> Any:
     """Compile at the first call, and keep the machine code where there is a folder for it.
 
-    The plain loop stays there as `.py_func`; with NUMBA_DISABLE_JIT=1 it is what comes back.
+    The plain loop stays there as `py_func`; with NUMBA_DISABLE_JIT=1 it is what comes back.
     """
     elsewhere = config.CACHE_DIR
     folder = elsewhere or _cache_folder()

@@ -76,7 +76,7 @@ class Few(NamedTuple):
 class Live(NamedTuple):
     """Lists of live positions, one for each shard; whole vectors are written to them.
 
-    places, values   int32 where they are, and their gradients: (SHARDS, windows * fp + a vector)
+    places, values   int32 where they are in one image, and their gradients; each (SHARDS, ...)
     ends             int64 (SHARDS, ...): how many for each filter, or where each position's begin
     """
 
@@ -280,10 +280,10 @@ def conv_relu_pool_few(g, few, x, weights, bias, y, code):
 
 
 @inner
-def _list_by_filter(g, dy, code, to, start, live, db):
-    """For each filter the live positions of an image: where their patches start in x, and dy.
+def _list_by_filter(g, dy, code, to, live, db):
+    """For each filter the live positions of an image: where their patches start in it, and dy.
 
-    to: where the image's windows are in dy and code; start: where the image is in x
+    to: where the image's windows are in dy and code
     """
     places, values, counts = live
     fp, windows = g.fp, g.out_h * g.out_w
@@ -291,7 +291,7 @@ def _list_by_filter(g, dy, code, to, start, live, db):
     for i in range(g.out_h):
         for j in range(g.out_w):
             window = to + (i * g.out_w + j) * fp
-            corner = start + 2 * i * g.row + 2 * j * g.right
+            corner = 2 * i * g.row + 2 * j * g.right
             grad, which = dy[window : window + fp], code[window : window + fp]
             for f in range(fp):
                 q = np.int64(which[f])
@@ -306,8 +306,11 @@ def _list_by_filter(g, dy, code, to, start, live, db):
 
 
 @inner
-def _add_patches(g, part, x, live, dw):
-    """dw[f] += sum over the list of f: value * patch; a patch is kh rows of runp elements."""
+def _add_patches(g, part, x, start, live, dw):
+    """dw[f] += sum over the list of f: value * patch; a patch is kh rows of runp elements.
+
+    start: where the image is in x
+    """
     places, values, counts = live
     tile, rows, across = part
     width, windows = len(across) * (VECTOR_BYTES // x.itemsize), g.out_h * g.out_w
@@ -318,7 +321,7 @@ def _add_patches(g, part, x, live, dw):
                 to = (f * g.kh + u) * g.runp + v
                 acc = load(tile, dw, to)
                 for slot in range(first, last):
-                    at = np.int64(places[slot]) + u * g.row + v
+                    at = start + places[slot] + u * g.row + v
                     acc = fma_rows(acc, rows, values[slot], x, at, g.row)
                 store(dw, to, acc)
 
@@ -338,8 +341,8 @@ def conv_relu_pool_weights(g, part, dy, code, x, live, dw, db):
         sums[:] = 0
         lists = Live(live.places[shard], live.values[shard], live.ends[shard])
         for image in range(shard * g.n // SHARDS, (shard + 1) * g.n // SHARDS):
-            _list_by_filter(g, dy, code, image * windows * g.fp, image * g.size, lists, sums)
-            _add_patches(g, Part(tile, rows, across), x, lists, mine)
+            _list_by_filter(g, dy, code, image * windows * g.fp, lists, sums)
+            _add_patches(g, Part(tile, rows, across), x, image * g.size, lists, mine)
 
 
 @inner

@@ -51,11 +51,12 @@ class SoftmaxGroup(Group):
         self.dtype = x.dtype
         y = self.buffer("y", x.shape)
         self.call(softmax, self.contiguous("x", x).reshape(-1), x.shape[-1], y.reshape(-1))
-        self.layers[0].keep(x, y)
+        self.y = y
         return y
 
     def backward(self, dy: Array, need_dx: bool = True) -> Array:
-        return self.layers[0].backward(dy)
+        y = self.y
+        return y * (dy - (dy * y).sum(axis=-1, keepdims=True))
 
 
 class FlattenGroup(Group):

@@ -11,10 +11,8 @@ writes the arrays; what a call reads may change. The arrays stay alive with the 
 """
 
 import ctypes
-import functools
 import itertools
 from collections.abc import Callable, Sequence
-from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -24,9 +22,10 @@ from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import cpu_target
 from numpy.typing import NDArray
 
-from .compiler import compiles, serial
+from .compiler import compiles
 from .ends import pixels
 from .group import Array, Group, Single
+from .launch import Parallel
 from .memory import flat_zeros
 
 #: the single image at which a row of groups is prepared for it: that takes as long as some hundred
@@ -37,18 +36,6 @@ Call = tuple[Any, tuple[Any, ...]]
 
 _INT = ir.IntType(64)
 _numbers = itertools.count()
-
-
-@functools.cache
-def _alone(kernel: Any) -> Any:
-    """The kernel without threads: the same loops, and so the same bits."""
-    if not kernel.targetoptions.get("parallel"):
-        return kernel
-    loop = kernel.py_func
-    # a name of its own: Numba's cache knows a function by its name and the types of its arguments
-    other = FunctionType(loop.__code__, loop.__globals__, f"{loop.__name__}_alone")
-    other.__qualname__, other.__module__ = other.__name__, loop.__module__
-    return serial(other)
 
 
 class Segment:
@@ -90,7 +77,8 @@ class OneImage:
     def __init__(
         self, groups: Sequence[Single | Group], shape: tuple[int, ...], dtype: Any
     ) -> None:
-        self.groups = groups
+        self.groups = list(groups)
+        self._of = groups
         self.bytes = np.zeros((1, *shape), np.uint8)
         first = Segment(_kept(np.zeros((1, *shape), dtype)))
         self.from_bytes = Segment(first.x)
@@ -114,7 +102,7 @@ class OneImage:
         for store, key, array in self.params:
             if store[key] is not array:
                 return False
-        return groups is self.groups
+        return groups is self._of
 
     def predict(self, x: NDArray) -> Array | None:
         """The output for x (1, ...), bytes or numbers; None if a loop failed."""
@@ -162,8 +150,8 @@ def prepare(calls: Sequence[Call]) -> Callable[[], int]:
     builder = ir.IRBuilder(function.append_basic_block())
     failed = ir.Constant(status, 0)
     for kernel, args in calls:
-        kinds = tuple(map(kernel.typeof_pyval, args))
-        alone = _alone(kernel)
+        alone = kernel.alone if isinstance(kernel, Parallel) else kernel
+        kinds = tuple(map(alone.typeof_pyval, args))
         alone.compile(kinds)
         compiled = alone.overloads[kinds]
         kind = context.call_conv.get_function_type(types.none, kinds)

@@ -3,6 +3,7 @@
 Light: Numba is loaded when something here is called.
 """
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -36,8 +37,38 @@ def one_thread() -> Iterator[None]:
         numba.set_num_threads(before)
 
 
-_controller: Any = None
-_blas_is_held = False
+class _Blas:
+    """The limit on BLAS's threads, set by the first who asks for it and given back by the last.
+
+    The setting is the process's, not the thread's: a Python thread that is done must not give BLAS
+    all cores again while another still computes.
+    """
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.held = 0
+        self.controller: Any = None
+        self.limit: Any = None
+
+    def hold(self) -> None:
+        with self.lock:
+            if self.held == 0:
+                if self.controller is None:
+                    from threadpoolctl import ThreadpoolController
+
+                    self.controller = ThreadpoolController()
+                self.limit = self.controller.limit(limits=1, user_api="blas")
+                self.limit.__enter__()
+            self.held += 1
+
+    def release(self) -> None:
+        with self.lock:
+            self.held -= 1
+            if self.held == 0:
+                self.limit.__exit__(None, None, None)
+
+
+_blas = _Blas()
 
 
 @contextmanager
@@ -47,20 +78,11 @@ def one_blas_thread() -> Iterator[None]:
     BLAS and Numba each keep a pool of threads, and an idle BLAS thread spins for a while before it
     sleeps: with two such pools on the same cores a training step takes many times as long.
     """
-    global _controller, _blas_is_held
-    if _blas_is_held:
+    _blas.hold()
+    try:
         yield
-        return
-    if _controller is None:
-        from threadpoolctl import ThreadpoolController
-
-        _controller = ThreadpoolController()
-    with _controller.limit(limits=1, user_api="blas"):
-        _blas_is_held = True
-        try:
-            yield
-        finally:
-            _blas_is_held = False
+    finally:
+        _blas.release()
 
 
 _on_compiling: Callable[[], None] | None = None

@@ -8,6 +8,7 @@ That is the chain rule, and all there is to backpropagation.
 
 import enum
 import math
+import threading
 from collections.abc import Iterator, Sequence
 from typing import Any, Self
 
@@ -29,12 +30,22 @@ class Ran(enum.Enum):
     FUSED = "a fused group"
 
 
+class _Kept(threading.local):
+    """What a forward kept for the backward in the same thread: the cache, and how many examples.
+
+    Several threads may run one layer at once, and each goes back its own way.
+    """
+
+    cache: Any = None
+    n: int | None = None  # None where a layer of one's own did not call `keep`
+
+
 class Layer:
     """The protocol: `build` once, then `forward` and `backward` in turn.
 
     params, grads   parameter name -> array; the same keys, shapes and dtypes in both
     buffers         arrays that are saved with the model but not learnt (running statistics)
-    cache           what the last forward kept for backward; None before the first
+    cache           what the last forward kept for backward; None before the first, and in a copy
     input_shape, output_shape   without the batch axis; None before build
 
     A forward begins with `check_input(x)` and ends with `keep(x, what)`; a backward begins with
@@ -51,9 +62,24 @@ class Layer:
         self.params: dict[str, Array] = {}
         self.grads: dict[str, Array] = {}
         self.buffers: dict[str, Array] = {}
-        self.cache: Any = None
-        self._batch: int | None = None  # examples in the last forward, where `keep` was called
+        self._kept = _Kept()
         self.input_shape = self.output_shape = None  # type: ignore[assignment]
+
+    @property
+    def cache(self) -> Any:
+        return self._kept.cache
+
+    @cache.setter
+    def cache(self, what: Any) -> None:
+        self._kept.cache, self._kept.n = what, None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies and pickles: without what the last forward kept."""
+        return {key: value for key, value in vars(self).items() if key != "_kept"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._kept = _Kept()
 
     # ---- what a new kind of layer writes -----------------------------------------------------
 
@@ -137,22 +163,23 @@ class Layer:
 
     def keep(self, x: Array, what: Any) -> None:
         """Put into the cache what backward will need of this forward, whose input is x."""
-        self.cache, self._batch = what, len(x)
+        self._kept.cache, self._kept.n = what, len(x)
 
     def kept(self, dy: Array) -> Any:
         """What forward put in the cache; raises if there was none, or dy has another shape."""
-        if self.cache is None:
+        cache, n = self._kept.cache, self._kept.n
+        if cache is None:
             raise RuntimeError(f"{self}: backward needs a forward before it")
-        if self.cache is Ran.FUSED:
+        if cache is Ran.FUSED:
             raise RuntimeError(
                 f"{self}: its last forward ran inside a fused group of the model, which keeps what "
                 "backward needs; call the model's backward, or make the model with fuse=False"
             )
-        n = len(dy) if self._batch is None and dy.ndim else self._batch
+        n = len(dy) if n is None and dy.ndim else n
         expected = (n, *self.output_shape)
         if dy.shape != expected:
             raise InputError(f"{self}: expected dy {expected}, found {dy.shape}")
-        return self.cache
+        return cache
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:

@@ -72,6 +72,15 @@ class Residual(Layer):
         if not self.main:
             raise InputError("Residual: expected at least one layer, found none")
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the arrays: they are those of the inner layers."""
+        stores = ("params", "grads", "buffers")
+        return {key: value for key, value in super().__getstate__().items() if key not in stores}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._collect()
+
     def inner(self) -> dict[str, Layer]:
         return {f"main.{layer.name}": layer for layer in self.main} | {
             f"shortcut.{layer.name}": layer for layer in self.shortcut
@@ -112,12 +121,16 @@ class Residual(Layer):
             shape = self.input_shape
             for layer in row:
                 shape = layer.build(shape, rng, dtype)
+        self._collect()
+        self.cache = None
+        return self.output_shape
+
+    def _collect(self) -> None:
+        """Take the inner layers' arrays as one's own."""
         inner = self.inner()
         self.params = InnerArrays(inner, "params")
         self.grads = InnerArrays(inner, "grads")
         self.buffers = InnerArrays(inner, "buffers")
-        self.cache = None
-        return self.output_shape
 
     def forward(self, x: Array, training: bool = False) -> Array:
         self.check_input(x)

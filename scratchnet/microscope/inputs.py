@@ -18,11 +18,7 @@ def copied(model: Sequential, dtype: DTypeLike | None = None, fuse: bool = False
     """The model again in other memory: layers, parameters, buffers, random streams, loss."""
     if not isinstance(model, Sequential) or not model.built:
         raise InputError(f"model: expected a built Sequential, found {model!r}")
-    layers = []
-    for layer in model.layers:
-        bare = copy.copy(layer)
-        bare.cache = None  # of the last batch, perhaps many megabytes
-        layers.append(copy.deepcopy(bare))
+    layers = [copy.deepcopy(layer) for layer in model.layers]
     found = Sequential(layers, dtype=model.dtype if dtype is None else dtype, fuse=fuse)
     found.build(model.input_shape)
     for array, original in zip(found.arrays().values(), model.arrays().values(), strict=True):

@@ -42,7 +42,7 @@ def network(name: str, dtype: type = np.float32) -> sn.Sequential:
     net.flat_params[:] += rng.normal(0, 0.05, net.flat_params.size)  # biases too
     for _ in range(PREPARE_AT - 1):  # the first ones go the ordinary way
         net.predict(images(1))
-    assert net._one_image is None
+    assert net._runner.one_image is None
     return net
 
 
@@ -61,7 +61,7 @@ def test_the_same_bits_as_forward(name, dtype):
     for one in x:
         expected = net.forward(one[None])
         assert np.array_equal(net.predict(one[None]), expected)
-    assert net._one_image is not None
+    assert net._runner.one_image is not None
 
 
 def test_what_is_predicted_is_the_callers():
@@ -118,7 +118,7 @@ def test_nothing_is_kept_for_backward():
     net, x = network("pooled"), images(1)
     net.forward(x)
     out = net.predict(x)
-    assert net._one_image is not None
+    assert net._runner.one_image is not None
     with pytest.raises(RuntimeError, match="forward"):
         net.backward(out)
 
@@ -150,7 +150,7 @@ def test_other_layers_run_between_what_is_prepared(other):
     layers = [Conv2D(8, 3), other(), ReLU(), Flatten(), Dense(10)]
     net = sn.Sequential(layers, (20, 22, 1), 1)
     net.prepare()
-    assert len(net._one_image.segments) == (2 if other is BatchNorm else 3)
+    assert len(net._runner.one_image.segments) == (2 if other is BatchNorm else 3)
     for x in (*images(2)[:, None], np.random.default_rng(4).integers(0, 256, (1, 20, 22), "u1")):
         assert np.array_equal(net.predict(x), net.forward(x))
     if other is BatchNorm:
@@ -161,9 +161,10 @@ def test_other_layers_run_between_what_is_prepared(other):
 def test_not_where_fusion_is_off():
     net, x = network("pooled"), images(1)
     net.predict(x)
-    net.fuse, net._one_image = False, None
+    net.fuse = False
+    net._runner.one_image = None
     assert np.array_equal(net.predict(x), net.forward(x))
-    assert net._one_image is None
+    assert net._runner.one_image is None
 
 
 def test_parameters_that_do_not_lie_in_order_are_not_prepared_for():
@@ -176,13 +177,13 @@ def test_parameters_that_do_not_lie_in_order_are_not_prepared_for():
         for _ in range(PREPARE_AT):
             found = net.predict(x)
         np.testing.assert_array_equal(found, net.forward(x))
-    assert net._one_image is None
+    assert net._runner.one_image is None
 
 
 def test_what_is_prepared_for_at_once():
     net, x = sn.Sequential([Flatten(), Dense(10)], (20, 22, 1), 1), images(1)
     net.prepare()
-    assert net._one_image is not None
+    assert net._runner.one_image is not None
     assert np.array_equal(net.predict(x), net.forward(x))
     with pytest.raises(RuntimeError, match="no input shape"):
         sn.Sequential([Dense(1)]).prepare()

@@ -18,6 +18,7 @@ NAMES = {
         MIN_SIDE_SHARE NEAR_SHARE RING_SHARE SIDE SMALL_SIDE THIN_STROKE USUAL_STROKE WORK_SIDE
         InputError Prepared Step prepare
     """,
+    "kernels.memory": "SHARDS SLACK VECTOR_BYTES flat_with_slack flat_zeros lanes padded",
     "sequences": """
         CUT_COST MAX_CUTS MAX_DIGIT_HEIGHT MAX_DIGIT_WIDTH MAX_MARKS MAX_WIDTH MIN_DIGIT MIN_FLAT
         MIN_HEIGHT MIN_MARK MIN_TALL MIN_WIDTH NEAR SAME_DIGIT SAME_LINE USUAL_WIDTH WIDE WIDE_COST
@@ -76,3 +77,12 @@ def test_importing_the_old_path_changes_nothing_in_the_package(old):
 def test_the_old_module_is_an_attribute_of_the_package(old):
     assert old in sn.__all__
     assert getattr(sn, old) is import_module(f"scratchnet.{old}")
+
+
+def test_a_module_that_is_loaded_late_is_an_attribute_under_its_old_name():
+    from scratchnet import plan
+    from scratchnet.engine import plan as new
+
+    assert plan is new
+    with pytest.raises(AttributeError, match="no attribute 'plans'"):
+        sn.plans  # noqa: B018

@@ -1,0 +1,73 @@
+"""Entering a parallel loop: from several Python threads at once, and in a process after a fork.
+
+Numba hands the parts of a loop to one of three threading layers. TBB and OpenMP may be entered by
+several Python threads at once; "workqueue", which is all there is on some machines, aborts the
+process then. GNU's OpenMP ends a process that was forked after the first parallel loop ran. Both
+are met here, since every parallel loop is called through `Parallel`.
+"""
+
+import functools
+import os
+import threading
+from types import FunctionType
+from typing import Any
+
+import numba
+
+
+class _Layer:
+    """What is known of Numba's threading layer.
+
+    name       None until the first parallel loop has run, which decides it
+    is_forked  whether this process was forked after that, from one that used GNU's OpenMP
+    """
+
+    def __init__(self) -> None:
+        self.name: str | None = None
+        self.is_forked = False
+        self.lock = threading.Lock()
+
+    def after_fork(self) -> None:
+        """In the child."""
+        self.is_forked = self.name == "omp"
+        self.lock = threading.Lock()  # the parent's may have been held
+
+
+_layer = _Layer()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_layer.after_fork)
+
+
+class Parallel:
+    """A loop over `prange`, compiled; called like a function.
+
+    loop   Numba's dispatcher
+    """
+
+    def __init__(self, loop: Any) -> None:
+        self.loop = loop
+        functools.update_wrapper(self, loop)
+
+    def __call__(self, *arguments: Any) -> None:
+        if _layer.is_forked:
+            self.alone(*arguments)
+        elif _layer.name == "workqueue":
+            with _layer.lock:
+                self.loop(*arguments)
+        elif _layer.name is None:
+            with _layer.lock:
+                self.loop(*arguments)
+                _layer.name = numba.threading_layer()  # type: ignore[attr-defined]
+        else:
+            self.loop(*arguments)
+
+    @functools.cached_property
+    def alone(self) -> Any:
+        """The loop without threads: the same parts one after the other, and so the same bits."""
+        from .compiler import serial
+
+        loop = self.loop.py_func
+        # a name of its own: Numba's cache knows a function by its name and its arguments' types
+        other = FunctionType(loop.__code__, loop.__globals__, f"{loop.__name__}_alone")
+        other.__qualname__, other.__module__ = other.__name__, loop.__module__
+        return serial(other)
