@@ -140,7 +140,7 @@ class Optimizer:
             values[:] = self.memory[key]
 
     def use_raw(self, model: HasParameters) -> None:
-        """Undo `use_average`. Weights that somebody has changed since stay, and start anew."""
+        """Undo `use_average`. Weights changed since then stay, and a new average begins."""
         if "raw" not in self.memory:
             return
         changed = not np.array_equal(model.flat_params, self.memory["average"], equal_nan=True)
