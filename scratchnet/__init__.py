@@ -8,13 +8,13 @@ from . import (
     architectures,
     callbacks,
     datasets,
-    explain,
     gradcheck,
     initializers,
     kernels,
     layers,
     losses,
     metrics,
+    microscope,
     optimizers,
     pictures,
     plots,
@@ -37,10 +37,11 @@ from .layers import (
     Residual,
     Softmax,
 )
+from .microscope import heat_maps as explain
+from .microscope.trace import Trace, trace
 from .model import Sequential, load_model
 from .optimizers import SGD, Adam, AdamW
 from .pictures import sequences
-from .trace import Trace, trace
 from .training import Callback, History, batches
 
 __version__ = "0.1.0"
@@ -50,7 +51,7 @@ def __getattr__(name: str) -> object:
     return _moved.late(name)
 
 
-imaging = pictures  # its old name
+imaging, arithmetic = pictures, microscope.arithmetic  # their old names
 _moved.keep_old_paths()
 
 __all__ = [

@@ -17,6 +17,9 @@ MOVED = {
     "imaging": "pictures",
     "kernels.memory": "engine.memory",
     "sequences": "pictures.sequences",
+    "trace": "microscope.trace",
+    "arithmetic": "microscope.arithmetic",
+    "explain": "microscope.heat_maps",
 }
 
 #: the same for modules that are loaded when they are asked for, as attributes of the package

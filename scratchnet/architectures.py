@@ -135,7 +135,7 @@ def cnn_bn(classes: int) -> list[Layer]:
 
 
 def _residual_block(filters: int, strides: int = 1) -> list[Layer]:
-    """Two convolutions beside a shortcut, and the ReLU behind the sum (He et al. 2016, fig. 2)."""
+    """Two convolutions beside a shortcut, and the ReLU after the sum (He et al. 2016, fig. 2)."""
     main = [*_conv_norm(filters, 3, strides, "same"), ReLU(), *_conv_norm(filters, 3, 1, "same")]
     shortcut = _conv_norm(filters, 1, strides) if strides > 1 else []
     return [Residual(main, shortcut), ReLU()]

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from . import checkpoint
 from .errors import InputError, is_whole
-from .training import Callback
+from .run import Callback
 
 #: of the files; one of another version is refused
 VERSION = 1
@@ -37,7 +37,7 @@ class BackupAndRestore(Callback):
     seconds      when so many have passed since the last backup, too
 
     The last two backups are kept. A script that was killed is started again as it was: fit finds
-    the newest backup and goes on behind the batch that it was written after. Of a training that
+    the newest backup and goes on after the batch that it was written after. Of a training that
     has ended there is nothing left to do, and fit returns its history. `delete` clears the folder.
     A stop in the middle of an epoch (`stop_training`, set in another callback) is saved at once.
 
@@ -76,8 +76,8 @@ class BackupAndRestore(Callback):
         self.training = {
             "examples": len(run.x),
             "batch size": run.batch_size,
-            "checksum of x": zlib.crc32(np.ascontiguousarray(run.x)),
-            "checksum of y": zlib.crc32(np.ascontiguousarray(run.y)),
+            "checksum of x": zlib.crc32(np.ascontiguousarray(run.x).data),
+            "checksum of y": zlib.crc32(np.ascontiguousarray(run.y).data),
             "input": [*model.input_shape, model.dtype.name],
             "network": [repr(layer) for layer in model.layers],
             "optimizer": type(model.optimizer).__name__,

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from .backup import BackupAndRestore
 from .checkpoint import write_atomically
 from .errors import InputError, check_number, is_whole
-from .training import Callback
+from .run import Callback
 
 __all__ = [
     "BackupAndRestore",
@@ -119,11 +119,12 @@ class EarlyStopping(Callback):
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        self.weights = dict(state)
-        self.best.value = self.weights.pop("best")
-        self.wait = self.weights.pop("wait")
-        self.best_epoch = self.weights.pop("best_epoch")
-        self.stopped_epoch = self.weights.pop("stopped_epoch")
+        rest = dict(state)
+        self.best.value = rest.pop("best")
+        self.wait = rest.pop("wait")
+        self.best_epoch = rest.pop("best_epoch")
+        self.stopped_epoch = rest.pop("stopped_epoch")
+        self.weights = rest
         if self.stopped_epoch is not None:
             self.model.stop_training = True
 

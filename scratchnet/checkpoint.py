@@ -5,7 +5,7 @@ then the bytes. Nothing in it can be executed, its reader checks every size agai
 it takes memory, and other tools open it. The description is JSON text in the header's metadata, and
 beside it stands a checksum of everything: safetensors would not notice a changed number.
 
-This module knows files, not models; what the description means is `Sequential.load`'s business.
+This module knows files, not models; what the description means is model_files.py's business.
 """
 
 import contextlib
@@ -64,7 +64,7 @@ def write_atomically(path: str | os.PathLike, content: bytes) -> None:
 def remove_leftovers(folder: str | os.PathLike, name: str = "*") -> None:
     """Delete what `write_atomically` left when it was killed, of files whose name has that form.
 
-    Only for a folder in which nobody else writes now.
+    Only for a folder in which nothing else writes now.
     """
     for path in Path(folder).glob(f".{name}.*.tmp"):
         path.unlink(missing_ok=True)
@@ -93,7 +93,7 @@ def _in_order(content: bytes) -> bytes:
     header = json.loads(content[8:start])
     header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
     text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)  # so that the numbers behind it lie where they may
+    text += b" " * (-len(text) % 8)  # so that the numbers after it lie where they may
     return len(text).to_bytes(8, "little") + text + content[start:]
 
 
@@ -103,7 +103,7 @@ def _checksum(text: str, arrays: dict[str, NDArray]) -> str:
     for name in sorted(arrays):
         array = arrays[name]
         digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
-        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
 
 

@@ -22,8 +22,7 @@ between the slopes (subgradients) Clarke 1983, section 1.2.
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -31,6 +30,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import InputError, is_whole
+from .frozen import frozen
+from .text import columns, index_text, shape_text
 
 Array = NDArray[np.floating]
 
@@ -102,14 +103,15 @@ class Report(tuple[Check, ...]):
         lines = [(*head, "kinks", "")]
         for check in self:
             of = "directions" if check.along else f"of {math.prod(check.shape):,}"
-            index = ", ".join(map(str, check.index))
-            at = f"direction {index}" if check.along else f"[{index}]"
+            where = ""  # there are kinks alone
+            if check.index:
+                where = f"direction {check.index[0]}" if check.along else index_text(check.index)
             lines.append(
                 (
                     check.name,
-                    " x ".join(map(str, check.shape)),
+                    shape_text(check.shape),
                     f"{check.checked:,} {of}",
-                    at if check.index else "",  # "" where there are kinks alone
+                    where,
                     f"{check.analytic:+.6e}",
                     f"{check.numeric:+.6e}",
                     f"{check.error:.1e}",
@@ -117,11 +119,7 @@ class Report(tuple[Check, ...]):
                     "ok" if check.passed else f"WRONG: {check.wrong:,}",
                 )
             )
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        return "\n".join(
-            "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-            for line in lines
-        )
+        return "\n".join(columns(lines, left=len(lines[0])))
 
 
 def numeric_gradient(f: Callable[[], float], a: Array, step: float = STEP) -> Array:
@@ -140,7 +138,10 @@ def compare(name: str, analytic: Array, numeric: Array, tolerance: float = TOLER
     if analytic.shape != numeric.shape:
         raise InputError(f"{name}: expected a gradient {numeric.shape}, found {analytic.shape}")
     scale = _scale(analytic, numeric)
-    compared = [(index, analytic[index], numeric[index]) for index in np.ndindex(numeric.shape)]
+    compared = [
+        (index, float(analytic[index]), float(numeric[index]))
+        for index in np.ndindex(numeric.shape)
+    ]
     return _worst(name, numeric.shape, compared, scale, tolerance, lambda index, value: False)
 
 
@@ -165,7 +166,7 @@ def check_layer(
     the outputs goes unseen). Anything with the layers' protocol will do.
     """
     x = _float64(x).copy()
-    with _frozen(layer) as rewind:
+    with frozen(layer) as rewind:
         dy = rng.standard_normal(layer.forward(x, training).shape)
 
         def f() -> float:
@@ -211,7 +212,7 @@ def check_model(
     draws them.
     """
     x = _float64(x).copy()
-    with _frozen(*model.layers) as rewind:
+    with frozen(*model.layers) as rewind:
 
         def f() -> float:
             rewind()
@@ -240,21 +241,23 @@ def check_layers(
     directions: int = 2,
     tolerance: float = TOLERANCE,
 ) -> Report:
-    """Each layer of a built float64 model by itself, at n random inputs of its own.
+    """Each layer of a built float64 model by itself, at n random inputs.
 
     Names are "layer.array"; a layer whose gradient is wrong is the one that is named, whatever
-    stands before and behind it.
+    stands before and after it.
     """
-    how = {"entries": entries, "directions": directions, "tolerance": tolerance}
     checks: list[Check] = []
     for layer in model.layers:
         x = rng.standard_normal((n, *layer.input_shape))
-        checks += check_layer(layer, x, rng, step=step, **how).named(layer.name)
+        found = check_layer(
+            layer, x, rng, step=step, entries=entries, directions=directions, tolerance=tolerance
+        )
+        checks += found.named(layer.name)
     return Report(checks)
 
 
 class _Look:
-    """Compares gradients of f(), a function that reads some arrays, with its differences."""
+    """Compares gradients of f(), a function that reads some arrays, with differences of f."""
 
     def __init__(
         self,
@@ -290,11 +293,14 @@ class _Look:
         return Report(checks)
 
     def at_entries(self, name: str, a: Array, analytic: Array) -> Check:
-        chosen = range(a.size)
+        chosen = np.arange(a.size)
         if self.entries is not None and self.entries < a.size:
             chosen = np.sort(self.rng.choice(a.size, self.entries, replace=False))
         indices = [tuple(int(i) for i in np.unravel_index(k, a.shape)) for k in chosen]
-        found = [(index, analytic[index], _slope(self.f, a, index, self.step)) for index in indices]
+        found = [
+            (index, float(analytic[index]), _slope(self.f, a, index, self.step))
+            for index in indices
+        ]
         scale = _scale(analytic, np.array([numeric for *_, numeric in found]))
 
         def kinked(index: tuple[int, ...], value: float) -> bool:
@@ -377,8 +383,9 @@ def _worst(
     kinked: Callable[[tuple[int, ...], float], bool],
 ) -> Check:
     """One Check of all (index, analytic, numeric) of an array."""
-    worst, wrong, kinks = ((), 0.0, 0.0, 0.0), 0, 0
-    for at, (index, analytic, numeric) in enumerate(compared):
+    worst: tuple[tuple[int, ...], float, float, float] = ((), 0.0, 0.0, 0.0)
+    wrong = kinks = 0
+    for place, (index, analytic, numeric) in enumerate(compared):
         error = abs(analytic - numeric) / scale
         if not math.isfinite(error):
             error = math.inf  # a NaN must not pass for agreement
@@ -387,7 +394,7 @@ def _worst(
                 kinks += 1
                 continue
             wrong += 1
-        if error > worst[-1] or at == kinks:  # the first that is no kink
+        if error > worst[-1] or place == kinks:  # the first that is no kink
             worst = index, float(analytic), float(numeric), float(error)
     return Check(name, shape, *worst, len(compared), wrong, kinks)
 
@@ -401,40 +408,3 @@ def _float64(a: Array) -> Array:
 
 def _is_odd(value: Any) -> bool:
     return isinstance(value, float) and not math.isfinite(value)
-
-
-def _generators(thing: Any) -> list[np.random.Generator]:
-    """The random generators that a layer holds, in whatever it holds: layers, lists, dicts."""
-    found, seen, rest = [], {}, [thing]
-    while rest:
-        thing = rest.pop()
-        if id(thing) in seen:
-            continue
-        seen[id(thing)] = thing  # kept alive, or another might get its id
-        if isinstance(thing, np.random.Generator):
-            found.append(thing)
-        elif isinstance(thing, (list, tuple)):
-            rest += thing
-        elif isinstance(thing, dict):
-            rest += thing.values()
-        elif hasattr(thing, "__dict__") and not isinstance(thing, type):
-            rest += vars(thing).values()
-    return found
-
-
-@contextmanager
-def _frozen(*layers: Any) -> Iterator[Callable[[], None]]:
-    """Hand out a function that puts random streams and buffers back to where they are now."""
-    streams = [(rng, rng.bit_generator.state) for rng in _generators(layers)]
-    buffers = [(array, array.copy()) for layer in layers for array in layer.buffers.values()]
-
-    def rewind() -> None:
-        for rng, state in streams:
-            rng.bit_generator.state = state
-        for array, kept in buffers:
-            array[:] = kept
-
-    try:
-        yield rewind
-    finally:
-        rewind()

@@ -6,26 +6,25 @@ these two loops the surface that Keras users know.
 """
 
 import copy
-import html
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from . import checkpoint, losses, optimizers, training
+from . import losses, optimizers, summary, training
 from .backend import backend
 from .engine import threads
 from .engine.memory import flat_zeros
 from .errors import InputError, is_whole
-from .layers import Layer, Softmax, described, from_description
-from .layers.base import join, shapes_along
+from .layers import Layer, Softmax
+from .layers.base import join
 from .losses import CategoricalCrossentropy, Loss, SparseCategoricalCrossentropy
 from .optimizers import Optimizer
+from .summary import Row
 from .training import Augment, Callback, History
 
 if TYPE_CHECKING:
@@ -34,11 +33,6 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.floating]
 Shape = tuple[int, ...]
-
-#: the version of the description inside a saved model
-FORMAT_VERSION = 1
-#: a file that names more is no model of ours
-MOST_LAYERS = 1000
 
 
 class Runs(Protocol):
@@ -61,17 +55,6 @@ def backward_through(row: Sequence[Runs], dy: Array) -> Array:
     for layer in reversed(row):
         dy = layer.backward(dy)
     return dy
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of `summary()`."""
-
-    name: str
-    kind: str
-    output_shape: Shape
-    parameters: int
-    multiply_adds: int
 
 
 class Sequential:
@@ -452,14 +435,13 @@ class Sequential:
                 y,
                 batch_size=batch_size,
                 epochs=epochs,
-                verbose=verbose,
                 callbacks=callbacks or (),
                 validation_split=validation_split,
                 validation_data=validation_data,
                 shuffle=shuffle,
                 initial_epoch=initial_epoch,
-                progress_file=progress_file,
                 augment=augment,
+                progress=training.Progress(verbose, progress_file),
             )
         finally:
             self._training.release()
@@ -537,23 +519,7 @@ class Sequential:
         "residual.main.conv2d".
         """
         self._check_built("summary")
-        for name, _, layer in self._walk():
-            own = 0, 0
-            if not layer.inner():
-                own = sum(p.size for p in layer.params.values()), layer.multiply_adds()
-            yield Row(name, type(layer).__name__, layer.output_shape, *own)
-
-    def _walk(self) -> Iterator[tuple[str, str, Layer]]:
-        """Every layer with its name and its line in a table; inner ones behind theirs."""
-
-        def walk(layers: dict[str, Layer], indent: str) -> Iterator[tuple[str, str, Layer]]:
-            for name, layer in layers.items():
-                beside = "shortcut: " if name.split(".")[-2:-1] == ["shortcut"] else ""
-                yield name, f"{indent}{beside}{_short(layer)}", layer
-                inner = {f"{name}.{key}": one for key, one in layer.inner().items()}
-                yield from walk(inner, f"{indent}- ")
-
-        return walk({layer.name: layer for layer in self.layers}, "")
+        yield from summary.rows(self)
 
     def count_params(self) -> int:
         """The number of learnt values."""
@@ -562,40 +528,21 @@ class Sequential:
     def summary(self, print_fn: Callable[[str], Any] | None = None) -> None:
         """Print a table: layer, output shape, parameters, multiply-adds an image."""
         from rich.console import Console
-        from rich.table import Table
 
-        rows = list(self.rows())
-        table = Table(show_footer=True, title=f"input {_shape_text(self.input_shape)}")
-        adds = sum(row.multiply_adds for row in rows)
-        table.add_column("layer", "total")
-        table.add_column("output shape")
-        table.add_column("parameters", f"{self.count_params():,}", justify="right")
-        table.add_column("multiply-adds", f"{adds:,}", justify="right")
-        for (_, line, _), row in zip(self._walk(), rows, strict=True):
-            numbers = (f"{row.parameters:,}", f"{row.multiply_adds:,}")
-            table.add_row(line, _shape_text(row.output_shape), *numbers)
+        self._check_built("summary")
         console = Console(width=None if print_fn is None else 100)
         if print_fn is None:
-            console.print(table)
+            console.print(summary.table(self))
         else:
             with console.capture() as captured:
-                console.print(table)
+                console.print(summary.table(self))
             print_fn(captured.get())
 
     def _repr_html_(self) -> str:
-        if not self.built:
-            return f"<code>{html.escape(repr(self))}</code>"
-        head = "<tr><th>layer<th>output shape<th>parameters<th>multiply-adds</tr>"
-        body = "".join(
-            f"<tr><td>{html.escape(line)}<td>{_shape_text(row.output_shape)}"
-            f"<td>{row.parameters:,}<td>{row.multiply_adds:,}</tr>"
-            for (_, line, _), row in zip(self._walk(), self.rows(), strict=True)
-        )
-        caption = f"input {_shape_text(self.input_shape)}, {self.count_params():,} parameters"
-        return f"<table><caption>{caption}</caption>{head}{body}</table>"
+        return summary.html_table(self)
 
     def __repr__(self) -> str:
-        inside = ", ".join(_short(layer) for layer in self.layers)
+        inside = ", ".join(summary.short_name(layer) for layer in self.layers)
         return f"Sequential([{inside}], input_shape={self.input_shape})"
 
     def _check_built(self, what: str) -> None:
@@ -606,24 +553,10 @@ class Sequential:
 
     def save(self, path: str | PathLike) -> None:
         """Architecture, weights, and what compile chose, to one safetensors file, atomically."""
+        from . import model_files
+
         self._check_built("save")
-        description: dict[str, Any] = {
-            "version": FORMAT_VERSION,
-            "input_shape": self.input_shape,
-            "dtype": self.dtype.name,
-            "layers": [described(layer) for layer in self.layers],
-        }
-        if self._class_names:
-            description["class_names"] = self._class_names
-        if self.loss is not None and self.optimizer is not None:
-            description["compile"] = {
-                "optimizer": _name_in(optimizers.OPTIMIZERS, self.optimizer),
-                "optimizer_config": self.optimizer.config(),
-                "loss": _name_in(losses.LOSSES, self.loss),
-                "loss_config": self.loss.config(),
-                "metrics": self.metrics,
-            }
-        checkpoint.save(path, description, self.arrays())
+        model_files.save(self, path)
 
     def parameters(self) -> dict[str, Array]:
         """All parameters by name, such as "conv2d.W"; views of flat_params."""
@@ -644,82 +577,11 @@ class Sequential:
     @classmethod
     def load(cls, path: str | PathLike) -> "Sequential":
         """The model that `save` wrote. Nothing is executed, and sizes are checked first."""
-        description, arrays = checkpoint.load(path)
-        try:
-            return _from_description(description, arrays)
-        except InputError as error:
-            raise InputError(f"{path}: {error}") from None
-        except (
-            LookupError,
-            TypeError,
-            ValueError,
-            AttributeError,
-            OverflowError,
-            RecursionError,
-        ) as error:
-            raise InputError(
-                f"{path}: expected a model description of version {FORMAT_VERSION}, found one "
-                f"that cannot be read ({type(error).__name__}: {error})"
-            ) from None
+        from . import model_files
 
-
-def _from_description(description: dict[str, Any], arrays: dict[str, NDArray]) -> Sequential:
-    if description.get("version") != FORMAT_VERSION:
-        raise InputError(
-            f"expected format version {FORMAT_VERSION}, found {description.get('version')!r}"
-        )
-    if len(description["layers"]) > MOST_LAYERS:
-        raise InputError(f"expected at most {MOST_LAYERS:,} layers, found more")
-    layers = [from_description(entry) for entry in description["layers"]]
-
-    # what the architecture needs against what the file holds, before memory is taken for it
-    expected: dict[str, Shape] = {}
-    for layer, shape, _ in shapes_along(layers, tuple(description["input_shape"])):
-        inner = layer.parameter_shapes(shape) | layer.buffer_shapes(shape)
-        expected |= {f"{layer.name}.{key}": size for key, size in inner.items()}
-    dtype = description["dtype"]
-    for name in sorted(expected.keys() | arrays.keys()):
-        want = f"{dtype} {expected[name]}" if name in expected else "nothing"
-        found = f"{arrays[name].dtype} {arrays[name].shape}" if name in arrays else "nothing"
-        if found != want:
-            raise InputError(f"{name}: expected {want}, found {found}")
-
-    model = Sequential(layers, tuple(description["input_shape"]), dtype=dtype)
-    for name, array in model.arrays().items():
-        array[:] = arrays[name]
-    if "class_names" in description:
-        model.class_names = description["class_names"]
-    if "compile" in description:
-        chosen = description["compile"]
-        optimizer = optimizers.from_config(chosen["optimizer"], chosen["optimizer_config"])
-        loss = losses.LOSSES[chosen["loss"]](**chosen["loss_config"])
-        model.compile(optimizer, loss, chosen["metrics"])
-    return model
+        return model_files.load(path)
 
 
 def load_model(path: str | PathLike) -> Sequential:
     """The model that `Sequential.save` wrote to path."""
     return Sequential.load(path)
-
-
-def _name_in(known: dict[str, type], thing: object) -> str:
-    for name, kind in known.items():
-        if type(thing) is kind:
-            return name
-    raise InputError(f"save: expected one of {', '.join(known)}, found {type(thing).__name__}")
-
-
-def _shape_text(shape: Shape | None) -> str:
-    return " x ".join(map(str, shape or ()))
-
-
-def _short(layer: Layer) -> str:
-    """The layer with the arguments that say most: Conv2D 32 3x3, MaxPool2D 2x2, Dense 10."""
-    parts = [type(layer).__name__]
-    for key in ("filters", "units", "rate"):
-        if hasattr(layer, key):
-            parts.append(str(getattr(layer, key)))
-    for key in ("kernel_size", "pool_size"):
-        if hasattr(layer, key):
-            parts.append("x".join(map(str, getattr(layer, key))))
-    return " ".join(parts)

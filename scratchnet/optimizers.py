@@ -140,7 +140,7 @@ class Optimizer:
             values[:] = self.memory[key]
 
     def use_raw(self, model: HasParameters) -> None:
-        """Undo `use_average`. Weights that somebody has changed since stay, and start anew."""
+        """Undo `use_average`. Weights changed since then stay, and a new average begins."""
         if "raw" not in self.memory:
             return
         changed = not np.array_equal(model.flat_params, self.memory["average"], equal_nan=True)
@@ -365,7 +365,7 @@ def average_step(average: Array, values: Array, momentum: float) -> None:
     average += (1 - momentum) * values
 
 
-OPTIMIZERS: dict[str, type[Optimizer]] = {"sgd": SGD, "adam": Adam, "adamw": AdamW}
+OPTIMIZERS: dict[str, type[SGD] | type[Adam]] = {"sgd": SGD, "adam": Adam, "adamw": AdamW}
 
 
 def get(optimizer: str | Optimizer) -> Optimizer:

@@ -37,10 +37,11 @@ def explain(
     gradcam, saliency and occlusion draw heat over the image; features the maps of a layer; filters
     a convolution's weights; trace every layer's output and gradient, with a table on stdout.
     """
-    from .. import explain as explaining
     from .. import plots
+    from ..microscope import heat_maps
+    from ..microscope.inputs import checked_label
+    from ..microscope.trace import trace
     from ..pictures import prepare
-    from ..trace import checked_label, trace
 
     if layer is not None and method not in WITH_LAYER:
         raise typer.BadParameter(f"--layer: expected with {', '.join(WITH_LAYER)}, found {method}")
@@ -60,15 +61,15 @@ def explain(
     text = f"{image}: {digit}  {100 * probabilities[digit]:.1f} %"
     if method in UNITS:
         how = {"layer": layer} if method == "gradcam" else {}
-        values = getattr(explaining, method)(net, picture, chosen, **how)
+        values = getattr(heat_maps, method)(net, picture, chosen, **how)
         figure = plots.heat(picture, values, f"{TITLES[method]} for {chosen}", UNITS[method])
         found["values"] = values.tolist()
     elif method == "features":
-        maps = explaining.feature_maps(net, picture, layer)
+        maps = heat_maps.feature_maps(net, picture, layer)
         figure = plots.feature_maps(maps, f"Feature maps{name or ' of the last convolution'}")
         found["values"] = maps.tolist()
     elif method == "filters":
-        weights = explaining.filters(net, layer)
+        weights = heat_maps.filters(net, layer)
         figure = plots.filters(weights, f"Filters{name or ' of the first convolution'}")
         found["values"] = weights.tolist()
     else:

@@ -5,7 +5,7 @@ import time
 import numpy as np
 
 from .. import architectures
-from ..trace import trace
+from ..microscope.trace import trace
 from .shared import app
 
 

@@ -26,10 +26,11 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException as HTTPError
 from starlette.routing import Match
 
-from .. import __version__, architectures, datasets, explain, kernels, pictures
+from .. import __version__, architectures, datasets, kernels, pictures
 from ..errors import InputError
+from ..microscope import heat_maps
+from ..microscope.trace import Trace
 from ..model import Sequential
-from ..trace import Trace
 from . import inside, limits, reading, runs
 from . import schemas as s
 from .turns import Turns
@@ -143,8 +144,8 @@ def create_app(
             for model, _ in registry.found.values():
                 model.prepare()
                 label = int(model.predict(image).argmax())
-                explain.saliency(model, image)
-                explain.occlusion(model, image)
+                heat_maps.saliency(model, image)
+                heat_maps.occlusion(model, image)
                 Trace(model, image, label).step("adam")
 
     @asynccontextmanager

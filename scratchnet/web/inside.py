@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import explain as explaining
-from ..arithmetic import Sum
 from ..errors import InputError
+from ..microscope import heat_maps
+from ..microscope.inputs import checked_label
+from ..microscope.layer_trace import LayerTrace
+from ..microscope.sums import Sum
+from ..microscope.trace import Trace
 from ..model import Sequential
-from ..trace import LayerTrace, Trace, checked_label
 from . import schemas as s
 from .reading import levels
 from .runs import OPTIMIZERS
@@ -174,7 +176,7 @@ def explain(turns: Turns, model: Sequential, query: s.GradcamQuery | s.MapQuery)
     with turns, _asked_about():
         digit = int(model.predict(pixels).argmax())
         label = digit if query.label is None else checked_label(query.label, model)
-        found = getattr(explaining, query.method)(model, pixels, label, **how)
+        found = getattr(heat_maps, query.method)(model, pixels, label, **how)
     largest = float(np.abs(found).max())
     return s.ExplainAnswer(
         method=query.method,

@@ -14,6 +14,7 @@ FILES = {path.relative_to(PACKAGE).as_posix(): path for path in sorted(PACKAGE.r
 
 SMALL = {"losses", "optimizers", "schedules", "metrics", "initializers", "backend", "errors"}
 MODEL = SMALL | {"layers", "checkpoint", "training", "engine", "kernels"}
+MODEL |= {"summary", "model_files"}  # which read the model; it loads the second late
 #: room: the rooms that it may import; the first part of a file's path is its room
 ROOMS = {
     "errors": set(),
@@ -23,15 +24,19 @@ ROOMS = {
     "engine": {"engine", "layers", "losses", "errors"},
     "kernels": {"backend", "engine", "layers", "optimizers"},
     "checkpoint": {"errors", "metrics"},
-    "training": {"errors", "metrics", "kernels", "plots"},
-    "backup": {"errors", "checkpoint", "training"},
-    "callbacks": {"errors", "checkpoint", "training", "backup"},
-    "gradcheck": {"errors"},
+    "text": set(),
+    "frozen": set(),
+    "run": {"metrics", "plots"},
+    "progress": {"errors", "run"},
+    "training": {"errors", "engine", "run", "progress"},
+    "backup": {"errors", "checkpoint", "run"},
+    "callbacks": {"errors", "checkpoint", "run", "backup"},
+    "gradcheck": {"errors", "frozen", "text"},
+    "summary": {"layers", "text"},
     "model": MODEL,
+    "model_files": MODEL | {"model"},
     "architectures": {"layers", "model", "errors"},
-    "arithmetic": {"layers", "errors"},
-    "trace": MODEL | {"model", "arithmetic", "gradcheck", "plots"},
-    "explain": MODEL | {"model", "trace"},
+    "microscope": MODEL | {"microscope", "model", "frozen", "text", "plots"},
     "datasets": {"datasets", "errors", "backend", "pictures"},
     "pictures": {"errors", "pictures"},
     "plots": {"errors", "plots", "checkpoint", "pictures"},

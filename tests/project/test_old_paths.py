@@ -24,9 +24,19 @@ NAMES = {
         MIN_HEIGHT MIN_MARK MIN_TALL MIN_WIDTH NEAR SAME_DIGIT SAME_LINE USUAL_WIDTH WIDE WIDE_COST
         Box Digit InputError Reading read
     """,
+    "trace": """
+        STEP GradientExplained InputError LayerTrace OutputExplained StepTrace Trace checked_label
+        copied one_example trace
+    """,
+    "arithmetic": """
+        GRADIENTS OUTPUTS Index InputError Sum Term checked_index columns residual_output
+    """,
+    "explain": """
+        InputError checked_label copied feature_maps filters gradcam occlusion one_example saliency
+    """,
 }
 #: those that are attributes of the package as well, `scratchnet.imaging`
-ATTRIBUTES = ["imaging", "sequences"]
+ATTRIBUTES = ["imaging", "sequences", "explain"]
 #: not loaded by `import scratchnet`, nor by an old path
 LATE = {"PIL", "matplotlib", "scipy"}
 

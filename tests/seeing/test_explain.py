@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 from figures import check_text_layout, strings
 from matplotlib.figure import Figure
+from own_layers import bent, registered
 from PIL import Image
 
 import scratchnet as sn
 from scratchnet import explain, plots
 from scratchnet.cli import main
+from scratchnet.engine import threads
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -150,6 +152,26 @@ def test_maps_and_filters(eight):
     assert explain.filters(model, "conv2d_1").shape == (3, 3, 32, 64)
 
 
+@pytest.mark.parametrize("pointwise", [False, True])
+def test_maps_are_taken_after_the_activation_whichever_it_is(eight, pointwise):
+    kind = bent(lambda x: np.where(x > 0, x, x / 4), lambda x: np.where(x > 0, 1, 0.25))
+    with registered(kind, pointwise=pointwise) as kind:
+        layers = [sn.Conv2D(2, 3), sn.BatchNorm(), sn.Dropout(0.5), kind(), sn.MaxPool2D(2)]
+        model = sn.Sequential([*layers, sn.Flatten(), sn.Dense(3)], (28, 28, 1))
+        found = explain.feature_maps(model, eight[1])
+        trace = sn.trace(model, eight[1], 0)
+    last = "bent" if pointwise else "dropout"
+    np.testing.assert_array_equal(found, trace[last].output)
+
+
+def test_softmax_over_the_maps_is_no_activation_of_each(eight):
+    layers = [sn.Conv2D(2, 3), sn.Softmax(), sn.Flatten(), sn.Dense(3)]
+    model = sn.Sequential(layers, (28, 28, 1))
+    trace = sn.trace(model, eight[1], 0)
+    found = explain.feature_maps(model, eight[1])
+    np.testing.assert_array_equal(found, trace["conv2d"].output)
+
+
 MLP = sn.architectures.build("mlp")
 BLANK = np.zeros((28, 28), np.uint8)
 CNN = sn.architectures.build("cnn-small")
@@ -247,7 +269,7 @@ def run(folder, monkeypatch, capsys):
 
     def run(*args):
         monkeypatch.chdir(folder)
-        monkeypatch.setattr(sn.kernels, "announce", None)
+        monkeypatch.setattr(threads, "_on_compiling", None)
         monkeypatch.setattr(sys, "argv", ["scratchnet", "explain", *map(str, args)])
         with pytest.raises(SystemExit) as ended:
             main()

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from own_layers import bent, registered
 from strategies import GENERATORS
 
 import scratchnet as sn
-from scratchnet.trace import Trace
+from scratchnet.microscope.trace import Trace
 
 
 def all_kinds(rng, dtype=np.float64, softmax=True, dropout=0.0):
@@ -304,8 +305,54 @@ def test_a_layer_of_ones_own_is_traced_and_its_gradient_checked(rng):
     explained = trace.explain("scale.scale", 3)
     assert explained.sum is None
     assert explained.numeric == pytest.approx(explained.gradient, rel=1e-6)
-    with pytest.raises(sn.InputError, match="scale: expected a layer among .*, found Scale"):
-        trace.explain_output("scale", 0)
+    before = {name: gradient.copy() for name, gradient in trace.gradients.items()}
+    found = trace.explain_output("scale", 2)
+    assert "Scale's own arithmetic is not written out" in str(found)
+    assert found.value == trace["scale"].output[2]
+    (term,) = found.sum.terms  # the others have no slope
+    assert (term.source, term.x, term.factor) == ((2,), trace.x[1, 0, 0], 2)
+    assert found.sum.total == pytest.approx(found.value) and found.sum.constant == 0
+    for name, gradient in trace.gradients.items():
+        np.testing.assert_array_equal(gradient, before[name])
+
+
+def test_a_random_layer_of_ones_own_is_explained_by_its_value_alone():
+    class Noise(sn.Dropout):
+        def forward(self, x, training=False):
+            self.keep(x, (None,))
+            return x + self.rng.standard_normal(x.shape)
+
+    model = sn.Sequential([sn.Flatten(), Noise(0.5), sn.Dense(3)], (2, 2, 1))
+    trace = sn.trace(model, np.ones((2, 2)), 0)
+    trace["noise"].layer.rng.standard_normal()  # as if another layer had drawn from its stream
+    found = trace.explain_output("noise", 1)
+    assert found.sum.terms == [] and found.sum.total == found.value == trace["noise"].output[1]
+
+
+FORMULAS = {
+    "1 / (1 + exp(-{x}))": (lambda x: 1 / (1 + np.exp(-x)), lambda x: np.exp(-abs(x)) / 4, False),
+    "{x} if {x} > 0 else {x} / 4": (
+        lambda x: np.where(x > 0, x, x / 4), lambda x: np.where(x > 0, 1, 0.25), False,
+    ),
+    "max({x}, 0) ** 2": (lambda x: np.maximum(x, 0) ** 2, lambda x: 2 * np.maximum(x, 0), True),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("formula", FORMULAS)
+def test_a_layer_with_a_formula_is_explained_by_it(formula):
+    f, slope, cuts = FORMULAS[formula]
+    values = np.array([-2, -0.5, 0, 1e-310, 3]).reshape(5, 1)
+    with registered(bent(f, slope), formula=formula) as kind:
+        model = sn.Sequential([kind(), sn.Flatten(), sn.Dense(3)], (5, 1), dtype=np.float64)
+        trace = sn.trace(model, values, 0)
+        for i in range(5):
+            found = trace.explain_output("bent", (i, 0))
+            assert found.sum.formula == f"y[{i}, 0] = {formula}".replace("{x}", f"x[{i}, 0]")
+            assert found.value == f(values)[i, 0]
+            assert found.sum.total == pytest.approx(found.value, rel=1e-14)
+            (term,) = found.sum.terms
+            assert (term.source, term.x) == ((i, 0), values[i, 0])
+        assert trace["bent"].dead == (np.mean(f(values) == 0) if cuts else None)
 
 
 def test_past_a_residual_without_a_shortcut_goes_its_input(rng):

@@ -15,10 +15,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import InputError, is_whole
-from .layers import BatchNorm, Conv2D, Layer, ReLU, Softmax, softmax
-from .model import Sequential
-from .trace import checked_label, copied, one_example
+from ..errors import InputError, is_whole
+from ..layers import Conv2D, Layer, Softmax, kind_of, softmax
+from ..model import Sequential, backward_through, forward_through
+from .inputs import checked_label, copied, one_example
+
+__all__ = [
+    "checked_label",
+    "copied",
+    "feature_maps",
+    "filters",
+    "gradcam",
+    "occlusion",
+    "one_example",
+    "saliency",
+]
 
 Array = NDArray[np.floating]
 
@@ -34,7 +45,8 @@ def gradcam(
 
     label     the class; the one that the model reads when left out
     layer     the name of a layer with output (h, w, k); the last convolution when left out. A
-              convolution's maps are taken behind the BatchNorm and ReLU that directly follow it.
+              convolution's maps are taken after the BatchNorm and the activation, ReLU or
+              another, that directly follow it.
     enlarge   True: (h, w) of the image, interpolated between the places that the maps' pixels have
               in it; False: (h, w) of the maps
 
@@ -105,17 +117,15 @@ def occlusion(
 def feature_maps(model: Sequential, x: Any, layer: str | None = None) -> Array:
     """The maps (h, w, k) of a layer, chosen as in `gradcam`."""
     net = copied(model, np.float64)
-    y = one_example(net, x)
-    for step in net.layers[: _maps_end(net, layer)]:
-        y = step.forward(y)
-    return y[0]
+    image = one_example(net, x)
+    return forward_through(net.layers[: _maps_end(net, layer)], image, False)[0]
 
 
 def filters(model: Sequential, layer: str | None = None) -> Array:
     """The weights (kh, kw, c, k) of a convolution; of the first one when left out."""
-    convolutions = {at.name: at for at in model.layers if isinstance(at, Conv2D)}
+    convolutions = {one.name: one for one in model.layers if isinstance(one, Conv2D)}
     name = layer or next(iter(convolutions), None)
-    if name not in convolutions:
+    if name is None or name not in convolutions:
         raise InputError(f"layer: expected one of {_list(convolutions)}, found {name!r}")
     return convolutions[name].params["W"].copy()
 
@@ -123,18 +133,16 @@ def filters(model: Sequential, layer: str | None = None) -> Array:
 # ---- what they share -----------------------------------------------------------------------------
 
 
-def _score_gradient(net: Sequential, image: Array, label: int | None, end: int) -> tuple:
+def _score_gradient(
+    net: Sequential, image: Array, label: int | None, end: int
+) -> tuple[Array, Array]:
     """The output A of the first `end` layers, and ds/dA; both without the batch axis."""
     layers = net.layers[:-1] if isinstance(net.layers[-1], Softmax) else net.layers
-    y, at_end = image, image
-    for number, layer in enumerate(layers, 1):
-        y = layer.forward(y)
-        at_end = y if number == end else at_end
-    dy = np.zeros_like(y)
-    dy[0, _class(net, y, label)] = 1
-    for layer in reversed(layers[end:]):
-        dy = layer.backward(dy)
-    return at_end[0], dy[0]
+    maps = forward_through(layers[:end], image, False)
+    scores = forward_through(layers[end:], maps, False)
+    dscores = np.zeros_like(scores)
+    dscores[0, _class(net, scores, label)] = 1
+    return maps[0], backward_through(layers[end:], dscores)[0]
 
 
 def _class(net: Sequential, outputs: Array, label: int | None) -> int:
@@ -167,9 +175,18 @@ def _maps_end(net: Sequential, name: str | None) -> int:
         raise InputError(f"layer: expected one of {_list(with_maps)}, found {name!r}")
     end = [layer.name for layer in net.layers].index(name) + 1
     if _convolves(net.layers[end - 1]):
-        while end < len(net.layers) and isinstance(net.layers[end], (BatchNorm, ReLU)):
+        while end < len(net.layers) and _keeps_maps(net.layers[end]):
             end += 1
     return end
+
+
+def _keeps_maps(layer: Layer) -> bool:
+    """Whether a layer after a convolution leaves its maps what they are, one for each filter.
+
+    Dropout does: it changes nothing here, and an activation may follow it. Softmax does not: each
+    of its outputs depends on all maps.
+    """
+    return kind_of(layer).pointwise and not isinstance(layer, Softmax)
 
 
 def _convolves(layer: Layer) -> bool:
@@ -183,29 +200,30 @@ def _list(names: Iterable[str]) -> str:
 def _enlarged(small: Array, net: Sequential, end: int) -> Array:
     """A map of the output of the first `end` layers at every pixel of the image: linear between
     the places where the map's pixels look, and falling to 0 one place beyond them."""
-    rows, columns = (_places(net, end, axis) for axis in (0, 1))
+    vertical, horizontal = (_centres(net, end, axis) for axis in (0, 1))
     small = np.pad(small, 1)
     h, w = _image_shape(net)[:2]
-    tall = np.stack([np.interp(np.arange(h), rows, column) for column in small.T], axis=1)
-    return np.stack([np.interp(np.arange(w), columns, row) for row in tall])
+    tall = np.stack([np.interp(np.arange(h), vertical, column) for column in small.T], axis=1)
+    return np.stack([np.interp(np.arange(w), horizontal, row) for row in tall])
 
 
-def _places(net: Sequential, end: int, axis: int) -> Array:
+def _centres(net: Sequential, end: int, axis: int) -> Array:
     """The pixel of the image, as a fraction, at the middle of what each pixel of a map sees, and
-    one more before and behind them.
+    one more before the first and after the last of them.
 
     Output i of a window of k with stride s and padding p has its middle at i s + (k - 1) / 2 - p
-    of its input; layer behind layer that adds up. Where a layer does not tell its window, its
-    output is spread evenly over its input.
+    of its input; from layer to layer that adds up. A layer without a window spreads its output
+    evenly over its input.
     Source: Araujo, Norris and Sim 2019, "Computing receptive fields", eqs. 1 to 3.
     """
     jump, start = 1.0, 0.0
     for layer in net.layers[:end]:
         window = getattr(layer, "kernel_size", getattr(layer, "pool_size", None))
+        strides, pads = getattr(layer, "strides", None), getattr(layer, "pads", None)
         before, after = layer.input_shape[axis], layer.output_shape[axis]
-        if window is not None and hasattr(layer, "pads"):
-            start += jump * ((window[axis] - 1) / 2 - layer.pads[2 * axis])
-            jump *= layer.strides[axis]
+        if window is not None and strides is not None and pads is not None:
+            start += jump * ((window[axis] - 1) / 2 - pads[2 * axis])
+            jump *= strides[axis]
         elif before != after:
             start += jump * (before / after - 1) / 2
             jump *= before / after

@@ -1,0 +1,10 @@
+"""Looking inside a network: one example through every layer and back, with every number explained.
+
+trace.py        both passes over one example, every array kept: `sn.trace`
+layer_trace.py  what went through one layer
+explained.py    one gradient entry, one output value, one optimizer step: the answers
+arithmetic.py   the sums behind them, term by term, from each layer's formula
+sums.py         a sum and its terms, as text and as data
+heat_maps.py    which parts of an image speak for a class: `sn.explain`
+inputs.py       what all work on: a copy of the model, one example, one label
+"""

@@ -1,0 +1,305 @@
+"""One number of a network, spelled out: the sum that makes one gradient entry, or one output value.
+
+Every formula in layers/ is a sum of products. Here one such sum is written down term by term, with
+plain loops over plain indices and nothing of the layers' own code, for one example and in float64.
+
+A kind of layer has its own function in GRADIENTS and OUTPUTS, or a formula in the registry, which
+says what each output is of the input at the same place. A subclass may compute something else, so
+it is not taken for its parent.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import InputError, is_whole
+from ..layers import (
+    AveragePool2D,
+    BatchNorm,
+    Conv2D,
+    Dense,
+    Dropout,
+    Flatten,
+    GlobalAveragePool2D,
+    Layer,
+    MaxPool2D,
+    Softmax,
+    kind_of,
+)
+from ..text import columns, index_text
+from .sums import Index, Sum, Term
+
+__all__ = [
+    "GRADIENTS",
+    "OUTPUTS",
+    "Index",
+    "Sum",
+    "Term",
+    "checked_index",
+    "columns",  # lives in text.py; its old place
+    "gradient_sum",
+    "linear_output",
+    "output_sum",
+    "residual_output",
+]
+
+Array = NDArray[np.floating]
+
+
+def checked_index(index: Any, shape: Index, what: str) -> Index:
+    """index as a tuple of integers within the shape, or an error that names both."""
+    found = tuple(index) if isinstance(index, (tuple, list)) else (index,)
+    fits = len(found) == len(shape) and all(is_whole(i, 0) for i in found)
+    if not fits or any(i >= size for i, size in zip(found, shape, strict=True)):
+        raise InputError(f"{what}: expected an index within {shape}, found {index!r}")
+    return tuple(int(i) for i in found)
+
+
+def _window(layer: Any, i: int, j: int, size: tuple[int, int]) -> Iterator[tuple[Index, Any]]:
+    """Of output (i, j): each (u, v) in the window with the pixel (row, column) of x that it sees.
+
+    The pixel is None on padding.
+    """
+    (sh, sw), (top, _, left, _) = layer.strides, layer.pads
+    h, w, _ = layer.input_shape
+    for u, v in np.ndindex(size):
+        row, column = i * sh + u - top, j * sw + v - left
+        inside = 0 <= row < h and 0 <= column < w
+        yield (u, v), (row, column) if inside else None
+
+
+def _coordinate(letter: str, stride: int, offset: int) -> str:
+    """i, 2i, i+1, 2i-1: where in x the window's pixel lies."""
+    return (letter if stride == 1 else f"{stride}{letter}") + (f"{offset:+d}" if offset else "")
+
+
+# ---- gradients: (layer, key, index, x, dy, training) -> the sum that is the gradient's entry -----
+
+
+def _conv2d_gradient(
+    layer: Any, key: str, index: Index, x: Array, dy: Array, training: bool
+) -> Sum:
+    f = index[-1]
+    places = list(np.ndindex(dy.shape[:2]))
+    if key == "b":
+        terms = [Term(p, None, 1.0, float(dy[(*p, f)])) for p in places]
+        return Sum(f"dL/db[{f}] = sum over i, j of dy[i, j, {f}]", "dy", terms)
+    u, v, c = index[:3]
+    (sh, sw), (top, _, left, _) = layer.strides, layer.pads
+    terms = []
+    for i, j in places:
+        row, column = i * sh + u - top, j * sw + v - left
+        inside = 0 <= row < x.shape[0] and 0 <= column < x.shape[1]
+        source = (row, column, c) if inside else None
+        terms.append(Term((i, j), source, float(x[source]) if inside else 0.0, float(dy[i, j, f])))
+    where = f"{_coordinate('i', sh, u - top)}, {_coordinate('j', sw, v - left)}, {c}"
+    formula = f"dL/dW{index_text(index)} = sum over i, j of x[{where}] * dy[i, j, {f}]"
+    return Sum(formula, "dy", terms)
+
+
+def _dense_gradient(layer: Any, key: str, index: Index, x: Array, dy: Array, training: bool) -> Sum:
+    j = index[-1]
+    if key == "b":
+        return Sum(f"dL/db[{j}] = dy[{j}]", "dy", [Term((j,), None, 1.0, float(dy[j]))])
+    i = index[0]
+    terms = [Term((j,), (i,), float(x[i]), float(dy[j]))]
+    return Sum(f"dL/dW[{i}, {j}] = x[{i}] * dy[{j}]", "dy", terms)
+
+
+def _batch_norm_gradient(
+    layer: Any, key: str, index: Index, x: Array, dy: Array, training: bool
+) -> Sum:
+    (c,) = index
+    scale, shift = _normalizing(layer, c, x, training)
+    places = list(np.ndindex(dy.shape[:-1]))
+    if key == "beta":
+        terms = [Term(p or (0,), None, 1.0, float(dy[(*p, c)])) for p in places]
+        return Sum(f"dL/dbeta[{c}] = sum over positions of dy[..., {c}]", "dy", terms)
+    terms = [
+        Term(p or (0,), (*p, c), float(x[(*p, c)]) * scale + shift, float(dy[(*p, c)]))
+        for p in places
+    ]
+    formula = f"dL/dgamma[{c}] = sum over positions of x_hat[..., {c}] * dy[..., {c}]"
+    return Sum(formula, "dy", terms)
+
+
+def _normalizing(layer: Any, c: int, x: Array, training: bool) -> tuple[float, float]:
+    """scale and shift with x_hat = scale * x + shift, for channel c."""
+    if training:
+        mu, var = float(x[..., c].mean()), float(x[..., c].var())
+    else:
+        mu, var = (float(layer.buffers[key][c]) for key in ("running_mean", "running_var"))
+    scale = 1 / math.sqrt(var + layer.epsilon)
+    return scale, -mu * scale
+
+
+GRADIENTS: dict[type[Layer], Callable[..., Sum]] = {
+    Conv2D: _conv2d_gradient,
+    Dense: _dense_gradient,
+    BatchNorm: _batch_norm_gradient,
+}
+
+
+def gradient_sum(
+    layer: Layer, key: str, index: Index, x: Array, dy: Array | None, training: bool
+) -> Sum | None:
+    """The sum that is the gradient's entry; None for a kind whose arithmetic is not written out."""
+    if type(layer) not in GRADIENTS:
+        return None
+    return GRADIENTS[type(layer)](layer, key, index, x, dy, training)
+
+
+# ---- outputs: (layer, index, x, y, training) -> the sum that is y[index] -------------------------
+
+
+def _conv2d_output(layer: Any, index: Index, x: Array, y: Array, training: bool) -> Sum:
+    i, j, f = index
+    W = layer.params["W"]
+    terms = []
+    for (u, v), pixel in _window(layer, i, j, W.shape[:2]):
+        for c in range(W.shape[2]):
+            source = (*pixel, c) if pixel else None
+            value = float(x[source]) if source else 0.0
+            terms.append(Term((u, v, c), source, value, float(W[u, v, c, f])))
+    (sh, sw), (top, _, left, _) = layer.strides, layer.pads
+    patch = f"x[{_coordinate('u', 1, i * sh - top)}, {_coordinate('v', 1, j * sw - left)}, c]"
+    bias = float(layer.params["b"][f]) if layer.use_bias else 0.0
+    constant = f"b[{f}] + " if layer.use_bias else ""
+    formula = f"y{index_text(index)} = {constant}sum over u, v, c of {patch} * W[u, v, c, {f}]"
+    return Sum(formula, "W", terms, bias)
+
+
+def _dense_output(layer: Any, index: Index, x: Array, y: Array, training: bool) -> Sum:
+    (j,) = index
+    weights = layer.params["W"][:, j]
+    terms = [Term((i,), (i,), float(x[i]), float(weight)) for i, weight in enumerate(weights)]
+    bias = float(layer.params["b"][j]) if layer.use_bias else 0.0
+    constant = f"b[{j}] + " if layer.use_bias else ""
+    return Sum(f"y[{j}] = {constant}sum over i of x[i] * W[i, {j}]", "W", terms, bias)
+
+
+def _max_pool_output(layer: Any, index: Index, x: Array, y: Array, training: bool) -> Sum:
+    i, j, c = index
+    terms, won = [], False
+    for place, pixel in _window(layer, i, j, layer.pool_size):
+        if pixel:  # padding never wins
+            value = float(x[(*pixel, c)])
+            wins = not won and bool(value == y[index] or math.isnan(value))  # the first of equals
+            won = won or wins
+            terms.append(Term(place, (*pixel, c), value, float(wins)))
+    return Sum(f"y{index_text(index)} = the largest x of the window", "wins", terms)
+
+
+def _average_pool_output(layer: Any, index: Index, x: Array, y: Array, training: bool) -> Sum:
+    i, j, c = index
+    seen = [(place, (*pixel, c)) for place, pixel in _window(layer, i, j, layer.pool_size) if pixel]
+    share = 1 / len(seen)
+    terms = [Term(place, source, float(x[source]), share) for place, source in seen]
+    return Sum(f"y{index_text(index)} = the mean of the window's {len(seen)} x", "share", terms)
+
+
+def _global_average_output(layer: Any, index: Index, x: Array, y: Array, training: bool) -> Sum:
+    (c,) = index
+    h, w, _ = x.shape
+    terms = [Term(p, (*p, c), float(x[(*p, c)]), 1 / (h * w)) for p in np.ndindex(h, w)]
+    return Sum(f"y[{c}] = the mean of all {h * w} x[i, j, {c}]", "share", terms)
+
+
+def _flatten_output(layer: Any, index: Index, x: Array, y: Array, training: bool) -> Sum:
+    source = tuple(int(i) for i in np.unravel_index(index[0], x.shape))
+    terms = [Term((0,), source, float(x[source]), 1.0)]
+    return Sum(f"y{index_text(index)} = x{index_text(source)}", "copied", terms)
+
+
+def _dropout_output(layer: Any, index: Index, x: Array, y: Array, training: bool) -> Sum:
+    kept = 1 / (1 - layer.rate) if training else 1.0
+    factor = kept if y[index] != 0 else 0.0
+    terms = [Term((0,), index, float(x[index]), factor)]
+    return Sum(f"y{index_text(index)} = x{index_text(index)} * mask", "mask", terms)
+
+
+def _batch_norm_output(layer: Any, index: Index, x: Array, y: Array, training: bool) -> Sum:
+    c = index[-1]
+    scale, shift = _normalizing(layer, c, x, training)
+    gamma, beta = (float(layer.params[key][c]) for key in ("gamma", "beta"))
+    place = index_text(index)
+    return Sum(
+        f"y{place} = gamma[{c}] * (x{place} - mean) / sqrt(var + epsilon) + beta[{c}]",
+        "gamma/sqrt",
+        [Term((0,), index, float(x[index]), gamma * scale)],
+        gamma * shift + beta,
+    )
+
+
+def _softmax_output(layer: Any, index: Index, x: Array, y: Array, training: bool) -> Sum:
+    row = x[index[:-1]]
+    e = np.exp(row - row.max())
+    place = index_text(index)
+    terms = [Term((index[-1],), None, float(e[index[-1]]), float(1 / e.sum()))]
+    return Sum(f"y{place} = exp(x{place} - max x) / sum of exp(x - max x)", "1/sum", terms)
+
+
+OUTPUTS: dict[type[Layer], Callable[..., Sum]] = {
+    Conv2D: _conv2d_output,
+    Dense: _dense_output,
+    MaxPool2D: _max_pool_output,
+    AveragePool2D: _average_pool_output,
+    GlobalAveragePool2D: _global_average_output,
+    Flatten: _flatten_output,
+    Dropout: _dropout_output,
+    BatchNorm: _batch_norm_output,
+    Softmax: _softmax_output,
+}
+
+
+def output_sum(layer: Layer, index: Index, x: Array, y: Array, training: bool) -> Sum | None:
+    """The sum that is y[index]; None for a kind of layer whose arithmetic is not written out."""
+    if type(layer) in OUTPUTS:
+        return OUTPUTS[type(layer)](layer, index, x, y, training)
+    formula = kind_of(layer).formula
+    return None if formula is None else _elementwise_output(formula, index, x, y)
+
+
+def _elementwise_output(formula: str, index: Index, x: Array, y: Array) -> Sum:
+    """y[index] by a formula of x[index] alone, as one term: x * (y / x)."""
+    before, after, place = float(x[index]), float(y[index]), index_text(index)
+    factor, constant = after / before if before else math.inf, 0.0
+    if after == before:  # infinite ones, too
+        factor = float(after != 0)
+    if math.isinf(factor):  # no multiple of x
+        factor, constant = 0.0, after
+    text = f"y{place} = {formula.replace('{x}', f'x{place}')}"
+    term = Term((0,), index, before, factor + 0.0)  # -0 would be shown as such
+    return Sum(text, "y / x", [term], constant)
+
+
+def linear_output(kind: str, index: Index, x: Array, value: float, slopes: Array) -> Sum:
+    """y[index] of a layer whose arithmetic is not written out, from its slopes dy[index]/dx.
+
+    It is the tangent at x: what is not x times its slope is in the constant.
+    """
+    terms = [
+        Term(source, source, float(x[source]), float(slopes[source]))
+        for source in np.ndindex(x.shape)
+        if slopes[source] != 0
+    ]
+    constant = value - math.fsum(term.product for term in terms)
+    formula = (
+        f"y{index_text(index)} = constant + sum of x * dy/dx; {kind}'s own arithmetic is not "
+        "written out, the slopes dy/dx are its backward pass's"
+    )
+    return Sum(formula, "dy/dx", terms, constant)
+
+
+def residual_output(index: Index, main: Array, shortcut: Array, is_input: bool) -> Sum:
+    """One output of a Residual, from those of its two rows; is_input: the shortcut is x itself."""
+    place = index_text(index)
+    terms = [
+        Term((0,), None, float(main[index]), 1.0),
+        Term((1,), index if is_input else None, float(shortcut[index]), 1.0),
+    ]
+    other = "x" if is_input else "shortcut"
+    return Sum(f"y{place} = main{place} + {other}{place}", "weight", terms)

@@ -1,0 +1,94 @@
+"""The table of a model: each layer with its output's shape, parameters and multiply-adds."""
+
+import html
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .layers import Layer
+from .text import shape_text
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from .model import Sequential
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of `summary()`."""
+
+    name: str
+    kind: str
+    output_shape: tuple[int, ...]
+    parameters: int
+    multiply_adds: int
+
+
+def rows(model: "Sequential") -> Iterator[Row]:
+    """One Row a layer; those inside a layer follow it, and the numbers are theirs."""
+    for name, _, layer in _every(model.layers):
+        own = 0, 0
+        if not layer.inner():
+            own = sum(p.size for p in layer.params.values()), layer.multiply_adds()
+        yield Row(name, type(layer).__name__, layer.output_shape, *own)
+
+
+def table(model: "Sequential") -> "Table":
+    """The table that `summary` prints."""
+    from rich.table import Table
+
+    found = Table(show_footer=True, title=f"input {shape_text(model.input_shape)}")
+    adds = sum(row.multiply_adds for row in rows(model))
+    found.add_column("layer", "total")
+    found.add_column("output shape")
+    found.add_column("parameters", f"{model.count_params():,}", justify="right")
+    found.add_column("multiply-adds", f"{adds:,}", justify="right")
+    for cells in _lines(model):
+        found.add_row(*cells)
+    return found
+
+
+def html_table(model: "Sequential") -> str:
+    """The table that a notebook shows; of a model that is not built yet, its layers."""
+    if not model.built:
+        return f"<code>{html.escape(repr(model))}</code>"
+    head = "<tr><th>layer<th>output shape<th>parameters<th>multiply-adds</tr>"
+    body = "".join(
+        f"<tr>{''.join(f'<td>{html.escape(cell)}' for cell in cells)}</tr>"
+        for cells in _lines(model)
+    )
+    caption = f"input {shape_text(model.input_shape)}, {model.count_params():,} parameters"
+    return f"<table><caption>{caption}</caption>{head}{body}</table>"
+
+
+def short_name(layer: Layer) -> str:
+    """The layer with the arguments that say most: Conv2D 32 3x3, MaxPool2D 2x2, Dense 10."""
+    parts = [type(layer).__name__]
+    for key in ("filters", "units", "rate"):
+        if hasattr(layer, key):
+            parts.append(str(getattr(layer, key)))
+    for key in ("kernel_size", "pool_size"):
+        if hasattr(layer, key):
+            parts.append("x".join(map(str, getattr(layer, key))))
+    return " ".join(parts)
+
+
+def _lines(model: "Sequential") -> Iterator[tuple[str, str, str, str]]:
+    """The cells of every line: inner layers are indented."""
+    for (_, label, _), row in zip(_every(model.layers), rows(model), strict=True):
+        numbers = f"{row.parameters:,}", f"{row.multiply_adds:,}"
+        yield label, shape_text(row.output_shape), *numbers
+
+
+def _every(layers: Iterable[Layer]) -> Iterator[tuple[str, str, Layer]]:
+    """Every layer with its name and what its line is called; inner ones after theirs."""
+
+    def walk(named: dict[str, Layer], indent: str) -> Iterator[tuple[str, str, Layer]]:
+        for name, layer in named.items():
+            beside = "shortcut: " if name.split(".")[-2:-1] == ["shortcut"] else ""
+            yield name, f"{indent}{beside}{short_name(layer)}", layer
+            inner = {f"{name}.{key}": one for key, one in layer.inner().items()}
+            yield from walk(inner, f"{indent}- ")
+
+    return walk({layer.name: layer for layer in layers}, "")
