@@ -235,9 +235,10 @@ class StopOnNaN(Callback):
     """End the training with `DivergedError` as soon as a loss, gradient or parameter is not finite.
 
     The message names the step, and the layer where it began: in backward order the first one with
-    such a gradient, or in forward order the first with such a parameter. Parameters and buffers are
-    put back to what they were before the step. It costs a copy of them a step, and two passes over
-    memory (a sum of squares is finite only if all its terms are).
+    such a gradient, or in forward order the first with such a parameter. Parameters, buffers and
+    what the optimizer remembers are put back to what they were before the step, so that the
+    training can go on with better data or a smaller learning rate. It costs a copy of them a step,
+    and two passes over memory (a sum of squares is finite only if all its terms are).
     """
 
     def on_train_begin(self, logs: dict[str, float]) -> None:
@@ -245,18 +246,29 @@ class StopOnNaN(Callback):
         buffers = [array for layer in self.model.layers for array in layer.buffers.values()]
         self.watched = [self.model.flat_params, *buffers]
         self.good = [array.copy() for array in self.watched]
+        self.good_state: dict[str, Any] = {}
+        self._keep_state()
+
+    def _keep_state(self) -> None:
+        """Copy what the optimizer remembers, into the arrays of the last copy where they fit."""
+        state = self.model.optimizer.state()
+        self.good_state = {
+            key: _copied(value, self.good_state.get(key)) for key, value in state.items()
+        }
 
     def on_batch_end(self, batch: int, logs: dict[str, float]) -> None:
         params, grads = self.model.flat_params, self.model.flat_grads
         if _finite(params) and _finite(grads) and math.isfinite(logs["loss"]):
             for kept, array in zip(self.good, self.watched, strict=True):
                 np.copyto(kept, array)
+            self._keep_state()
             return
-        what = self._where()
+        what, step = self._where(), self.model.optimizer.iterations
+        self.model.optimizer.load_state(self.good_state)
         for kept, array in zip(self.good, self.watched, strict=True):
             np.copyto(array, kept)
         raise DivergedError(
-            f"the training diverged in step {self.model.optimizer.iterations} "
+            f"the training diverged in step {step} "
             f"(epoch {self.run.epoch + 1}, batch {batch + 1}): {what} no longer finite; "
             "the model keeps the weights of the step before"
         )
@@ -272,6 +284,16 @@ class StopOnNaN(Callback):
                     if not np.isfinite(array).all():
                         return f"the {kind} {key} of layer {layer.name} is"
         return "the loss is"
+
+
+def _copied(value: Any, into: Any) -> Any:
+    """A copy of an array, in the memory of an earlier copy if it is of that form."""
+    if not isinstance(value, np.ndarray):
+        return value
+    if not isinstance(into, np.ndarray) or into.shape != value.shape or into.dtype != value.dtype:
+        return value.copy()
+    np.copyto(into, value)
+    return into
 
 
 def _finite(a: NDArray) -> bool:

@@ -14,15 +14,22 @@ derivative, and the rounding of f about 1e-16 |f| / h = 1e-11 |f|.
 formula gives the mean of the slopes on both sides. So a disagreement is looked at again, with a
 step a hundred times smaller. It is a kink, and counted apart, if the two now agree (the bend was
 within the first step but not at a), or if the analytic value lies between the slopes to the left
-and to the right (the bend is at a, and any value between is as good as another). Everything else
-is a mistake: where f is smooth the two slopes are the same, and a wrong value is not between them.
+and to the right (the bend is at a, and any value between is as good as another). Where several
+bends meet at a, as over a black background while all biases are 0, even that may fail: relu(a) -
+relu(-a) is a straight line, and ReLU'(0) = 0 gives it the slope 0. So the last question is asked at
+points nearby, where nothing is exactly 0 or equal: if the two agree there, the rule is right, and
+the point was a kink. Everything else is a mistake.
+
+**Seen twice.** Gradients are NaN before the backward pass, so that one which is added to and not
+overwritten shows; and a second pass, with dy in another order in memory, must give the same numbers
+and leave dy as it is.
 
 Source: Goodfellow, Bengio and Courville 2016, section 11.5; LeVeque 2007, section 1.2; for values
 between the slopes (subgradients) Clarke 1983, section 1.2.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -40,6 +47,8 @@ STEP = 1e-5
 CLOSER = 100
 #: what `passed` asks for; a mistake is seldom below 1e-2, rounding seldom above 1e-8
 TOLERANCE = 1e-6
+#: how far away the points nearby are, as a part of an array's largest number
+NEARBY = 1e-2
 
 
 @dataclass(frozen=True)
@@ -173,11 +182,20 @@ def check_layer(
             rewind()
             return float((layer.forward(x, training) * dy).sum())
 
-        f()
-        analytic = {"x": layer.backward(dy).copy()}
-        analytic |= {key: grad.copy() for key, grad in layer.grads.items()}
-        look = _Look(f, step, entries, directions, tolerance, rng)
-        return look.at_all({"x": x, **layer.params}, analytic)
+        used = [dy.copy(), dy.copy(order="F")]
+
+        def gradients(dy: Array = used[0]) -> dict[str, Array]:
+            f()
+            for grad in layer.grads.values():
+                grad.fill(np.nan)
+            found = {"x": layer.backward(dy).copy()}
+            return found | {key: grad.copy() for key, grad in layer.grads.items()}
+
+        analytic = gradients()
+        second = gradients(used[1])
+        look = _Look(f, gradients, step, entries, directions, tolerance, rng)
+        report = look.at_all({"x": x, **layer.params}, analytic)
+        return Report([*report, *_second(analytic, second, dy, used[1])])
 
 
 def check_loss(
@@ -191,7 +209,11 @@ def check_loss(
     def f() -> float:
         return loss.forward(y_pred, y_true)
 
-    look = _Look(f, step, None, 0, tolerance, np.random.default_rng(0))
+    def gradients() -> dict[str, Array]:
+        f()
+        return {"y_pred": loss.backward().copy()}
+
+    look = _Look(f, gradients, step, None, 0, tolerance, np.random.default_rng(0))
     return look.at_all({"y_pred": y_pred}, {"y_pred": analytic})[0]
 
 
@@ -218,17 +240,20 @@ def check_model(
             rewind()
             return model.loss_and_gradients(x, y)
 
-        rewind()
-        model.loss.forward(model.forward(x, training=True), y)
-        analytic = {"x": model.backward(model.loss.backward()).reshape(x.shape)}
-        f()
-        arrays = {"x": x}
-        for layer in model.layers:
-            for key, grad in layer.grads.items():
-                arrays[f"{layer.name}.{key}"] = layer.params[key]
-                analytic[f"{layer.name}.{key}"] = grad.copy()
+        def gradients() -> dict[str, Array]:
+            rewind()
+            model.loss.forward(model.forward(x, training=True), y)
+            found = {"x": model.backward(model.loss.backward()).reshape(x.shape)}
+            model.flat_grads.fill(np.nan)
+            f()
+            for layer in model.layers:
+                for key, grad in layer.grads.items():
+                    found[f"{layer.name}.{key}"] = grad.copy()
+            return found
+
         rng = np.random.default_rng(0) if rng is None else rng
-        return _Look(f, step, entries, directions, tolerance, rng).at_all(arrays, analytic)
+        look = _Look(f, gradients, step, entries, directions, tolerance, rng)
+        return look.at_all({"x": x, **model.parameters()}, gradients())
 
 
 def check_layers(
@@ -262,6 +287,7 @@ class _Look:
     def __init__(
         self,
         f: Callable[[], float],
+        gradients: Callable[[], dict[str, Array]],
         step: float,
         entries: int | None,
         directions: int,
@@ -275,11 +301,13 @@ class _Look:
                 f"directions: expected a whole number, above 0 where entries is 0, "
                 f"found {directions!r}"
             )
-        self.f, self.step, self.rng = f, step, rng
+        self.f, self.gradients, self.step, self.rng = f, gradients, step, rng
+        self.arrays: dict[str, Array] = {}
         self.entries, self.directions, self.tolerance = entries, directions, tolerance
 
     def at_all(self, arrays: dict[str, Array], analytic: dict[str, Array]) -> Report:
         checks = []
+        self.arrays = arrays
         for name, a in arrays.items():
             _float64(a)
             if analytic[name].shape != a.shape:
@@ -297,26 +325,34 @@ class _Look:
         if self.entries is not None and self.entries < a.size:
             chosen = np.sort(self.rng.choice(a.size, self.entries, replace=False))
         indices = [tuple(int(i) for i in np.unravel_index(k, a.shape)) for k in chosen]
+        step = self._step_for(a)
         found = [
-            (index, float(analytic[index]), _slope(self.f, a, index, self.step))
-            for index in indices
+            (index, float(analytic[index]), _slope(self.f, a, index, step)) for index in indices
         ]
         scale = _scale(analytic, np.array([numeric for *_, numeric in found]))
+        scale = max(scale, self._rounding(step))
 
         def kinked(index: tuple[int, ...], value: float) -> bool:
-            sides = _sides(self.f, a, index, self.step / CLOSER)
-            return self._between(value, sides, scale)
+            sides = _sides(self.f, a, index, step / CLOSER)
+            if self._between(value, sides, scale):
+                return True
+            return self._right_nearby(
+                lambda found: float(found[name][index]),
+                lambda: _slope(self.f, a, index, step / CLOSER),
+                scale,
+            )
 
         return _worst(name, a.shape, found, scale, self.tolerance, kinked)
 
     def along_directions(self, name: str, a: Array, analytic: Array) -> Check:
         """Directions of random signs: every entry weighs the same, and moves by the same."""
-        here, root = a.copy(), math.sqrt(max(a.size, 1))
+        root, step = math.sqrt(max(a.size, 1)), self._step_for(a)
         signs = [self.rng.choice((-1.0, 1.0), a.shape) / root for _ in range(self.directions)]
         part = np.zeros(())  # how far along; what _slope nudges
 
         def moved(direction: Array) -> Callable[[], float]:
             def f() -> float:
+                here = a.copy()
                 a[...] = here + part * direction
                 value = self.f()
                 a[...] = here
@@ -325,24 +361,81 @@ class _Look:
             return f
 
         found = [
-            ((k,), float((analytic * d).sum()), _slope(moved(d), part, (), self.step))
+            ((k,), float((analytic * d).sum()), _slope(moved(d), part, (), step))
             for k, d in enumerate(signs)
         ]
         usual = float(np.sqrt(np.square(analytic).mean())) if a.size else 0.0
         slopes = np.array([(mine, numeric) for _, mine, numeric in found])
-        scale = max(_scale(slopes), usual if math.isfinite(usual) else 0.0)
+        scale = max(_scale(slopes), usual if math.isfinite(usual) else 0.0, self._rounding(step))
 
         def kinked(index: tuple[int, ...], value: float) -> bool:
-            sides = _sides(moved(signs[index[0]]), part, (), self.step / CLOSER)
-            return self._between(value, sides, scale)
+            direction = signs[index[0]]
+            sides = _sides(moved(direction), part, (), step / CLOSER)
+            if self._between(value, sides, scale):
+                return True
+            return self._right_nearby(
+                lambda found: float((found[name] * direction).sum()),
+                lambda: _slope(moved(direction), part, (), step / CLOSER),
+                scale,
+            )
 
         check = _worst(name, a.shape, found, scale, self.tolerance, kinked)
         return replace(check, along=True)
+
+    def _step_for(self, a: Array) -> float:
+        """The step for an array of such numbers: beside 1e6, one of 1e-5 is lost in rounding."""
+        size = float(np.sqrt(np.square(a).mean())) if a.size else 0.0
+        return self.step * (max(size, 0.01) if 0 < size < math.inf else 1.0)
+
+    def _rounding(self, step: float) -> float:
+        """Slopes of that size are needed, or f's own rounding is more than the tolerance."""
+        noise = np.finfo(np.float64).eps * abs(self.f()) / step / self.tolerance
+        return float(noise) if math.isfinite(noise) else 0.0
+
+    def _right_nearby(
+        self,
+        analytic: Callable[[dict[str, Array]], float],
+        numeric: Callable[[], float],
+        scale: float,
+    ) -> bool:
+        """Whether the two agree at some points nearby, at every one of them."""
+        kept = {name: a.copy() for name, a in self.arrays.items()}
+        try:
+            for _ in range(8):
+                for name, a in self.arrays.items():
+                    size = NEARBY * max(float(np.abs(kept[name]).max(initial=0)), 0.01)
+                    a[...] = kept[name] + size * self.rng.uniform(-1, 1, a.shape)
+                error = abs(analytic(self.gradients()) - numeric())
+                if not error <= CLOSER * self.tolerance * scale:
+                    return False
+            return True
+        finally:
+            for name, a in self.arrays.items():
+                a[...] = kept[name]
 
     def _between(self, value: float, sides: tuple[float, float], scale: float) -> bool:
         """Whether value agrees with the mean of both slopes, or lies between them."""
         slack = self.tolerance * scale
         return min(sides) - slack <= value <= max(sides) + slack
+
+
+def _second(
+    first: dict[str, Array], second: dict[str, Array], dy: Array, used: Array
+) -> Iterator[Check]:
+    """A failed check for each array of which a second backward pass makes something else, and for
+    dy if it was written to."""
+    for name, a in first.items():
+        b = second[name]
+        wrong = ~np.isclose(a, b, rtol=0, atol=1e-9 * _scale(a), equal_nan=True)
+        if wrong.any():
+            at = tuple(int(i) for i in np.argwhere(wrong)[0])
+            values, title = (float(a[at]), float(b[at])), f"{name}, a second time"
+            yield Check(title, a.shape, at, *values, math.inf, a.size, int(wrong.sum()))
+    changed = used != dy
+    if changed.any():
+        at = tuple(int(i) for i in np.argwhere(changed)[0])
+        values = float(dy[at]), float(used[at])
+        yield Check("dy, written to", dy.shape, at, *values, math.inf, dy.size, int(changed.sum()))
 
 
 def _slope(f: Callable[[], float], a: Array, index: tuple[int, ...], step: float) -> float:

@@ -12,7 +12,9 @@ def correct(y_pred: NDArray, y_true: NDArray) -> int:
     y_true: labels (n,) or (n, 1), or one-hot rows (n, k).
     """
     y_true = np.asarray(y_true)
-    one_hot = y_true.ndim == 2 and y_true.shape == y_pred.shape and y_pred.shape[1] > 1
+    one_hot = y_true.ndim == 2 and y_true.shape == y_pred.shape
+    if one_hot and y_pred.shape[1] == 1:  # labels 0, or one-hot rows of the only class
+        one_hot = bool(np.all((y_true == 0) | (y_true == 1)))
     labels = y_true.argmax(axis=1) if one_hot else check_labels(y_true, y_pred)
     return int((y_pred.argmax(axis=1) == labels).sum())
 

@@ -172,6 +172,7 @@ class Trace:
         off = abs(float(gradient[place]) - numeric)
         rounding = 1e-9 * (here if self._keeps_digits else 1 + here)
         matters = off > 1e-6 * float(np.abs(gradient).max()) + rounding
+        kink = matters and (abs(right - left) >= off or self._agrees_nearby(parameter, place))
         return GradientExplained(
             parameter=parameter,
             index=place,
@@ -180,10 +181,35 @@ class Trace:
             numeric=numeric,
             left=left,
             right=right,
-            kink=matters and abs(right - left) >= off,
+            kink=kink,
             step=STEP,
             sum=gradient_sum(t.layer, key, place, t.input, t.dy, self.training),
         )
+
+    def _agrees_nearby(self, parameter: str, place: Index) -> bool:
+        """Whether the entry's gradient and its numeric derivative agree where nothing is exactly 0.
+
+        Several kinks may meet at one point, as over a black background while the biases are 0, and
+        then neither of the two slopes nor anything between them need be what the layers say.
+        """
+        rng = np.random.default_rng(0)
+        for far in (0, 1e-2, 1e-2, 1e-2, 1e-2):
+            model = copied(self.model)
+            model.loss = self.model.loss
+            for a in model.parameters().values():
+                a += far * max(float(np.abs(a).max()), 0.01) * rng.uniform(-1, 1, a.shape)
+            x = self.x + far * rng.uniform(-1, 1, self.x.shape)
+            nearby = Trace(model, x, self.label, self.training)
+            gradient = nearby.gradients[parameter]
+            if far == 0:  # here the numeric one says nothing, but the layers must say it again
+                if gradient[place] != self.gradients[parameter][place]:
+                    return False
+                continue
+            below, _, above = nearby._losses_around(nearby.parameters[parameter], place)
+            off = abs(float(gradient[place]) - (above - below) / (2 * STEP))
+            if off > 1e-4 * float(np.abs(gradient).max()) + 1e-9 * (1 + abs(nearby.loss)):
+                return False
+        return True
 
     def _losses_around(self, array: Array, place: Index) -> list[float]:
         """The loss with one parameter STEP lower, as it is, and STEP higher."""

@@ -418,3 +418,83 @@ def test_wrong_usage_of_the_command_is_one_line(monkeypatch, capsys, line):
 @pytest.mark.parametrize("name", sn.architectures.ARCHITECTURES)
 def test_every_architecture_passes_the_command(monkeypatch, capsys, name):
     assert command(monkeypatch, "--model", name, "--seed", "1") == 0, capsys.readouterr().out
+
+
+# ---- what is seen only once ----------------------------------------------------------------------
+
+
+class Adds(sn.Dense):
+    """The classic: += where = belongs."""
+
+    def backward(self, dy):
+        old = {key: grad.copy() for key, grad in self.grads.items()}
+        dx = super().backward(dy)
+        for key, grad in old.items():
+            self.grads[key] += grad
+        return dx
+
+
+class Remembers(sn.Dense):
+    """Right the first time only."""
+
+    times = 0
+
+    def backward(self, dy):
+        self.times += 1
+        return super().backward(dy) * self.times
+
+
+class Writes(sn.Dense):
+    """dx in dy's memory: right, but the layer after it may still need its dy."""
+
+    def backward(self, dy):
+        dx = super().backward(dy)
+        dy *= 0
+        return dx
+
+
+@pytest.mark.parametrize("wrong, word", [(Adds, "W"), (Remembers, "a second"), (Writes, "dy, wr")])
+def test_a_layer_that_is_right_only_once_is_found(wrong, word, rng):
+    layer = wrong(3)
+    layer.build((6,), rng, np.float64)
+    report = check_layer(layer, rng.normal(size=(4, 6)), rng)
+    assert not report.passed
+    assert any(word in check.name for check in report if not check.passed)
+
+
+def test_gradients_that_are_added_to_are_found_in_a_model(rng):
+    layers = [sn.Dense(4), sn.ReLU(), Adds(3), sn.Softmax()]
+    model = sn.Sequential(layers, (6,), dtype="float64")
+    assert not check_layers(model, rng).passed
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    report = check_model(model, rng.normal(size=(4, 6)), np.arange(4) % 3)
+    assert [check.name for check in report if not check.passed] == ["adds.W", "adds.b"]
+
+
+@pytest.mark.parametrize("size", [1e-6, 1e-3, 1, 1e3, 1e6])
+def test_a_right_layer_is_right_for_inputs_of_any_size(size, rng):
+    layer = sn.Dense(3)
+    layer.build((6,), rng, np.float64)
+    layer.params["b"][:] = rng.normal(size=3)
+    assert check_layer(layer, size * rng.normal(size=(4, 6)), rng, directions=2).passed
+
+
+@pytest.mark.parametrize("factor, right", [(1, True), (1.001, False)])
+def test_kinks_that_meet_in_a_deeper_layer_are_no_mistakes(factor, right, rng):
+    class Scaled(sn.Dense):
+        def backward(self, dy):
+            return super().backward(dy) * factor
+
+    layers = [Scaled(8), sn.Dense(8), sn.ReLU(), sn.Dense(3), sn.Softmax()]
+    model = sn.Sequential([sn.Dense(5), *layers], (6,), dtype="float64")
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    assert check_model(model, np.zeros((1, 6)), np.array([0]), rng=rng).passed == right
+
+
+def test_over_a_black_background_the_fresh_network_is_right():
+    (x, y), _ = sn.datasets.mnist.load_data()
+    layers = [sn.Conv2D(4, 3), sn.ReLU(), sn.MaxPool2D(2), sn.Flatten(), sn.Dense(10), sn.Softmax()]
+    model = sn.Sequential(layers, (28, 28, 1), dtype="float64", fuse=False)
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    report = check_model(model, x[:1] / 255, y[:1], entries=30, rng=np.random.default_rng(0))
+    assert report.passed and report[0].kinks > 10

@@ -211,3 +211,11 @@ def test_metrics_count_rows_whose_largest_value_is_at_the_label():
         assert correct(y_pred, written) == 2
     expected = [[1, 0, 0], [1, 0, 0], [0, 1, 1]]  # row: the true class
     np.testing.assert_array_equal(confusion_matrix(y_pred, labels), expected)
+
+
+def test_one_class_has_labels_and_one_hot_rows(rng):
+    probs = np.ones((5, 1))
+    for y_true in (np.zeros(5, int), np.zeros((5, 1), int), np.ones((5, 1))):
+        assert sn.metrics.correct(probs, y_true) == 5
+    with pytest.raises(sn.InputError, match="from 0 to 0, found 2"):
+        sn.metrics.correct(probs, np.full((5, 1), 2))

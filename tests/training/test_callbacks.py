@@ -254,3 +254,23 @@ def test_large_finite_numbers_are_no_divergence():
     x, y = examples(8)
     fit(model, [StopOnNaN()], data=(x * np.float32(1e21), y))
     assert np.abs(model.flat_grads).max() > 1e20
+
+
+def test_after_a_stop_on_nan_good_data_train_on(rng):
+    x, y = rng.normal(size=(64, 6)).astype("f4"), np.arange(64) % 3
+    bad = x.copy()
+    bad[40] = np.nan
+    models = []
+    for broken in (True, False):
+        model = sn.Sequential([sn.Dense(8), sn.BatchNorm(), sn.Dense(3), sn.Softmax()], (6,))
+        model.compile(sn.Adam(use_ema=True), "sparse_categorical_crossentropy")
+        how = {"batch_size": 8, "shuffle": False, "verbose": 0}
+        if broken:
+            with pytest.raises(sn.callbacks.DivergedError, match="step 6"):
+                model.fit(bad, y, **how, callbacks=[sn.callbacks.StopOnNaN()])
+        else:
+            model.fit(x[:40], y[:40], **how)
+        model.fit(x, y, **how)
+        models.append(model)
+    assert np.isfinite(models[0].flat_params).all()
+    assert np.array_equal(models[0].flat_params, models[1].flat_params)
