@@ -13,7 +13,6 @@ for its rounding, in which a gradient near probs - 1 = -1e-7 would drown.
 
 import copy
 import html
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,6 +26,7 @@ from .errors import InputError, is_whole
 from .gradcheck import _frozen
 from .layers import Layer, MaxPool2D, ReLU, Residual, Softmax, softmax
 from .losses import CategoricalCrossentropy, SparseCategoricalCrossentropy
+from .metrics import rms
 from .model import Sequential
 from .optimizers import Optimizer
 
@@ -144,9 +144,9 @@ class LayerTrace:
         """What follows from the arrays."""
         layer = self.layer
         self.params, self.grads = dict(layer.params), dict(layer.grads)
-        self.rms = {key: _rms(getattr(self, key)) for key in ("input", "output", "dy", "dx")}
-        self.rms["params"] = _rms(*self.params.values())
-        self.rms["grads"] = _rms(*self.grads.values())
+        self.rms = {key: rms(getattr(self, key)) for key in ("input", "output", "dy", "dx")}
+        self.rms["params"] = rms(*self.params.values())
+        self.rms["grads"] = rms(*self.grads.values())
         if type(layer) is ReLU:
             self.dead = float(np.mean(self.output == 0))
         if type(layer) is MaxPool2D:
@@ -155,13 +155,6 @@ class LayerTrace:
             rows = i[..., None] * layer.strides[0] + u - layer.pads[0]
             places = j[..., None] * layer.strides[1] + v - layer.pads[2]
             self.sources = np.stack([rows, places], axis=-1)
-
-
-def _rms(*arrays: Array | None) -> float | None:
-    """Over all entries of all arrays together."""
-    there = [a for a in arrays if a is not None]
-    size = sum(a.size for a in there)
-    return math.sqrt(sum(float(np.square(a).sum()) for a in there) / size) if size else None
 
 
 @dataclass(frozen=True)

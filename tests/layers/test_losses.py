@@ -14,7 +14,7 @@ from scratchnet.losses import (
     MeanSquaredError,
     SparseCategoricalCrossentropy,
 )
-from scratchnet.metrics import confusion_matrix, correct
+from scratchnet.metrics import confusion_matrix, correct, finite_or_none, rms
 
 SIZES = st.integers(1, 5)
 CROSS_ENTROPIES = [SparseCategoricalCrossentropy, CategoricalCrossentropy]
@@ -211,3 +211,19 @@ def test_metrics_count_rows_whose_largest_value_is_at_the_label():
         assert correct(y_pred, written) == 2
     expected = [[1, 0, 0], [1, 0, 0], [0, 1, 1]]  # row: the true class
     np.testing.assert_array_equal(confusion_matrix(y_pred, labels), expected)
+
+
+def test_the_root_mean_square_is_over_all_entries_of_all_arrays():
+    a, b = np.array([[3.0, 4.0]]), np.array([0.0, 0.0, 5.0], np.float32)
+    assert rms(a) == np.sqrt(12.5)
+    assert rms(a, None, b) == np.sqrt(50 / 5)
+    assert rms(np.full(4, 1e30, np.float32)) == pytest.approx(1e30)  # its square is no float32
+    assert rms() is None and rms(None) is None and rms(np.empty(0)) is None
+
+
+def test_what_json_does_not_know_becomes_none():
+    nan, inf = float("nan"), float("inf")
+    found = finite_or_none({"a": [1, nan, {"b": -inf}], "c": (2.5, np.float32(nan)), "d": "nan"})
+    assert found == {"a": [1, None, {"b": None}], "c": [2.5, None], "d": "nan"}
+    assert finite_or_none(inf) is None and finite_or_none(None) is None
+    assert finite_or_none(True) is True and finite_or_none(0.5) == 0.5
