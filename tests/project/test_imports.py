@@ -23,7 +23,7 @@ ROOMS = {
     "checkpoint": {"errors", "metrics"},
     "training": {"errors", "metrics", "kernels", "plots"},
     "backup": {"errors", "checkpoint", "training"},
-    "callbacks": {"errors", "checkpoint", "training", "backup"},
+    "callbacks": {"errors", "metrics", "checkpoint", "training", "backup"},
     "gradcheck": {"errors"},
     "model": MODEL,
     "plan": {"errors", "kernels", "layers", "groups"},
@@ -47,13 +47,13 @@ NUMBA = ("augment", "compiled", "fused", "prepared", "simd", "winograd")
 COMPILED = [f"kernels/{name}.py" for name in NUMBA]
 LATE = ("charts", "images", "inside", "network", "style")  # loaded when first used
 DRAWING = [f"plots/{name}.py" for name in LATE]
+SERVER = {"fastapi", "starlette", "pydantic"}
 AT_THE_TOP = {path: {"typer"} for path in FILES if path.startswith("cli/")} | {
+    **{path: SERVER for path in FILES if path.startswith("web/")},
     **dict.fromkeys(COMPILED, {"numba"}),
     **dict.fromkeys(DRAWING, {"matplotlib"}),
     "interop/torch_modules.py": {"torch"},  # loaded late, too
     "interop/keras_layers.py": {"keras"},
-    "web/app.py": {"fastapi", "starlette"},
-    "web/schemas.py": {"pydantic"},
 }
 
 
