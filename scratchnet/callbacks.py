@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from .backup import BackupAndRestore
 from .checkpoint import write_atomically
 from .errors import InputError, check_number, is_whole
+from .metrics import finite_or_none
 from .run import Callback
 
 __all__ = [
@@ -220,11 +221,7 @@ class JSONLinesLogger(_Logger):
     """
 
     def text(self, rows: list[dict[str, float]]) -> str:
-        finite = [
-            {key: value if math.isfinite(value) else None for key, value in row.items()}
-            for row in rows
-        ]
-        return "".join(f"{json.dumps(row)}\n" for row in finite)
+        return "".join(f"{json.dumps(row)}\n" for row in finite_or_none(rows))
 
 
 class DivergedError(InputError):

@@ -1,5 +1,8 @@
 """Figures that people read, beside the loss that the network learns from."""
 
+import math
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -25,3 +28,20 @@ def confusion_matrix(y_pred: NDArray, y_true: NDArray) -> NDArray[np.int64]:
     k = y_pred.shape[1]
     cells = labels.astype(np.int64) * k + y_pred.argmax(axis=1)
     return np.bincount(cells, minlength=k * k).reshape(k, k)
+
+
+def rms(*arrays: NDArray | None) -> float | None:
+    """The root of the mean square over all entries of all arrays; None where there are none."""
+    there = [a for a in arrays if a is not None]
+    size = sum(a.size for a in there)
+    squares = sum(float(np.square(a, dtype=np.float64).sum()) for a in there)
+    return math.sqrt(squares / size) if size else None
+
+
+def finite_or_none(value: Any) -> Any:
+    """The value, with None for NaN and infinity, which JSON does not know; inside of it, too."""
+    if isinstance(value, dict):
+        return {key: finite_or_none(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite_or_none(entry) for entry in value]
+    return None if isinstance(value, (float, np.floating)) and not math.isfinite(value) else value

@@ -1,4 +1,4 @@
-"""The command `scratchnet`: one file for each of its words.
+"""The command `scratchnet`: one file for each subcommand.
 
 Exit codes: 0 done, 1 failed (one line on stderr says why), 2 wrong usage, 130 and 143 stopped by
 Ctrl-C or SIGTERM after saving what there is. Results go to stdout and progress to stderr; with

@@ -2,11 +2,17 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+from numpy.typing import NDArray
 
+from ..metrics import finite_or_none
+from ..model import Sequential
 from .shared import JsonOption, app, load_reader
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Method = Literal["gradcam", "saliency", "occlusion", "features", "filters", "trace"]
 WITH_LAYER = ("gradcam", "features", "filters")
@@ -38,7 +44,6 @@ def explain(
     a convolution's weights; trace every layer's output and gradient, with a table on stdout.
     """
     from .. import plots
-    from ..microscope import heat_maps
     from ..microscope.inputs import checked_label
     from ..microscope.trace import trace
     from ..pictures import prepare
@@ -57,27 +62,37 @@ def explain(
         "confidence": float(probabilities[digit]),
         "label": chosen,
     }
-    name = f" of {layer}" if layer else ""
     text = f"{image}: {digit}  {100 * probabilities[digit]:.1f} %"
-    if method in UNITS:
-        how = {"layer": layer} if method == "gradcam" else {}
-        values = getattr(heat_maps, method)(net, picture, chosen, **how)
-        figure = plots.heat(picture, values, f"{TITLES[method]} for {chosen}", UNITS[method])
-        found["values"] = values.tolist()
-    elif method == "features":
-        maps = heat_maps.feature_maps(net, picture, layer)
-        figure = plots.feature_maps(maps, f"Feature maps{name or ' of the last convolution'}")
-        found["values"] = maps.tolist()
-    elif method == "filters":
-        weights = heat_maps.filters(net, layer)
-        figure = plots.filters(weights, f"Filters{name or ' of the first convolution'}")
-        found["values"] = weights.tolist()
-    else:
+    if method == "trace":
         passes = trace(net, picture, chosen)
         figure, text = passes.plot(), f"{text}\n{passes.table()}"
         found |= {"loss": passes.loss, "classes": passes.loss_rows(), "layers": passes.rows()}
+    else:
+        figure, values = _drawn(method, net, picture, chosen, layer)
+        found["values"] = values.tolist()
     plots.save(figure, out)
-    print(json.dumps(_finite(found)) if json_ else f"{text}\n{out}")
+    print(json.dumps(finite_or_none(found)) if json_ else f"{text}\n{out}")
+
+
+def _drawn(
+    method: str, net: Sequential, picture: NDArray, label: int, layer: str | None
+) -> tuple["Figure", NDArray]:
+    """The figure, and the numbers in it."""
+    from .. import plots
+    from ..microscope import heat_maps as explaining
+
+    name = f" of {layer}" if layer else ""
+    if method == "features":
+        values = explaining.feature_maps(net, picture, layer)
+        title = f"Feature maps{name or ' of the last convolution'}"
+        return plots.feature_maps(values, title), values
+    if method == "filters":
+        values = explaining.filters(net, layer)
+        return plots.filters(values, f"Filters{name or ' of the first convolution'}"), values
+    how = {"layer": layer} if method == "gradcam" else {}
+    values = getattr(explaining, method)(net, picture, label, **how)
+    title = f"{TITLES[method]} for {label}"
+    return plots.heat(picture, values, title, UNITS[method]), values
 
 
 TITLES = {"gradcam": "Grad-CAM", "saliency": "Saliency", "occlusion": "Occlusion"}
@@ -86,12 +101,3 @@ UNITS = {
     "saliency": "size of d score / d pixel",
     "occlusion": "probability lost where covered",
 }
-
-
-def _finite(value: Any) -> Any:
-    """NaN and infinity, which JSON does not know, as null."""
-    if isinstance(value, dict):
-        return {key: _finite(entry) for key, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(entry) for entry in value]
-    return None if isinstance(value, float) and value - value != 0 else value

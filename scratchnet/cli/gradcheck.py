@@ -37,12 +37,12 @@ def gradcheck(
     layers = check_layers(net, rng, entries=entries)
 
     loss = SparseCategoricalCrossentropy()
-    classes = net.output_shape[-1]
+    classes = len(net.class_names)
     probabilities, labels = rng.dirichlet(np.full(classes, 5.0), 4), rng.integers(0, classes, 4)
     by_itself = Report([check_loss(loss, probabilities, labels)]).named("loss")
 
     net.compile("sgd", loss)
-    x = rng.standard_normal((4, *net.input_shape))
+    x = rng.standard_normal((4, *(net.input_shape or ())))
     whole = check_model(net, x, labels, entries=max(entries // 4, 1), directions=2, rng=rng)
 
     report = Report([*layers, *by_itself, *whole.named("whole")])

@@ -1,7 +1,6 @@
 """A run of training: its settings, its folder, what it remembers there, and what stops it."""
 
 import json
-import math
 import os
 import re
 import signal
@@ -10,9 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from .. import architectures, recipes
+from .. import architectures, metrics, recipes
 from ..backup import BackupAndRestore
 from ..callbacks import Callback
 from ..checkpoint import remove_leftovers, write_atomically
@@ -25,31 +24,33 @@ HISTORY_FILE = "history.json"
 LOCK_FILE = ".lock"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """What decides a run's result; stored in its folder, and the same when it goes on.
 
-    Checked wherever they come from, and named as the command's options. Those that are None at
-    first are the recipe's.
+    Checked wherever they come from, and named as the command's options.
     """
 
     recipe: str = "standard"
-    model: str | None = None
-    epochs: int | None = None
-    batch_size: int | None = None
-    lr: float | None = None
+    model: str
+    epochs: int
+    batch_size: int
+    lr: float
     seed: int = 0
     data: str = "mnist"
     validation_split: float = 0.1
-    augment: str | None = None
+    augment: str
     patience: int | None = None
     checkpoint_every: str | None = None
 
-    def __post_init__(self) -> None:
-        if self.recipe not in recipes.RECIPES:
+    @classmethod
+    def chosen(cls, **given: Any) -> Self:
+        """The settings given, and the recipe's in place of those that are None or left out."""
+        chosen = given.get("recipe", cls.recipe)
+        if chosen not in recipes.RECIPES:
             known = ", ".join(recipes.RECIPES)
-            raise InputError(f"--recipe: expected one of {known}, found {self.recipe!r}")
-        recipe = recipes.RECIPES[self.recipe]
+            raise InputError(f"--recipe: expected one of {known}, found {chosen!r}")
+        recipe = recipes.RECIPES[chosen]
         for name, value in (
             ("model", recipe.architecture),
             ("epochs", recipe.epochs),
@@ -57,8 +58,11 @@ class Settings:
             ("lr", recipe.lr),
             ("augment", recipe.augment),
         ):
-            if getattr(self, name) is None:
-                object.__setattr__(self, name, value)  # it is frozen for everybody else
+            if given.get(name) is None:
+                given[name] = value
+        return cls(**given)
+
+    def __post_init__(self) -> None:
         if self.model not in architectures.ARCHITECTURES:
             known = ", ".join(architectures.ARCHITECTURES)
             raise InputError(f"--model: expected one of {known}, found {self.model!r}")
@@ -132,7 +136,7 @@ def found_again(folder: Path) -> tuple[Settings, dict[str, Any]]:
     path = folder / HISTORY_FILE
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-        settings = Settings(**record["settings"])
+        settings = Settings.chosen(**record["settings"])
         if not isinstance(record["history"], dict) or not isinstance(record["epoch"], list):
             raise TypeError("no history")
         for figure in ("accuracy", "loss") if "test" in record else ():
@@ -149,12 +153,8 @@ def found_again(folder: Path) -> tuple[Settings, dict[str, Any]]:
 
 
 def save_record(folder: Path, record: dict[str, Any]) -> None:
-    # JSON has no NaN
-    values = {
-        key: [value if value is None or math.isfinite(value) else None for value in series]
-        for key, series in record["history"].items()
-    }
-    text = json.dumps({**record, "history": values}, indent=1)
+    values = {**record, "history": metrics.finite_or_none(record["history"])}
+    text = json.dumps(values, indent=1)
     write_atomically(folder / HISTORY_FILE, f"{text}\n".encode())
 
 
@@ -190,7 +190,7 @@ def in_folder(folder: Path) -> Iterator[None]:
         raise InputError(f"{folder}: expected a folder to write to, found one without permission")
     try:
         import fcntl
-    except ImportError:  # Windows has no such lock; there nobody keeps two runs apart
+    except ImportError:  # Windows has no such lock; there two runs are not kept apart
         yield
         return
     path = folder / LOCK_FILE
@@ -233,7 +233,8 @@ def stopped_by_signals() -> Iterator[Stop]:
         stop.number = number
         signal.signal(number, previous[number])  # the second one stops at once
 
-    previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers: tuple[int, ...] = (signal.SIGINT, signal.SIGTERM)
+    previous = {number: signal.getsignal(number) for number in numbers}
     try:
         for number in previous:
             signal.signal(number, note)

@@ -17,7 +17,7 @@ from ..model import Sequential
 from .shared import app, load_reader
 
 NEEDED = {"fastapi", "python_multipart", "uvicorn"}
-#: for what is still being computed when the server is told to end
+#: for what is still being computed when the server is asked to end
 SECONDS_TO_END = 5
 
 
@@ -50,7 +50,7 @@ def serve(
     )
 
     class Server(uvicorn.Server):
-        """Tells its address when it answers; a signal also ends the live streams."""
+        """Prints its address when it answers; a signal also ends the live streams."""
 
         async def startup(self, sockets: Any = None) -> None:
             await super().startup(sockets)

@@ -17,14 +17,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-DataOption = Annotated[
-    str,
-    typer.Option(
-        metavar="NAME|DIR",
-        help=f"One of {', '.join(datasets.NAMES)}; or a folder with four IDX files, or with one "
-        "sub-folder of images for each class.",
-    ),
-]
+DATA = typer.Option(
+    metavar="NAME|DIR",
+    help=f"One of {', '.join(datasets.NAMES)}; or a folder with four IDX files, or with one "
+    "sub-folder of images for each class.",
+)
+DataOption = Annotated[str, DATA]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object last on stdout.")]
 
 
@@ -36,7 +34,7 @@ def load(path: Path | None) -> Sequential:
 def load_reader(path: Path | None) -> Sequential:
     """The same, if it takes images as `pictures.prepare` makes them and answers with classes."""
     net = load(path)
-    if net.input_shape != (28, 28, 1) or len(net.output_shape) != 1:
+    if net.input_shape != (28, 28, 1) or len(net.output_shape or ()) != 1:
         raise InputError(
             f"{path}: expected a classifier of 28 x 28 x 1 images, "
             f"found input {net.input_shape} and output {net.output_shape}"

@@ -5,6 +5,9 @@ import math
 import os
 import sys
 import time
+from collections.abc import Callable
+from functools import wraps
+from inspect import Parameter, Signature, signature
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,81 +20,103 @@ from ..errors import InputError
 from ..model import Sequential
 from . import runs
 from .runs import HISTORY_FILE, MODEL_FILE, Settings
-from .shared import DataOption, JsonOption, app, test
+from .shared import DATA, JsonOption, app, test
 
-DEFAULT = Settings()
-
-
-@app.command()
-def train(
-    recipe: Annotated[
+#: the settings of a run as options, each with the help that it shows
+OPTIONS: dict[str, Any] = {
+    "recipe": Annotated[
         str | None,
         typer.Option(
             help=f"Settings that go together: {', '.join(recipes.RECIPES)}. Options change them.",
-            show_default=DEFAULT.recipe,
+            show_default=Settings.recipe,
         ),
-    ] = None,
-    model: Annotated[
+    ],
+    "model": Annotated[
         str | None,
         typer.Option(
             help=f"One of: {', '.join(architectures.ARCHITECTURES)}.", show_default="the recipe's"
         ),
-    ] = None,
-    epochs: Annotated[
+    ],
+    "epochs": Annotated[
         int | None,
         typer.Option(min=1, help="How often to see every image.", show_default="the recipe's"),
-    ] = None,
-    batch_size: Annotated[
+    ],
+    "batch_size": Annotated[
         int | None,
         typer.Option(min=1, help="Images a step.", show_default="the recipe's"),
-    ] = None,
-    lr: Annotated[
+    ],
+    "lr": Annotated[
         float | None,
         typer.Option(
             help="Highest learning rate of the one-cycle schedule, with Adam.",
             show_default="the recipe's",
         ),
-    ] = None,
-    seed: Annotated[
+    ],
+    "seed": Annotated[
         int | None,
         typer.Option(
             min=0,
             help="Of the initial weights, dropout, shuffling and augmentation.",
-            show_default=f"{DEFAULT.seed}",
+            show_default=f"{Settings.seed}",
         ),
-    ] = None,
-    data: Annotated[str | None, *DataOption.__metadata__] = None,
-    validation_split: Annotated[
+    ],
+    "data": Annotated[str | None, DATA],
+    "validation_split": Annotated[
         float | None,
         typer.Option(
             help="Part of the training images held out for the curves; 0 for none.",
-            show_default=f"{DEFAULT.validation_split}",
+            show_default=f"{Settings.validation_split}",
         ),
-    ] = None,
-    augment: Annotated[
+    ],
+    "augment": Annotated[
         str | None,
         typer.Option(
             metavar="none|affine|elastic|erase",
             help="Change every training image a little, each time anew.",
             show_default="the recipe's",
         ),
-    ] = None,
-    patience: Annotated[
+    ],
+    "patience": Annotated[
         int | None,
         typer.Option(
             min=1,
             help="Stop when val_loss has not fallen for so many epochs; keep the best weights.",
             show_default="never",
         ),
-    ] = None,
-    checkpoint_every: Annotated[
+    ],
+    "checkpoint_every": Annotated[
         str | None,
         typer.Option(
             metavar="N|SECONDSs",
             help="Save the run's state every N batches (100) or seconds (30s), too.",
             show_default="after every epoch",
         ),
-    ] = None,
+    ],
+}
+
+
+def _with_settings(command: Callable[..., None]) -> Callable[..., None]:
+    """The command with OPTIONS before its own options; it is called with a dict of those given."""
+
+    @wraps(command)
+    def called(**options: Any) -> None:
+        given = {name: options.pop(name) for name in OPTIONS}
+        command({name: value for name, value in given.items() if value is not None}, **options)
+
+    kind = Parameter.KEYWORD_ONLY
+    settings = [Parameter(n, kind, default=None, annotation=a) for n, a in OPTIONS.items()]
+    own = list(signature(command).parameters.values())[1:]
+    # Typer makes its options from a function's signature
+    called.__signature__ = Signature(  # type: ignore[attr-defined]
+        [*settings, *(parameter.replace(kind=kind) for parameter in own)]
+    )
+    return called
+
+
+@app.command()
+@_with_settings
+def train(
+    given: dict[str, Any],
     out: Annotated[
         Path | None, typer.Option(help="Folder for the results.", show_default="runs/MODEL-TIME")
     ] = None,
@@ -102,10 +127,9 @@ def train(
     json_: JsonOption = False,
 ) -> None:
     """Train a network; leaves the model, its history and pictures in a folder."""
-    if data is not None and data not in datasets.NAMES and os.path.isdir(data):
-        data = os.path.abspath(data)  # the run may go on from another folder
-    values = {name: value for name, value in locals().items() if name in vars(DEFAULT)}
-    given = {name: value for name, value in values.items() if value is not None}
+    data = given.get("data", Settings.data)
+    if data not in datasets.NAMES and os.path.isdir(data):
+        given["data"] = os.path.abspath(data)  # the run may go on from another folder
     if resume is not None:
         if out is not None:
             raise typer.BadParameter(f"--out {out}: expected nothing with --resume")
@@ -117,7 +141,7 @@ def train(
             _train(resume, settings, record, _prepared(settings), json_)
         return
     try:
-        settings = Settings(**given)
+        settings = Settings.chosen(**given)
     except InputError as error:
         raise typer.BadParameter(str(error)) from None
     prepared = _prepared(settings)
@@ -208,7 +232,7 @@ def _fit(
             callbacks.EarlyStopping(patience=settings.patience, restore_best_weights=True)
         )
     watching += [callbacks.CSVLogger(folder / "metrics.csv"), runs.Recorder(folder, record)]
-    # a training that diverges is told in one line; NumPy need not warn as well
+    # one line says that a training diverges; NumPy need not warn as well
     with runs.stopped_by_signals() as stop, np.errstate(all="ignore"):
         try:
             net.fit(

@@ -235,7 +235,7 @@ def _files(name: str, where: Path) -> list[Path]:
 
 
 def _extract(archive: Path, name: str, sha256: str, where: Path) -> Path:
-    """One file of a zip, told by its own name; folders that the zip names play no part."""
+    """One file of a zip, found by its name; the folders in the zip do not matter."""
     import pooch
 
     part, path = where / f"{name}.zip.part", where / name

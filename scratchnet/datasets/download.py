@@ -19,7 +19,7 @@ from ..errors import InputError
 TIMEOUT = 20.0  # seconds without a connection, or without a byte
 PIECE = 1 << 16  # bytes
 
-#: told in one line what is being fetched; the command sends it to standard error
+#: called with a line that says what is being fetched; the command sends it to standard error
 announce: Callable[[str], None] | None = None
 
 
@@ -68,7 +68,7 @@ def fetch(name: str, sha256: str, urls: Iterable[str], folder: Path) -> Path:
 def _alone(path: Path) -> Iterator[None]:
     """One process at a time: a second one waits, then finds the file that the first one left."""
     with open(path.with_name(f"{path.name}.lock"), "w") as lock:
-        with suppress(ImportError):  # not on Windows; there the sum tells of a clash
+        with suppress(ImportError):  # not on Windows; there a wrong sum shows a clash
             import fcntl
 
             fcntl.flock(lock, fcntl.LOCK_EX)

@@ -58,7 +58,8 @@ def _parted(found: list[_Found]) -> tuple[list[_Found], list[_Found]]:
     """The first sixth of each class, and at least one image, is held out for the test."""
     sizes = Counter(label for _, label in found)
     seen: Counter[int] = Counter()
-    train, test = [], []
+    train: list[_Found] = []
+    test: list[_Found] = []
     for path, label in found:
         held_out = seen[label] < max(1, sizes[label] // TEST_SHARE)
         (test if held_out else train).append((path, label))

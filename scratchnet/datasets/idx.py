@@ -30,7 +30,7 @@ FILES = (
 
 
 def read_bytes(path: str | os.PathLike) -> bytes:
-    """A file's content, unpacked if it is gzip (told by its first bytes, not by its name)."""
+    """A file's content, unpacked if it is gzip, by its first bytes and not by its name."""
     path = Path(path)
     try:
         content = path.read_bytes()

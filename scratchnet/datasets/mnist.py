@@ -7,6 +7,7 @@ Source: LeCun, Cortes and Burges, "The MNIST database of handwritten digits" (CC
 """
 
 import hashlib
+import os
 from importlib.resources import files
 
 from ..errors import InputError
@@ -26,10 +27,10 @@ def load_data() -> tuple[Split, Split]:
 
     x (60000, 28, 28) and (10000, 28, 28), y (60000,) and (10000,), all uint8; light ink on black.
     """
-    folder = files(__package__) / "files"
+    folder = str(files(__package__) / "files")
     arrays = []
     for name in FILES:
-        path = str(folder / f"{name}.gz")
+        path = os.path.join(folder, f"{name}.gz")
         content = read_bytes(path)
         if hashlib.sha256(content).hexdigest() != SHA256[name]:
             raise InputError(

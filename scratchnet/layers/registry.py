@@ -88,6 +88,11 @@ def kind_of(layer: Layer) -> Kind:
     return KINDS.get(type(layer)) or Kind(type(layer))
 
 
+def gradient_of(name: str) -> str | None:
+    """The backward pass in one line, of the kind with that name; None if it is not written."""
+    return KINDS[LAYERS[name]].gradient or None if name in LAYERS else None
+
+
 def described(layer: Layer) -> dict[str, Any]:
     """Kind, name and constructor's arguments, in values that JSON knows."""
     name = type(layer).__name__

@@ -11,6 +11,7 @@ from matplotlib.patches import FancyArrowPatch, Rectangle
 from matplotlib.path import Path
 
 from ..errors import InputError
+from ..layers.registry import kind_of
 from . import style
 from .style import SMALL, text_width
 
@@ -71,7 +72,7 @@ def architecture(model: Model, ax: Axes | None = None) -> Figure:
     ax      draw into these axes, shrunk to fit, and return their figure
 
     A stack's face grows with h and w, its sheets with the logarithm of c; a bar with the logarithm
-    of its length. An elementwise layer makes no block: it is named with the operation it follows.
+    of its length. A pointwise layer makes no block: it is named with the operation it follows.
     Long models wrap into rows.
     """
     if model.input_shape is None:
@@ -99,13 +100,12 @@ def architecture(model: Model, ax: Axes | None = None) -> Figure:
 
 
 def _blocks(model: Model) -> list[_Block]:
-    """The input and one block for every layer that is not elementwise."""
+    """The input and one block for every layer that is not pointwise."""
     shapes = [model.input_shape, *(layer.output_shape for layer in model.layers)]
     largest = max((max(shape[:2]) for shape in shapes if len(shape) > 1), default=1)
     blocks = [_Block(shapes[0], largest, [])]
     for layer, shape in zip(model.layers, shapes[1:], strict=True):
-        elementwise = type(layer).__name__ in ("ReLU", "BatchNorm", "Dropout", "Softmax")
-        if elementwise and blocks[-1].lines:
+        if kind_of(layer).pointwise and blocks[-1].lines:
             blocks[-1].lines += _name(layer)
         else:
             blocks.append(_Block(shape, largest, _name(layer)))

@@ -1,9 +1,9 @@
-"""What stands before the application: who may ask, how much, and how many at once.
+"""What requests have to pass first: who may ask, how much, and how many at once.
 
 `Gate` wraps the whole application. It refuses, in this order and as JSON: a Host that is not ours
-(a page elsewhere may point its own name at this machine), an Origin that is not ours (nobody else's
-page shall train here), a request above MAX_PENDING, a body above MAX_BODY. A body is read whole
-before the application sees it, and a client that leaves takes its unfinished request with it.
+(a page elsewhere may point its own name at this machine), an Origin that is not ours (no page from
+elsewhere may train here), a request above MAX_PENDING, a body above MAX_BODY. A body is read whole
+before the application sees it, and a request whose client leaves is dropped.
 
 Left out on purpose: accounts and TLS. The server is for one person on one machine.
 """
@@ -93,7 +93,7 @@ class Gate:
 
     def _is_ours(self, host: str) -> bool:
         name, colon, port = host.rpartition(":")
-        if not colon or host.endswith("]"):  # no port; an IPv6 address has colons of its own
+        if not colon or host.endswith("]"):  # no port; an IPv6 address has colons, too
             name, port = host, "80"
         if not port.isdecimal():
             return False

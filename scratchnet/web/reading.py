@@ -1,8 +1,8 @@
-"""What predict and sequence do: a picture in, digits out."""
+"""Reading digits: a picture in, one digit or all of them as an answer."""
 
 import base64
 from io import BytesIO
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +21,7 @@ def predict(
     pixels = levels(query.pixels)
     if not query.prepared:
         return _found(turns, model, pixels, query.steps)
-    steps = [] if query.steps else None
-    return _read(turns, model, pixels, steps)
+    return _read(turns, model, pixels, [] if query.steps else None)
 
 
 def predict_file(turns: Turns, model: Sequential, content: bytes, steps: bool) -> s.Prediction:
@@ -79,7 +78,8 @@ class _InTurn:
 
 def _sequence(turns: Turns, model: Sequential, picture: Any) -> s.Sequence:
     try:
-        reading = sequences.read(picture, _InTurn(turns, model))
+        # of a model it needs no more than `predict`
+        reading = sequences.read(picture, cast(Sequential, _InTurn(turns, model)))
     except InputError as error:
         return s.Sequence(number="", lines=[], digits=[], message=_why(error))
     height, width = (round(reading.scale * side) for side in reading.picture.shape[:2])

@@ -4,109 +4,34 @@ The models refuse what they do not name, and numbers given as texts: a typing mi
 is an error, not a default silently taken.
 """
 
-import base64
-import math
 from typing import Annotated, Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
+from pydantic import BeforeValidator, Discriminator, Field, Tag
 
-from .. import architectures
+from .fields import (
+    Answer,
+    Architecture,
+    Array,
+    Body,
+    Drawn,
+    Finite,
+    Formula,
+    Index,
+    Integer,
+    Label,
+    LayerName,
+    ModelName,
+    ModelSource,
+    Name,
+    OptimizerName,
+    Prepared,
+    Rate,
+    RunStatus,
+    only_bool,
+)
 
-#: the longest side of a drawing given as rows of numbers
-MAX_SIDE = 1024
 #: of the sums that make one number, so many terms are sent
 TERMS = 50
-
-
-class Body(BaseModel):
-    """A request."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-
-class Answer(BaseModel):
-    """An answer."""
-
-    model_config = ConfigDict(populate_by_name=True)
-
-
-# ---- numbers, images, arrays ---------------------------------------------------------------------
-
-Level = Annotated[float, Field(ge=0, le=255)]
-Row = Annotated[list[Level], Field(min_length=1, max_length=MAX_SIDE)]
-Drawn = Annotated[
-    list[Row],
-    Field(
-        min_length=1,
-        max_length=MAX_SIDE,
-        description="Rows of grey levels, all of one length: ink on an even ground.",
-        examples=[[[0, 0, 0, 0], [0, 255, 255, 0], [0, 0, 255, 0], [0, 0, 0, 0]]],
-    ),
-]
-#: a 1: a bar of four pixels' width
-_ONE = [[255 * (4 <= y < 24 and 12 <= x < 16) for x in range(28)] for y in range(28)]
-Prepared = Annotated[
-    list[Annotated[list[Level], Field(min_length=28, max_length=28)]],
-    Field(
-        min_length=28,
-        max_length=28,
-        description="28 rows of 28 grey levels in MNIST's form, light ink on black, as `pixels` in "
-        "the answer of predict.",
-        examples=[_ONE],
-    ),
-]
-
-
-def _whole(value: Any) -> Any:
-    """1.0 is a whole number, in JSON as in mathematics."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-def _true_or_false(value: Any) -> Any:
-    if not isinstance(value, bool):  # Python takes 0 and 1 for False and True
-        raise ValueError("expected true or false")
-    return value
-
-
-Whole = Annotated[int, BeforeValidator(_whole)]
-Finite = Annotated[
-    float | None,
-    BeforeValidator(lambda x: x if x is not None and math.isfinite(x) else None),
-    Field(description="null where the number is infinite or none"),
-]
-Name = Annotated[str, Field(min_length=1, max_length=200)]
-ModelName = Annotated[
-    Name | None, Field(description="A name from /api/models.", examples=["mnist-cnn"])
-]
-Label = Annotated[
-    Annotated[int, Field(ge=0, le=10_000), BeforeValidator(_whole)] | None,
-    Field(description="The class; the one that is read when null.", examples=[1]),
-]
-Index = Annotated[
-    list[Annotated[int, Field(ge=0, le=2**31 - 1), BeforeValidator(_whole)]],
-    Field(min_length=1, max_length=4),
-]
-LayerName = Annotated[Name, Field(examples=["conv2d"])]
-Rate = Annotated[float, Field(gt=0, le=10, examples=[0.001])]
-OptimizerName = Literal["sgd", "momentum", "adam", "adamw"]
-Architecture = Literal[tuple(architectures.ARCHITECTURES)]  # type: ignore[valid-type]
-
-
-class Array(Answer):
-    """Numbers of any number of axes: their shape, and base64 of little-endian float32."""
-
-    shape: list[int]
-    data: str
-
-    @classmethod
-    def of(cls, array: NDArray) -> "Array":
-        with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinite
-            values = np.ascontiguousarray(array, dtype="<f4")
-        return cls.model_construct(
-            shape=list(array.shape), data=base64.b64encode(values).decode("ascii")
-        )
 
 
 class Problem(Answer):
@@ -126,6 +51,7 @@ class Health(Answer):
 class LayerInfo(Answer):
     name: str
     kind: str
+    formula: Formula = None
     output_shape: list[int]
     parameters: int
     multiply_adds: int
@@ -133,7 +59,7 @@ class LayerInfo(Answer):
 
 class ModelInfo(Answer):
     name: str
-    source: Literal["shipped", "file", "run"]
+    source: ModelSource
     classes: list[str]
     input_shape: list[int]
     layers: list[LayerInfo]
@@ -144,15 +70,15 @@ class ModelInfo(Answer):
 
 class DrawingQuery(Body):
     pixels: Drawn
-    prepared: Annotated[Literal[False], BeforeValidator(_true_or_false)] = False
-    steps: bool = Field(False, description="Whether to send pictures of the preparation.")
+    prepared: Annotated[Literal[False], BeforeValidator(only_bool)] = False
+    steps: bool = Field(default=False, description="Whether to send pictures of the preparation.")
     model: ModelName = None
 
 
 class PreparedQuery(Body):
     pixels: Prepared
-    prepared: Annotated[Literal[True], BeforeValidator(_true_or_false)]
-    steps: bool = Field(False, description="There are none for an image that is prepared.")
+    prepared: Annotated[Literal[True], BeforeValidator(only_bool)]
+    steps: bool = Field(default=False, description="There are none for an image that is prepared.")
     model: ModelName = None
 
 
@@ -177,10 +103,12 @@ class Prediction(Answer):
     """Where there is no digit to be found, all is null but `message`, which says why."""
 
     digit: int | None = None
-    class_: str | None = Field(None, alias="class")
+    class_: str | None = Field(default=None, serialization_alias="class")
     confidence: float | None = None
     probabilities: list[float] | None = None
-    pixels: list[list[int]] | None = Field(None, description="28 x 28: what the network saw.")
+    pixels: list[list[int]] | None = Field(
+        default=None, description="28 x 28: what the network saw."
+    )
     steps: list[StepPicture] | None = None
     message: str | None = None
 
@@ -192,7 +120,7 @@ class SequenceQuery(Body):
 
 class SequenceDigit(Answer):
     digit: int
-    class_: str = Field(alias="class")
+    class_: str = Field(serialization_alias="class")
     confidence: float
     box: list[int] = Field(description="left, top, width, height in pixels")
     line: int
@@ -204,7 +132,7 @@ class Sequence(Answer):
     number: str
     lines: list[str]
     digits: list[SequenceDigit]
-    width: int | None = Field(None, description="of the picture, upright, in pixels")
+    width: int | None = Field(default=None, description="of the picture, upright, in pixels")
     height: int | None = None
     message: str | None = None
 
@@ -236,7 +164,9 @@ class ParameterQuery(TraceQuery):
 
 class StepQuery(TraceQuery):
     optimizer: OptimizerName = "sgd"
-    learning_rate: Rate | None = Field(None, description="The optimizer's usual one when null.")
+    learning_rate: Rate | None = Field(
+        default=None, description="The optimizer's usual one when null."
+    )
 
 
 class Sizes(Answer):
@@ -260,6 +190,7 @@ class ParameterTrace(Answer):
 class LayerAnswer(Answer):
     name: str
     kind: str
+    formula: Formula = None
     input: str | None = Field(description="the layer whose output it takes; null for the image")
     input_shape: list[int]
     output_shape: list[int]
@@ -314,6 +245,11 @@ class SumAnswer(Answer):
 class OutputAnswer(SumAnswer):
     patch: Array | None
     filter: Array | None
+    window: list[int] | None = Field(
+        default=None,
+        description="rows and columns of the window of the input that the terms come from; null "
+        "for a layer without one",
+    )
 
 
 class ParameterAnswer(SumAnswer):
@@ -347,7 +283,7 @@ class StepAnswer(Answer):
 class GradcamQuery(TraceQuery):
     method: Literal["gradcam"]
     layer: Name | None = Field(
-        None, description="The last convolution when null.", examples=["conv2d_1"]
+        default=None, description="The last convolution when null.", examples=["conv2d_1"]
     )
 
 
@@ -375,10 +311,12 @@ class RunSettings(Body):
     architecture: Architecture = "cnn"
     optimizer: OptimizerName = "adam"
     learning_rate: Rate = 0.001
-    batch_size: Whole = Field(128, ge=1, le=1024)
-    epochs: Whole = Field(3, ge=1, le=100)
-    images: Whole = Field(20_000, ge=100, le=55_000, description="How many of MNIST to train on.")
-    seed: Whole = Field(0, ge=0, le=2**31 - 1)
+    batch_size: Integer = Field(default=128, ge=1, le=1024)
+    epochs: Integer = Field(default=3, ge=1, le=100)
+    images: Integer = Field(
+        default=20_000, ge=100, le=55_000, description="How many of MNIST to train on."
+    )
+    seed: Integer = Field(default=0, ge=0, le=2**31 - 1)
 
 
 class ArchitectureInfo(Answer):
@@ -398,7 +336,7 @@ class Choices(Answer):
 
 class RunState(Answer):
     id: str
-    state: Literal["running", "paused", "done", "stopped", "failed"]
+    state: RunStatus
     settings: RunSettings
     epoch: int = Field(description="From 0.")
     batch: int = Field(description="How many of the epoch are done.")

@@ -14,7 +14,7 @@ from scratchnet.losses import (
     MeanSquaredError,
     SparseCategoricalCrossentropy,
 )
-from scratchnet.metrics import confusion_matrix, correct
+from scratchnet.metrics import confusion_matrix, correct, finite_or_none, rms
 
 SIZES = st.integers(1, 5)
 CROSS_ENTROPIES = [SparseCategoricalCrossentropy, CategoricalCrossentropy]
@@ -219,3 +219,19 @@ def test_one_class_has_labels_and_one_hot_rows(rng):
         assert sn.metrics.correct(probs, y_true) == 5
     with pytest.raises(sn.InputError, match="from 0 to 0, found 2"):
         sn.metrics.correct(probs, np.full((5, 1), 2))
+
+
+def test_the_root_mean_square_is_over_all_entries_of_all_arrays():
+    a, b = np.array([[3.0, 4.0]]), np.array([0.0, 0.0, 5.0], np.float32)
+    assert rms(a) == np.sqrt(12.5)
+    assert rms(a, None, b) == np.sqrt(50 / 5)
+    assert rms(np.full(4, 1e30, np.float32)) == pytest.approx(1e30)  # its square is no float32
+    assert rms() is None and rms(None) is None and rms(np.empty(0)) is None
+
+
+def test_what_json_does_not_know_becomes_none():
+    nan, inf = float("nan"), float("inf")
+    found = finite_or_none({"a": [1, nan, {"b": -inf}], "c": (2.5, np.float32(nan)), "d": "nan"})
+    assert found == {"a": [1, None, {"b": None}], "c": [2.5, None], "d": "nan"}
+    assert finite_or_none(inf) is None and finite_or_none(None) is None
+    assert finite_or_none(True) is True and finite_or_none(0.5) == 0.5

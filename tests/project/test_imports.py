@@ -30,7 +30,7 @@ ROOMS = {
     "progress": {"errors", "run"},
     "training": {"errors", "engine", "run", "progress"},
     "backup": {"errors", "checkpoint", "run"},
-    "callbacks": {"errors", "checkpoint", "run", "backup"},
+    "callbacks": {"errors", "metrics", "checkpoint", "run", "backup"},
     "gradcheck": {"errors", "frozen", "text"},
     "summary": {"layers", "text"},
     "model": MODEL,
@@ -39,7 +39,7 @@ ROOMS = {
     "microscope": MODEL | {"microscope", "model", "frozen", "text", "plots"},
     "datasets": {"datasets", "errors", "backend", "pictures"},
     "pictures": {"errors", "pictures"},
-    "plots": {"errors", "plots", "checkpoint", "pictures"},
+    "plots": {"errors", "layers", "plots", "checkpoint", "pictures"},
     "recipes": MODEL | {"model", "architectures", "datasets"},
     "_moved": set(),
     "__main__": {"cli"},
@@ -53,13 +53,13 @@ WITHOUT_NUMBA = {"engine/__init__.py", "engine/memory.py", "engine/threads.py"}
 COMPILED = [name for name in FILES if name.startswith("engine/") and name not in WITHOUT_NUMBA]
 LATE = ("charts", "images", "inside", "network", "style")  # loaded when first used
 DRAWING = [f"plots/{name}.py" for name in LATE]
+SERVER = {"fastapi", "starlette", "pydantic"}
 AT_THE_TOP = {path: {"typer"} for path in FILES if path.startswith("cli/")} | {
+    **{path: SERVER for path in FILES if path.startswith("web/")},
     **dict.fromkeys(COMPILED, {"numba"}),
     **dict.fromkeys(DRAWING, {"matplotlib"}),
     "interop/torch_modules.py": {"torch"},  # loaded late, too
     "interop/keras_layers.py": {"keras"},
-    "web/app.py": {"fastapi", "starlette"},
-    "web/schemas.py": {"pydantic"},
 }
 
 

@@ -21,12 +21,14 @@ import numpy as np
 import pytest
 import uvicorn
 from PIL import Image
+from scratchnet.trace import copied
 
 import scratchnet as sn
 from scratchnet import explain
-from scratchnet.trace import copied
+from scratchnet.layers.registry import gradient_of
 from scratchnet.web import limits, reading
-from scratchnet.web.app import THREADS, create_app
+from scratchnet.web.app import create_app
+from scratchnet.web.state import THREADS
 
 # -------------------------------------------------------------------------------------------- tools
 
@@ -290,6 +292,25 @@ def test_explanations_are_the_library_s_scaled(server, model, images, method):
     want = getattr(explain, method)(model, images[0], 2)
     np.testing.assert_allclose(array(found["map"]) * found["largest"], want, rtol=1e-5, atol=1e-7)
     assert np.abs(array(found["map"])).max() == 1
+
+
+def test_every_kind_of_layer_has_its_formula_and_a_window_where_it_has_one(few, images):
+    row = [sn.Conv2D(3, (3, 2), padding="same"), sn.BatchNorm(), sn.ReLU(), sn.AveragePool2D(2)]
+    row += [sn.Dropout(0.5), sn.MaxPool2D((3, 2)), sn.Residual([sn.ReLU()])]
+    row += [sn.GlobalAveragePool2D(), sn.Flatten(), sn.Dense(10), sn.Softmax()]
+    windows = {"conv2d": [3, 2], "averagepool2d": [2, 2], "maxpool2d": [3, 2]}
+    windows["globalaveragepool2d"] = [4, 7]
+    body = {"pixels": images[0].tolist()}
+    net = sn.Sequential(row, (28, 28, 1))
+    with served(create_app({"net": net}, data=lambda: few)) as client:
+        described = good(client.get("/api/models"))[0]["layers"]
+        layers = good(client.post("/api/trace", json=body))["layers"]
+        for layer in layers:
+            place = {"layer": layer["name"], "index": [s // 2 for s in layer["output_shape"]]}
+            found = good(client.post("/api/trace/output", json={**body, **place}))
+            assert found["window"] == windows.get(layer["name"])
+    for found in layers, described:
+        assert all(layer["formula"] == gradient_of(layer["kind"]) for layer in found)
 
 
 # ----------------------------------------------------------------------------------------- refusing

@@ -18,6 +18,7 @@ from PIL import Image
 from playwright.sync_api import expect, sync_playwright
 
 import scratchnet as sn
+from scratchnet.layers.registry import gradient_of
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 #: a slow machine compiles kernels at the first trace and at the first training
@@ -307,12 +308,14 @@ def test_backward_steps_through_every_layer(visit):
     probability, one_hot, dlogit = (float(cell.replace("−", "-")) for cell in cells[1:])
     assert dlogit == pytest.approx(probability - one_hot, abs=1e-3)
 
+    kinds = {row.name: row.kind for row in sn.architectures.pretrained().rows()}
     page.locator("h1:visible").click()
     for name in reversed(layers()):
         page.keyboard.press("ArrowRight")
         card = page.locator(f"[data-step={name}]")
         expect(card).to_be_visible()
         expect(card.get_by_text("dx goes on")).to_be_visible()
+        expect(card.get_by_text(gradient_of(kinds[name]))).to_be_visible()
         expect(page.locator("#steps [aria-current]")).to_have_text(name)
         if "maxpool" in name:
             expect(card.get_by_text("Where pooling sends the gradient")).to_be_visible()

@@ -39,16 +39,16 @@ export function indexFields(axes, shape, change) {
   const inputs = shape.map((size) =>
     el("input", { type: "number", min: 0, max: size - 1, value: 0, required: true }),
   );
-  const tell = () => {
+  const report = () => {
     if (inputs.every((input) => input.reportValidity())) change(inputs.map((i) => Number(i.value)));
   };
   const fields = inputs.map((input, axis) => el("label", {}, `${axes[axis]} `, input));
   const form = el("form", { class: "row fields index" }, ...fields, el("button", {}, "Show"));
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    tell();
+    report();
   });
-  form.addEventListener("change", tell);
+  form.addEventListener("change", report);
   form.set = (index) => index.forEach((i, axis) => (inputs[axis].value = i));
   return form;
 }

@@ -1,4 +1,4 @@
-// The section Backward: step by step from the loss to the image, and behind each gradient its sum.
+// The section Backward: step by step from the loss to the image, and the sum of any gradient.
 
 import { newest, post } from "./api.js";
 import { indexFields, sumTable } from "./arithmetic.js";
@@ -13,20 +13,6 @@ import { inputOf, model, state, trace } from "./state.js";
 const AGREE = 1e-4;
 const ROUNDING = 1e-8;
 const LOSS = "loss";
-
-const RULES = {
-  Conv2D: "dW[u, v, c, f] = Σ x[i+u, j+v, c] · dy[i, j, f],  db[f] = Σ dy[i, j, f],  and dx takes each dy back through the filter that made it",
-  Dense: "dW = xᵀ dy,  db = dy,  dx = dy Wᵀ",
-  ReLU: "dx = dy where x > 0, and 0 elsewhere",
-  MaxPool2D: "each dy goes to the one pixel that was the largest of its window; the others get 0",
-  AveragePool2D: "each dy is shared evenly among the pixels of its window",
-  GlobalAveragePool2D: "each dy is shared evenly among all pixels of its map",
-  Flatten: "dx is dy in the shape of x again",
-  Softmax: "together with the loss: dx = probabilities − one-hot",
-  Dropout: "dx = dy · mask; nothing is dropped while looking",
-  BatchNorm: "dgamma = Σ x̂ · dy,  dbeta = Σ dy,  dx = dy · gamma / √(var + ε)",
-  Residual: "dy goes down both ways, through the layers and past them, and dx is the sum",
-};
 
 const section = $("#page-backward");
 const problem = $(".problem", section);
@@ -119,7 +105,7 @@ function layerCard(answer, i) {
       "header", {},
       el("h2", {}, layer.name),
       el("p", { class: "hint" }, `${layer.kind} · ${times(layer.input_shape)} → ${times(layer.output_shape)}`),
-      el("p", {}, RULES[layer.kind] ?? "dx = dy through the layer's own derivative"),
+      el("p", {}, layer.formula ?? "dx = dy through the layer's own derivative"),
       el(
         "p", { class: "hint" }, "Root mean square: ",
         sizes.filter(([, size]) => size != null).map(([name, size]) => `${name} ${number(size, 3)}`).join(" · "),
@@ -127,7 +113,7 @@ function layerCard(answer, i) {
     ),
     views,
     layer.winners ? routing(layer, inputOf(answer, layer)) : null,
-    layer.kind === "ReLU" ? gate(layer) : null,
+    layer.dead != null ? gate(layer) : null,
     layer.parameters.length ? parameterPart(layer) : null,
   );
 }

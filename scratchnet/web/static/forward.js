@@ -1,4 +1,4 @@
-// The section Forward: every layer's output in order, and behind each number how it came about.
+// The section Forward: every layer's output in order, and the sum that makes any number of it.
 
 import { newest, post } from "./api.js";
 import { indexFields, matrix, sumTable } from "./arithmetic.js";
@@ -70,21 +70,19 @@ function layerCard(answer, i) {
 function explain(sum, layer, index, input) {
   const parts = [];
   const source = sum.terms.find((term) => term.source);
-  const isWindow = layer.kind === "Conv2D" || layer.kind.includes("Pool2D");
-  if (isWindow && source) parts.push(windowPictures(sum, layer, source, input));
+  if (sum.window && source) parts.push(windowPictures(sum, source, input));
   return [el("h3", {}, `${layer.name}${place(index)} = ${number(sum.value, 6)}`), ...parts, sumTable(sum, "total")];
 }
 
-function windowPictures(sum, layer, { at: [u, v], source: [row, column, channel] }, input) {
+function windowPictures(sum, { at: [u, v], source: [row, column, channel] }, input) {
   const box = el("div", { class: "flow" });
   const one = channelOf(input, channel);
   const title = input.shape[2] > 1 ? `input, map ${channel}` : "input";
   const where = maps(one, { title, height: 150, room: 170 });
-  const size = sum.filter?.shape ?? sum.patch?.shape;
-  const [h, w] = size ?? [1, 1];
+  const [h, w] = sum.window;
   where.markWindow(row - u, column - v, h, w);
   box.append(where);
-  if (layer.kind === "Conv2D" && h * w <= WRITTEN) box.append(...writtenOut(sum, channel));
+  if (sum.filter && h * w <= WRITTEN) box.append(...writtenOut(sum, channel));
   return box;
 }
 

@@ -17,7 +17,7 @@ const problem = $("#problem");
 const tab = (name) => $(`#tabs a[href="#${name}"]`);
 let current = null;
 
-/** The address after #: a section, and behind a slash what of it. */
+/** The address after #: a section, and after a slash what of it. */
 const address = () => location.hash.slice(1).split("/");
 
 function route() {

@@ -1,4 +1,4 @@
-// What all sections look at together: the model, the digit, the label. Changes are told as events.
+// What all sections look at together: the model, the digit, the label. Every change is an event.
 
 import { get, post } from "./api.js";
 

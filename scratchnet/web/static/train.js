@@ -141,9 +141,9 @@ export const train = {
         $("#train-state").scrollIntoView({ block: "nearest" });
       });
     });
-    const tell = (what) => attempt(problem, () => command(`/api/runs/${run.id}/${what}`));
-    pauseButton.addEventListener("click", () => tell(run.state === "paused" ? "resume" : "pause"));
-    stopButton.addEventListener("click", () => tell("stop"));
+    const ask = (what) => attempt(problem, () => command(`/api/runs/${run.id}/${what}`));
+    pauseButton.addEventListener("click", () => ask(run.state === "paused" ? "resume" : "pause"));
+    stopButton.addEventListener("click", () => ask("stop"));
     $("#train-use").addEventListener("click", () =>
       attempt(problem, async () => {
         await loadModels();

@@ -1,4 +1,4 @@
-"""What trace and explain do: the library's arrays and sums as answers."""
+"""Looking inside a model: the library's arrays, sums and heat maps as answers."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
+from ..layers.registry import gradient_of
+from ..metrics import rms
 from ..microscope import heat_maps
 from ..microscope.inputs import checked_label
 from ..microscope.layer_trace import LayerTrace
@@ -15,13 +17,11 @@ from ..microscope.sums import Sum
 from ..microscope.trace import Trace
 from ..model import Sequential
 from . import schemas as s
+from .choices import OPTIMIZERS, usual_rate
+from .fields import Array
+from .problems import MissingError
 from .reading import levels
-from .runs import OPTIMIZERS
 from .turns import Turns
-
-
-class MissingError(InputError):
-    """What was asked about is not in the model."""
 
 
 @contextmanager
@@ -42,7 +42,7 @@ def _trace(model: Sequential, query: s.ImageQuery) -> tuple[Trace, int]:
         return Trace(model, pixels, digit if label is None else label), digit
 
 
-def trace(turns: Turns, model: Sequential, query: s.TraceQuery) -> s.TraceAnswer:
+def passes(turns: Turns, model: Sequential, query: s.TraceQuery) -> s.TraceAnswer:
     with turns:
         found, digit = _trace(model, query)
     return s.TraceAnswer(
@@ -68,13 +68,15 @@ def _as_they_run(
 
 def _layer(t: LayerTrace, before: str | None) -> s.LayerAnswer:
     params = {} if t.inside else t.params
+    assert t.input is not None and t.output is not None, "both passes have run"
     return s.LayerAnswer(
         name=t.name,
         kind=t.kind,
+        formula=gradient_of(t.kind),
         input=before,
         input_shape=list(t.input.shape),
         output_shape=list(t.output.shape),
-        output=s.Array.of(t.output),
+        output=Array.of(t.output),
         dy=_array(t.dy),
         dx=_array(t.dx),
         rms=s.Sizes(x=t.rms["input"], y=t.rms["output"], dy=t.rms["dy"], dx=t.rms["dx"]),
@@ -84,10 +86,10 @@ def _layer(t: LayerTrace, before: str | None) -> s.LayerAnswer:
             s.ParameterTrace(
                 name=name,
                 shape=list(value.shape),
-                value=s.Array.of(value),
-                gradient=s.Array.of(t.grads[name]),
-                rms=_rms(value),
-                gradient_rms=_rms(t.grads[name]),
+                value=Array.of(value),
+                gradient=Array.of(t.grads[name]),
+                rms=rms(value),
+                gradient_rms=rms(t.grads[name]),
             )
             for name, value in params.items()
         ],
@@ -100,14 +102,21 @@ def output(turns: Turns, model: Sequential, query: s.OutputQuery) -> s.OutputAns
     with _asked_about():
         one = found.explain_output(query.layer, query.index)
     spelled = one.sum
-    whole = found[query.layer].kind in ("Conv2D", "Dense")  # there is a filter to show
+    whole = "W" in found[query.layer].params  # there is a filter to show
     return s.OutputAnswer(
         value=one.value,
         **_sum(spelled),
         text=one.text(),
-        patch=s.Array.of(spelled.grid("x")) if whole else None,
-        filter=s.Array.of(spelled.grid("factor")) if whole else None,
+        patch=Array.of(spelled.grid("x")) if whole else None,
+        filter=Array.of(spelled.grid("factor")) if whole else None,
+        window=_window(spelled),
     )
+
+
+def _window(spelled: Sum) -> list[int] | None:
+    """Rows and columns of the window whose places the terms are at, if they are: (u, v, ...)."""
+    places = [term.position[:2] for term in spelled.terms if len(term.position) > 1]
+    return [max(axis) + 1 for axis in zip(*places, strict=True)] or None
 
 
 def parameter(turns: Turns, model: Sequential, query: s.ParameterQuery) -> s.ParameterAnswer:
@@ -125,7 +134,7 @@ def parameter(turns: Turns, model: Sequential, query: s.ParameterQuery) -> s.Par
         step=one.step,
         **_sum(one.sum),
         text=one.text(),
-        map=s.Array.of(one.sum.grid("product")),
+        map=Array.of(one.sum.grid("product")),
     )
 
 
@@ -150,12 +159,11 @@ def _sum(spelled: Sum) -> dict[str, Any]:
     }
 
 
-def step(turns: Turns, model: Sequential, query: s.StepQuery) -> s.StepAnswer:
-    make, usual = OPTIMIZERS[query.optimizer]
-    rate = usual if query.learning_rate is None else query.learning_rate
+def optimizer_step(turns: Turns, model: Sequential, query: s.StepQuery) -> s.StepAnswer:
+    rate = query.learning_rate or usual_rate(query.optimizer)
     with turns, np.errstate(all="ignore"):  # a large step may leave the finite numbers
         found, _ = _trace(model, query)
-        stepped = found.step(make(rate))
+        stepped = found.step(OPTIMIZERS[query.optimizer](rate))
     moments = [
         s.Moment(loss=at.loss, probabilities=at.probabilities.tolist())
         for at in (stepped.before, stepped.after)
@@ -163,13 +171,15 @@ def step(turns: Turns, model: Sequential, query: s.StepQuery) -> s.StepAnswer:
     changes = []
     for name, change in stepped.changes.items():
         layer, _, key = name.partition(".")
-        changes.append(s.Change(layer=layer, parameter=key, rms_change=_rms(change)))
+        changes.append(s.Change(layer=layer, parameter=key, rms_change=rms(change)))
     return s.StepAnswer(
         optimizer=stepped.optimizer, before=moments[0], after=moments[1], changes=changes
     )
 
 
-def explain(turns: Turns, model: Sequential, query: s.GradcamQuery | s.MapQuery) -> s.ExplainAnswer:
+def heat_map(
+    turns: Turns, model: Sequential, query: s.GradcamQuery | s.MapQuery
+) -> s.ExplainAnswer:
     pixels = levels(query.pixels)
     layer = getattr(query, "layer", None)
     how = {"layer": layer} if query.method == "gradcam" else {}
@@ -182,14 +192,10 @@ def explain(turns: Turns, model: Sequential, query: s.GradcamQuery | s.MapQuery)
         method=query.method,
         label=label,
         layer=layer,
-        map=s.Array.of(found / largest if largest else found),
+        map=Array.of(found / largest if largest else found),
         largest=largest,
     )
 
 
-def _array(found: NDArray | None) -> s.Array | None:
-    return None if found is None else s.Array.of(found)
-
-
-def _rms(array: NDArray) -> float:
-    return float(np.sqrt(np.mean(np.square(array))))
+def _array(found: NDArray | None) -> Array | None:
+    return None if found is None else Array.of(found)

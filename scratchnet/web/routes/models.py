@@ -1,0 +1,21 @@
+"""Whether the server answers, and which models it has."""
+
+from fastapi import APIRouter
+
+from ... import __version__
+from .. import schemas as s
+from ..state import State
+
+router = APIRouter()
+
+
+@router.get("/api/health")
+async def health() -> s.Health:
+    """Whether the server answers."""
+    return s.Health(status="ok", version=__version__)
+
+
+@router.get("/api/models")
+async def models_(state: State) -> list[s.ModelInfo]:
+    """All models that can be asked, the default one first."""
+    return state.models.describe()

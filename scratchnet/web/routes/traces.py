@@ -1,0 +1,45 @@
+"""Seeing inside: every array of both passes, the arithmetic of one number, heat maps."""
+
+from fastapi import APIRouter
+
+from .. import inspection
+from .. import schemas as s
+from ..problems import post_problems
+from ..state import State
+
+router = APIRouter()
+
+
+@router.post("/api/trace", responses=post_problems(404))
+async def trace_(state: State, query: s.TraceQuery) -> s.TraceAnswer:
+    """One forward and one backward pass, with every array."""
+    model = state.models.get(query.model)
+    return await state.work(inspection.passes, state.turns, model, query)
+
+
+@router.post("/api/trace/output", responses=post_problems(404))
+async def trace_output(state: State, query: s.OutputQuery) -> s.OutputAnswer:
+    """The arithmetic that makes one value of a layer's output."""
+    model = state.models.get(query.model)
+    return await state.work(inspection.output, state.turns, model, query)
+
+
+@router.post("/api/trace/parameter", responses=post_problems(404))
+async def trace_parameter(state: State, query: s.ParameterQuery) -> s.ParameterAnswer:
+    """One entry of a parameter's gradient: its terms, and a numeric derivative beside it."""
+    model = state.models.get(query.model)
+    return await state.work(inspection.parameter, state.turns, model, query)
+
+
+@router.post("/api/trace/step", responses=post_problems(404))
+async def trace_step(state: State, query: s.StepQuery) -> s.StepAnswer:
+    """What one step of an optimizer on this image alone would change. Nothing is kept."""
+    model = state.models.get(query.model)
+    return await state.work(inspection.optimizer_step, state.turns, model, query)
+
+
+@router.post("/api/explain", responses=post_problems(404))
+async def explain_(state: State, query: s.ExplainQuery) -> s.ExplainAnswer:
+    """Which pixels speak for a class."""
+    model = state.models.get(query.model)
+    return await state.work(inspection.heat_map, state.turns, model, query)

@@ -1,0 +1,94 @@
+"""Training: what can be trained, and the runs, each started, watched, paused and stopped."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Body, Depends, Response
+from fastapi.responses import StreamingResponse
+
+from .. import schemas as s
+from ..limits import RefusedError
+from ..problems import ConflictError, post_problems, problems
+from ..state import State
+from ..trainings import MAX_LISTENERS, Training
+
+router = APIRouter()
+#: how long an answer waits for the batch that runs
+SECONDS_TO_STOP = 10
+
+
+async def _named(state: State, name: str) -> Training:
+    return state.trainings.get(name)
+
+
+#: a handler's parameter of this type is the training that the path names
+Named = Annotated[Training, Depends(_named)]
+
+
+@router.get("/api/architectures")
+async def choices(state: State) -> s.Choices:
+    """What a run can be made of."""
+    return state.choices
+
+
+@router.post("/api/runs", status_code=201, responses=post_problems(409))
+async def start_run(state: State, settings: Annotated[s.RunSettings, Body()]) -> s.RunState:
+    """Start a training. One at a time."""
+    return state.trainings.start(settings).describe()
+
+
+@router.get("/api/runs")
+async def all_runs(state: State) -> list[s.RunState]:
+    """All runs that are remembered, oldest first."""
+    return [training.describe() for training in state.trainings.all.values()]
+
+
+@router.get("/api/runs/{name}", responses=problems(404))
+async def one_run(training: Named) -> s.RunState:
+    """Where a run stands."""
+    return training.describe()
+
+
+@router.delete("/api/runs/{name}", status_code=204, responses=post_problems(404))
+async def delete_run(state: State, training: Named) -> Response:
+    """Stop a run, and forget it and its model."""
+    await state.work(training.stop, SECONDS_TO_STOP)
+    state.trainings.forget(training.id)
+    return Response(status_code=204)
+
+
+@router.post("/api/runs/{name}/pause", responses=post_problems(404, 409))
+async def pause_run(training: Named) -> s.RunState:
+    """Pause after the batch that runs."""
+    training.pause()
+    return training.describe()
+
+
+@router.post("/api/runs/{name}/resume", responses=post_problems(404, 409))
+async def resume_run(training: Named) -> s.RunState:
+    """Go on."""
+    training.resume()
+    return training.describe()
+
+
+@router.post("/api/runs/{name}/stop", responses=post_problems(404, 409))
+async def stop_run(state: State, training: Named) -> s.RunState:
+    """End after the batch that runs; what was learnt until then is kept as a model."""
+    if training.has_ended:
+        raise ConflictError(
+            f"{training.id}: expected a run that goes on, found it {training.status}"
+        )
+    await state.work(training.stop, SECONDS_TO_STOP)
+    return training.describe()
+
+
+@router.get(
+    "/api/runs/{name}/events",
+    response_class=StreamingResponse,
+    responses={200: {"content": {"text/event-stream": {}}}, **problems(404, 503)},
+)
+async def run_events(state: State, training: Named) -> StreamingResponse:
+    """Events as they happen: state, progress, epoch, filters."""
+    if state.trainings.listeners >= MAX_LISTENERS:
+        raise RefusedError(503, "too many live streams", **{"retry-after": "5"})
+    events = training.events(state.closing.is_set)
+    return StreamingResponse(events, media_type="text/event-stream")
