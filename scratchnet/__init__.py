@@ -23,20 +23,7 @@ from . import (
 )
 from .backend import use_backend
 from .errors import InputError
-from .layers import (
-    AveragePool2D,
-    BatchNorm,
-    Conv2D,
-    Dense,
-    Dropout,
-    Flatten,
-    GlobalAveragePool2D,
-    Layer,
-    MaxPool2D,
-    ReLU,
-    Residual,
-    Softmax,
-)
+from .layers import *
 from .microscope import heat_maps as explain
 from .microscope.trace import Trace, trace
 from .model import Sequential, load_model
@@ -58,22 +45,10 @@ __all__ = [
     "SGD",
     "Adam",
     "AdamW",
-    "AveragePool2D",
-    "BatchNorm",
     "Callback",
-    "Conv2D",
-    "Dense",
-    "Dropout",
-    "Flatten",
-    "GlobalAveragePool2D",
     "History",
     "InputError",
-    "Layer",
-    "MaxPool2D",
-    "ReLU",
-    "Residual",
     "Sequential",
-    "Softmax",
     "Trace",
     "architectures",
     "batches",
@@ -97,3 +72,4 @@ __all__ = [
     "trace",
     "use_backend",
 ]
+__all__ += layers.__all__  # every kind of layer

@@ -2,36 +2,33 @@
 
 Start with dense.py, then activations.py and pool.py; conv.py is dense.py on patches. The loops that
 they share are in functions.py. registry.py says what a new kind of layer has to tell.
+
+Each file says in `__all__` which kinds of layers it has; they are names here, and of `scratchnet`.
 """
 
-from .activations import ReLU, Softmax, softmax
+from . import activations, conv, dense, dropout, normalization, pool, reshape, residual
+from .activations import *
+from .activations import softmax as softmax
 from .base import Layer
-from .conv import Conv2D
-from .dense import Dense
-from .dropout import Dropout
-from .normalization import BatchNorm
-from .pool import AveragePool2D, GlobalAveragePool2D, MaxPool2D
-from .registry import LAYERS, described, from_description, kind_of, register
-from .reshape import Flatten
-from .residual import Residual
+from .conv import *
+from .dense import *
+from .dropout import *
+from .normalization import *
+from .pool import *
+from .registry import LAYERS as LAYERS
+from .registry import described as described
+from .registry import from_description as from_description
+from .registry import kind_of as kind_of
+from .registry import register as register
+from .reshape import *
+from .residual import *
 
-__all__ = [
-    "LAYERS",
-    "AveragePool2D",
-    "BatchNorm",
-    "Conv2D",
-    "Dense",
-    "Dropout",
-    "Flatten",
-    "GlobalAveragePool2D",
-    "Layer",
-    "MaxPool2D",
-    "ReLU",
-    "Residual",
-    "Softmax",
-    "described",
-    "from_description",
-    "kind_of",
-    "register",
-    "softmax",
-]
+__all__ = ["Layer"]
+__all__ += activations.__all__
+__all__ += conv.__all__
+__all__ += dense.__all__
+__all__ += dropout.__all__
+__all__ += normalization.__all__
+__all__ += pool.__all__
+__all__ += reshape.__all__
+__all__ += residual.__all__

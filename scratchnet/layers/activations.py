@@ -6,6 +6,8 @@ from .base import Array, Layer
 from .functions import relu, relu_backward
 from .registry import Equal, register
 
+__all__ = ["ReLU", "Softmax"]
+
 
 @register(
     gradient="dx = dy where x > 0, and 0 elsewhere",

@@ -15,6 +15,8 @@ from .functions import col2im, im2col, sum_rows
 from .registry import register
 from .window import fitted, pair, plain
 
+__all__ = ["Conv2D"]
+
 
 @register(
     gradient="dW[u, v, c, f] = Σ x[i+u, j+v, c] · dy[i, j, f],  db[f] = Σ dy[i, j, f],  "

@@ -10,6 +10,8 @@ from .base import Array, Layer, Shape
 from .functions import sum_rows
 from .registry import register
 
+__all__ = ["Dense"]
+
 
 @register(gradient="dW = xᵀ dy,  db = dy,  dx = dy Wᵀ")
 class Dense(Layer):

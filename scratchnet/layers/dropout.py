@@ -8,6 +8,8 @@ from ..errors import check_number
 from .base import Array, Layer
 from .registry import register
 
+__all__ = ["Dropout"]
+
 
 @register(
     gradient="dx = dy · mask; nothing is dropped while looking",

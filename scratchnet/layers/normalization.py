@@ -8,6 +8,8 @@ from ..errors import check_number
 from .base import Array, Layer, Shape
 from .registry import register
 
+__all__ = ["BatchNorm"]
+
 
 @register(
     gradient="dgamma = Σ x̂ · dy,  dbeta = Σ dy,  dx = dy · gamma / √(var + ε)",

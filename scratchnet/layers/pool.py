@@ -14,6 +14,8 @@ from .functions import average_pool, average_pool_backward, max_pool, max_pool_b
 from .registry import register
 from .window import fitted, pair, plain
 
+__all__ = ["AveragePool2D", "GlobalAveragePool2D", "MaxPool2D"]
+
 
 class _Pool2D(Layer):
     """Window, strides and padding: what both kinds of pooling share."""

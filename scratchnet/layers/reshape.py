@@ -5,6 +5,8 @@ import math
 from .base import Array, Layer, Shape
 from .registry import register
 
+__all__ = ["Flatten"]
+
 
 @register(gradient="dx is dy in the shape of x again", uses_blas=False)
 class Flatten(Layer):

@@ -10,6 +10,8 @@ from ..errors import InputError
 from .base import Array, Layer, Shape, join, shapes_along
 from .registry import described, from_description, register
 
+__all__ = ["Residual"]
+
 
 class InnerArrays(dict):
     """The params, grads or buffers of several layers as one dict: {"main.conv2d.W": array, ...}.
