@@ -113,7 +113,7 @@ def load(
                 ask, wanted = kind[(number + sent) % len(kind)]
                 counts[number, 0 if check(client.ask(ask), wanted, rate > 0) else 1] += 1
                 sent += 1
-        except BaseException as error:  # told by the main thread
+        except BaseException as error:  # reported by the main thread
             failed.append(error)
 
     threads = [threading.Thread(target=one, args=(number,)) for number in range(clients)]

@@ -57,18 +57,18 @@ def _some(names: Sequence[str]) -> str:
 
 def _print_confusion(matrix: NDArray[np.int64], names: Sequence[str]) -> None:
     from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text  # names are printed as they are: "[bold]" and ":cat:" as well
 
     table = Table(title="rows: true class, columns: read as")
     table.add_column("", no_wrap=True)
     wide = len(str(matrix.max()))
     for name in names:  # a long name is folded, a count never
-        table.add_column(escape(name), justify="right", overflow="fold", min_width=wide)
+        table.add_column(Text(name), justify="right", overflow="fold", min_width=wide)
     for k, row in enumerate(matrix):
-        cells = [str(count) if count else "." for count in row]
-        cells[k] = f"[bold]{cells[k]}[/bold]"
-        table.add_row(f"[bold]{escape(names[k])}[/bold]", *cells)
+        cells = [Text(str(count) if count else ".") for count in row]
+        cells[k].stylize("bold")
+        table.add_row(Text(names[k], "bold"), *cells)
     Console().print(table)
 
 

@@ -6,7 +6,7 @@ gets a layer of its own: zeros before a convolution, and a pooling that knows it
 """
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -94,8 +94,9 @@ def _row(layers: Sequence[Layer], dtype: str) -> "list[keras.Layer]":
 
 def _layers(layer: Layer, dtype: str) -> "list[keras.Layer]":
     """The layer in Keras: one, or two where the padding takes one of its own."""
+    import keras
+
     from . import keras_layers as ours
-    from .keras_layers import keras
 
     kl = keras.layers
     last = {"data_format": "channels_last", "dtype": dtype}
@@ -110,8 +111,8 @@ def _layers(layer: Layer, dtype: str) -> "list[keras.Layer]":
         case MaxPool2D() | AveragePool2D():
             padding = _padding(layer, layer.pool_size)
             if padding is None:
-                how = layer.pool_size, layer.strides, _edges(layer)
-                return [ours.PaddedPooling2D(isinstance(layer, MaxPool2D), *how, dtype=dtype)]
+                window = layer.pool_size, layer.strides, _edges(layer)
+                return [ours.PaddedPooling2D(isinstance(layer, MaxPool2D), *window, dtype=dtype)]
             kind = kl.MaxPooling2D if isinstance(layer, MaxPool2D) else kl.AveragePooling2D
             return [kind(layer.pool_size, layer.strides, padding, **last)]
         case GlobalAveragePool2D():
@@ -119,8 +120,9 @@ def _layers(layer: Layer, dtype: str) -> "list[keras.Layer]":
         case Dense():
             return [kl.Dense(layer.units, use_bias=layer.use_bias, dtype=dtype)]
         case BatchNorm():
-            how = {"momentum": layer.momentum, "epsilon": layer.epsilon}
-            return [kl.BatchNormalization(**how, dtype=dtype)]
+            return [
+                kl.BatchNormalization(momentum=layer.momentum, epsilon=layer.epsilon, dtype=dtype)
+            ]
         case Flatten():
             return [kl.Flatten(**last)]
         case ReLU():
@@ -137,14 +139,17 @@ def _layers(layer: Layer, dtype: str) -> "list[keras.Layer]":
     raise InputError(f"keras: no equal of {layer}")
 
 
-def _padding(layer: Any, window: tuple[int, int]) -> str | None:
+def _padding(layer: Conv2D | MaxPool2D | AveragePool2D, window: tuple[int, int]) -> str | None:
     """Keras's word for the layer's padding, if it has one."""
+    h, w, _ = layer.input_shape
     for word in ("valid", "same"):
-        if layer.pads == pads_for(word, layer.input_shape[:2], window, layer.strides):
+        if layer.pads == pads_for(word, (h, w), window, layer.strides):
             return word
     return None
 
 
-def _edges(layer: Any) -> tuple[tuple[int, int], tuple[int, int]]:
+def _edges(
+    layer: Conv2D | MaxPool2D | AveragePool2D,
+) -> tuple[tuple[int, int], tuple[int, int]]:
     top, bottom, left, right = layer.pads
     return (top, bottom), (left, right)

@@ -7,7 +7,7 @@ from keras import ops
 
 
 @keras.saving.register_keras_serializable("scratchnet")
-class PaddedPooling2D(keras.layers.Layer):
+class PaddedPooling2D(keras.layers.Layer):  # type: ignore[misc] # Keras has no types
     """Max or average pooling with any padding, which never wins and is not counted.
 
     edges    ((top, bottom), (left, right))
@@ -17,7 +17,8 @@ class PaddedPooling2D(keras.layers.Layer):
         self, largest: bool, size: tuple, strides: tuple, edges: tuple, **how: Any
     ) -> None:
         super().__init__(**how)
-        self.config = {"largest": largest, "size": size, "strides": strides, "edges": edges}
+        self.config: dict[str, Any] = {"largest": largest, "size": size}
+        self.config |= {"strides": strides, "edges": edges}
 
     def call(self, x: Any) -> Any:
         size, edges = self.config["size"], ((0, 0), *self.config["edges"], (0, 0))

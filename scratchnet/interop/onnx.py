@@ -133,8 +133,8 @@ class _Writer:
     def weight(self, layer: Layer, key: str, array: NDArray) -> str:
         """Store an array of the layer's; returns its name."""
         name = f"{self.inside}{layer.name}.{key}"
-        whole = np.array(array, self.dtype, order="C")
-        self.weights.append(self.onnx.numpy_helper.from_array(whole, name))
+        stored = np.array(array, self.dtype, order="C")
+        self.weights.append(self.onnx.numpy_helper.from_array(stored, name))
         return name
 
     def channels_first(self, shape: tuple[int, ...]) -> None:
@@ -153,7 +153,7 @@ class _Writer:
 
 
 def _read_by_dense(following: Sequence[Layer]) -> bool:
-    """Whether a Dense takes the vector before anybody else looks at the order of its entries."""
+    """Whether a Dense takes the vector before another layer looks at the order of its entries."""
     for layer in following:
         if not isinstance(layer, (ReLU, Dropout, BatchNorm)):
             return isinstance(layer, Dense)

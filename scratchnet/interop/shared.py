@@ -10,7 +10,7 @@ from ..model import Sequential
 def rows_of(layers: Sequence[Layer], prefix: str = "") -> Iterator[tuple[str, Sequence[Layer]]]:
     """Every row of layers with the prefix of its names, inner rows in the place of their layer.
 
-    A row ends at a Residual and goes on behind it: what comes out, joined, is every layer but the
+    A row ends at a Residual and goes on after it: what comes out, joined, is every layer but the
     Residuals, in the order in which frameworks list their weights.
     """
     start = 0

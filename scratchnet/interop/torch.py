@@ -4,7 +4,7 @@ What the two do differently, and what is done about it:
 
 layout      PyTorch has channels first: images (n, c, h, w), convolution weights (f, c, kh, kw), and
             Linear weights (out, in). It flattens images in the order c, h, w, not h, w, c: the rows
-            of the Dense behind a Flatten change places, and a BatchNorm's values in between.
+            of the Dense after a Flatten change places, and a BatchNorm's values in between.
 padding     where ours is uneven, or wider than PyTorch's pooling allows, a module of its own pads.
 BatchNorm   PyTorch's momentum is 1 minus ours. Both normalize by the batch's biased variance; for
             the running variance PyTorch takes the unbiased one, m / (m - 1) times as large for m
@@ -17,7 +17,7 @@ state_dict is read by order, not by name: any network with the same parameters i
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,7 +50,8 @@ Array = NDArray[np.floating]
 KEYS = {"W": "weight", "b": "bias", "gamma": "weight", "beta": "bias"}
 #: (kh, kw, c, f) -> (f, c, kh, kw), and (in, out) -> (out, in)
 AXES = {4: (3, 2, 0, 1), 2: (1, 0), 1: (0,)}
-EVERY = slice(None)
+#: where PyTorch's features are in ours; None where they are in the same places
+Order = NDArray[np.intp] | None
 COUNTER = "num_batches_tracked"  # PyTorch's BatchNorm has it; with a momentum it is not used
 
 
@@ -60,7 +61,7 @@ class Place(NamedTuple):
     name: str
     array: Array
     key: str
-    rows: Any  # an index of our first axis: PyTorch's order
+    rows: NDArray[np.intp] | slice  # an index of our first axis: PyTorch's order
 
     def read(self) -> Array:
         return np.ascontiguousarray(self.array[self.rows].transpose(AXES[self.array.ndim]))
@@ -73,7 +74,7 @@ class Place(NamedTuple):
         return tuple(self.array.shape[axis] for axis in AXES[self.array.ndim])
 
 
-def channels_first(shape: Sequence[int]) -> NDArray[np.int64]:
+def channels_first(shape: Sequence[int]) -> NDArray[np.intp]:
     """For each place of a flattened (c, h, w), where its value is in the flattened (h, w, c)."""
     return np.arange(math.prod(shape)).reshape(shape).transpose(2, 0, 1).ravel()
 
@@ -131,41 +132,45 @@ def load_state_dict(model: Sequential, state_dict: "Mapping[str, torch.Tensor]")
 def _places(model: Sequential) -> Iterator[Place]:
     """The arrays of all layers, in the order of PyTorch's state_dict."""
     for prefix, layers in rows_of(model.layers):
-        rows = EVERY
+        order: Order = None
         for layer in layers:
             for key, array in (layer.params | layer.buffers).items():
                 moved = key == "W" or isinstance(layer, BatchNorm)
-                name = f"{prefix}{layer.name}.{key}"
-                yield Place(name, array, KEYS.get(key, key), rows if moved else EVERY)
-            rows = _rows_behind(layer, rows)
+                rows = order if moved and order is not None else slice(None)
+                yield Place(f"{prefix}{layer.name}.{key}", array, KEYS.get(key, key), rows)
+            order = _order_after(layer, order)
 
 
-def _rows_behind(layer: Layer, rows: Any) -> Any:
-    """The order of the features behind a layer: PyTorch's, or EVERY where it is ours."""
+def _order_after(layer: Layer, order: Order) -> Order:
+    """The order of the features after a layer, `order` being the one before it."""
     if isinstance(layer, Flatten) and len(layer.input_shape) == 3:
         return channels_first(layer.input_shape)
-    return EVERY if isinstance(layer, Dense) else rows
+    return None if isinstance(layer, Dense) else order
 
 
 def _row(layers: Sequence[Layer]) -> "torch.nn.Sequential":
     """A row of layers as modules, which ends in our order of features."""
-    from .torch_modules import Reorder, nn
+    from torch import nn
 
-    modules, rows = [], EVERY
+    from .torch_modules import Reorder
+
+    modules: list[nn.Module] = []
+    order: Order = None
     for layer in layers:
         module = _module(layer)
-        if isinstance(layer, Residual) and rows is not EVERY:
-            module, rows = nn.Sequential(Reorder(np.argsort(rows)), module), EVERY
+        if isinstance(layer, Residual) and order is not None:
+            module, order = nn.Sequential(Reorder(np.argsort(order)), module), None
         modules.append(module)
-        rows = _rows_behind(layer, rows)
-    if rows is not EVERY:  # no Dense has undone PyTorch's
-        modules.append(Reorder(np.argsort(rows)))
+        order = _order_after(layer, order)
+    if order is not None:  # no Dense has undone PyTorch's
+        modules.append(Reorder(np.argsort(order)))
     return nn.Sequential(*modules)
 
 
 def _module(layer: Layer) -> "torch.nn.Module":
+    from torch import nn
+
     from . import torch_modules as ours
-    from .torch_modules import nn
 
     top, bottom, left, right = getattr(layer, "pads", (0, 0, 0, 0))
     edges, even = (left, right, top, bottom), (top, left) == (bottom, right)

@@ -1,8 +1,8 @@
 """What scratchnet has and PyTorch has not, as modules. Imports PyTorch: loaded late."""
 
-from collections.abc import Sequence
-
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
 
@@ -39,7 +39,9 @@ class PaddedAveragePool2d(nn.Module):
 class Reorder(nn.Module):
     """Features (n, d) in the order of `columns`; not part of the state_dict."""
 
-    def __init__(self, columns: Sequence[int]) -> None:
+    columns: torch.Tensor
+
+    def __init__(self, columns: NDArray[np.intp]) -> None:
         super().__init__()
         self.register_buffer("columns", torch.as_tensor(columns), persistent=False)
 

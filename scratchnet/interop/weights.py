@@ -7,9 +7,10 @@ wrote is safetensors too, so `load_weights` reads it as well.
 
 import io
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,14 +28,14 @@ def save_safetensors(model: Sequential, path: str | PathLike) -> None:
     from safetensors.numpy import save
 
     # safetensors writes the memory as it lies: an array that is not contiguous would be scrambled
-    whole = {name: np.ascontiguousarray(array) for name, array in model.arrays().items()}
-    write_atomically(path, save(whole))
+    arrays = {name: np.ascontiguousarray(array) for name, array in model.arrays().items()}
+    write_atomically(path, save(arrays))
 
 
 def save_npz(model: Sequential, path: str | PathLike) -> None:
     """Write the model's arrays as a compressed npz archive, atomically."""
-    content = io.BytesIO()
-    np.savez_compressed(content, **model.arrays())
+    content, arrays = io.BytesIO(), dict[str, Any](model.arrays())
+    np.savez_compressed(content, **arrays)
     write_atomically(path, content.getvalue())
 
 
@@ -68,7 +69,7 @@ def load_weights(model: Sequential, path: str | PathLike) -> None:
         array[:] = arrays[name]
 
 
-def _check_names(found: set[str], ours: dict[str, NDArray]) -> None:
+def _check_names(found: Set[str], ours: dict[str, NDArray]) -> None:
     for missing in sorted(ours.keys() - found):
         raise InputError(f"expected an array {missing!r}, found none of that name")
     for unexpected in sorted(found - ours.keys()):

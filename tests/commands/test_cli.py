@@ -10,10 +10,13 @@ import sys
 
 import numpy as np
 import pytest
+import typer
 from command import COMMAND, good, last_json, names_in, run, started, wait_until, write_idx
 from PIL import Image
+from rich.markup import render
 
 import scratchnet as sn
+from scratchnet.cli import app, evaluate
 from scratchnet.datasets.idx import FILES
 
 RUN = {"model.safetensors", "history.json", "training.png", "confusion.png", "predictions.png"}
@@ -189,6 +192,13 @@ def test_evaluate_tells_accuracy_loss_and_confusion(here, model, least):
     assert plain.stderr == ""
 
 
+def test_names_of_classes_are_no_markup_in_the_table_of_confusions(capsys):
+    names = ["[red]", "[/bold]", ":cat:", "back\\"]
+    evaluate._print_confusion(np.diag([7, 0, 1, 2]), names)
+    found = re.findall(r"\S+", capsys.readouterr().out)
+    assert all(found.count(name) == 2 for name in names)  # a row and a column each
+
+
 def test_the_shipped_weights_read_mnist(here, mnist):
     done = good("predict", *(f"{i}.png" for i in range(20)), "--json", cwd=here)
     found = last_json(done)
@@ -243,6 +253,16 @@ def test_version_and_help(tmp_path):
         assert word in good(command, "--help", cwd=tmp_path).stdout
     assert all(command in good("--help", cwd=tmp_path).stdout for command in options)
     assert names_in(tmp_path) == set()
+
+
+def test_nothing_in_a_help_text_is_taken_for_markup():
+    command = typer.main.get_command(app)
+    texts = [command.help]
+    for word in command.commands.values():
+        texts += [word.help, *(getattr(param, "help", None) for param in word.params)]
+    assert len(texts) > 20
+    for text in filter(None, texts):
+        assert render(text).plain == text
 
 
 def test_without_a_command_the_help_is_shown_as_wrong_usage(tmp_path):

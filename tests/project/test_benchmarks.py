@@ -6,7 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import contenders
+import numpy as np
 import pytest
+
+import scratchnet as sn
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 #: contender: the module that it cannot do without
@@ -70,8 +74,60 @@ def test_a_missing_framework_is_named_with_the_extra_that_brings_it(contender, t
     done = training(tmp_path / "all.json", contender)
     assert done.returncode == 0, done.stderr
     assert 'pip install ".[bench]"' in done.stderr
+    assert ".[bench]" in done.stdout  # the table's cell is folded
     (one,) = json.loads((tmp_path / "all.json").read_text())["runs"]
     assert "not installed" in one["contenders"][contender]["skipped"]
+
+
+def test_a_table_prints_brackets_and_colons_as_they_are(capsys):
+    cells = ['pip install ".[bench]"', "[red]", "[/bold]", ":cat:", "back\\"]
+    contenders.show_table("[dim]title", ["[b]", ":dog:"], [[cell, cell] for cell in cells])
+    printed = capsys.readouterr().out
+    assert all(printed.count(cell) == 2 for cell in cells)
+    assert all(word in printed for word in ("[dim]title", "[b]", ":dog:"))
+
+
+def test_the_parent_loads_no_framework():
+    code = f"import sys; sys.path.insert(0, {str(BENCHMARKS)!r}); import compare_frameworks; "
+    code += "print({'torch', 'tensorflow', 'keras', 'jax', 'onnx', 'onnxruntime'} & {*sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.stdout == "set()\n", done.stderr
+
+
+def test_an_error_in_a_contender_s_process_is_a_reason_and_leaves_it_alive():
+    worker = contenders.Worker("scratchnet", 1)
+    try:
+        with pytest.raises(contenders.Failed, match="KeyError: 'nothing'"):
+            worker.ask("train", model="nothing", weights="", images=1, batch_size=1)
+        assert worker.ask("peak_mib") > 1
+    finally:
+        worker.close()
+
+
+def test_channels_last_flattens_without_a_copy_before_a_dense_and_predicts_the_same(rng):
+    pytest.importorskip("torch", reason='PyTorch comes with pip install "scratchnet[parity]"')
+    rows = [sn.Conv2D(3, 2), sn.Flatten(), sn.ReLU(), sn.Dropout(0.5), sn.Dense(4), sn.Softmax()]
+    other = [sn.Conv2D(3, 2), sn.Flatten(), sn.BatchNorm(), sn.Dense(4), sn.Softmax()]
+    x = rng.random((5, 5, 6, 2), np.float32)
+    for layers, kind in ((rows, "FlattenLast"), (other, "Flatten")):
+        model = sn.Sequential(layers, (5, 6, 2))
+        for array in model.arrays().values():
+            array[:] = rng.uniform(0.3, 1, array.shape)
+        contender = contenders.CONTENDERS["torch-channels-last"](1)
+        assert [type(at).__name__ for at in contender.network(model)][1] == kind
+        np.testing.assert_allclose(contender.predictor(model)(x), model.predict(x), atol=1e-4)
+
+
+def test_a_layer_that_has_no_translation_to_jax_is_named():
+    pytest.importorskip("jax", reason='JAX comes with pip install ".[bench]"')
+
+    class Mine(sn.ReLU):
+        pass
+
+    model = sn.Sequential([Mine(), sn.Softmax()], (3,))
+    predict = contenders.CONTENDERS["jax"](1).predictor(model)
+    with pytest.raises(sn.InputError, match=r"jax: expected one of Conv2D, .*, found Mine\(\)"):
+        predict(np.ones((1, 3), np.float32))
 
 
 @pytest.mark.slow

@@ -1,0 +1,41 @@
+"""What the comparisons share: the networks, who runs them, and a process for each.
+
+    networks.py     the networks, their weights and data
+    base.py         what a contender is
+    scratchnet.py, torch.py, keras.py, jax.py, onnxruntime.py      the contenders
+    measuring.py    what is measured, and how
+    process.py      a process for each contender; the parent asks them in turn
+    options.py, report.py      the command line; tables, pictures, JSON
+
+Every contender runs the same network, which `scratchnet.interop` builds from the model, weights
+included (jax_network.py for JAX). It lives in its own process, so that no two thread pools fight,
+and answers the parent line by line: the parent can interleave the contenders round by round. A
+framework is imported in its own process only. Left out on purpose: GPUs, and dtypes other than
+float32.
+"""
+
+from .measuring import Watch
+from .networks import MODELS, build, data, save_weights
+from .options import arguments, chosen, positive
+from .process import Failed, Field, Worker
+from .registry import CONTENDERS
+from .report import save_bars, save_json, show_machine, show_table
+
+__all__ = [
+    "CONTENDERS",
+    "MODELS",
+    "Failed",
+    "Field",
+    "Watch",
+    "Worker",
+    "arguments",
+    "build",
+    "chosen",
+    "data",
+    "positive",
+    "save_bars",
+    "save_json",
+    "save_weights",
+    "show_machine",
+    "show_table",
+]

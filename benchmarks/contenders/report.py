@@ -1,0 +1,89 @@
+"""What a benchmark shows and leaves: the machine, tables, pictures, JSON."""
+
+import json
+import os
+import platform
+import sys
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+def machine(threads: int | None = None) -> dict[str, Any]:
+    """What the numbers depend on."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        cpu = next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        cpu = platform.processor() or platform.machine()
+    found = {}
+    packages = "scratchnet numpy numba torch tensorflow-cpu tensorflow keras jax onnx onnxruntime"
+    for name in packages.split():
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    place = {"cpu": cpu, "cores": os.cpu_count(), "threads": threads}
+    return place | {"python": platform.python_version(), "versions": found}
+
+
+def show_machine(threads: int | None) -> dict[str, Any]:
+    found = machine(threads)
+    versions = ", ".join(f"{name} {number}" for name, number in found["versions"].items())
+    print(f"{found['cpu']}, {found['cores']} cores, {threads} threads; Python {found['python']}")
+    print(f"{versions}; float32")
+    return found
+
+
+def show_table(title: str, heads: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """The first column is a name; a row may end early, with a reason in its last cell.
+
+    All text is printed as it is: rich would take the "[bench]" of a reason for a style.
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left")
+    for number, head in enumerate(heads):
+        table.add_column(head, justify="right" if number else "left", no_wrap=number == 0)
+    for row in rows:
+        table.add_row(*map(str, row))
+    width = None if sys.stdout.isatty() else 118
+    Console(width=width, markup=False, emoji=False).print(table)
+
+
+def save_bars(path: Path, title: str, unit: str, values: dict[str, Sequence[float]]) -> None:
+    """A bar for each name at the median of its values, a thin line from the least to the most."""
+    from scratchnet.plots import save, style
+
+    @style.styled
+    def draw() -> Any:
+        figure = style.new_figure(style.WIDTH, 60 + 24 * len(values))
+        ax = figure.add_subplot()
+        names = sorted(values, key=lambda name: np.median(values[name]), reverse=True)
+        middle = [float(np.median(values[name])) for name in names]
+        colors = [
+            style.BLUE if name.startswith(("scratchnet", "fused")) else style.LINE for name in names
+        ]
+        ax.barh(names, middle, color=colors, height=0.7)
+        for row, name in enumerate(names):
+            least, most = min(values[name]), max(values[name])
+            ax.hlines(row, least, most, color=style.INK, linewidth=1)
+            text = f"{middle[row]:.3g}"
+            ax.annotate(text, (most, row), (5, 0), textcoords="offset points", va="center")
+        ax.set(title=title, xlabel=unit, xlim=(0, 1.15 * max(map(max, values.values()))))
+        style.style_ticks(ax)
+        return figure
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save(draw(), path)
+    print(path)
+
+
+def save_json(path: Path | None, results: dict[str, Any]) -> None:
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(results, indent=1) + "\n")
