@@ -21,7 +21,7 @@ import numpy as np
 
 from scratchnet import kernels
 from scratchnet import layers as L  # noqa: N812
-from scratchnet.kernels import simd
+from scratchnet.engine import simd
 
 NO_PADS = (0, 0, 0, 0)
 LOUD: list[float] = []  # foreign load during each measurement

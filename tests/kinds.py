@@ -11,6 +11,7 @@ EXAMPLES = {
     "Dense": (lambda: sn.Dense(3), (4,)),
     "Flatten": (sn.Flatten, (5, 4, 2)),
     "ReLU": (sn.ReLU, (5, 4, 2)),
+    "LeakyReLU": (lambda: sn.LeakyReLU(0.2), (5, 4, 2)),
     "Softmax": (sn.Softmax, (4,)),
     "Dropout": (lambda: sn.Dropout(0.5), (5, 4, 2)),
     "BatchNorm": (sn.BatchNorm, (5, 4, 2)),

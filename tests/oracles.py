@@ -93,11 +93,11 @@ def average_pool(x, dy, *window_strides_pads):
     return y, dx
 
 
-def relu(x, dy):
+def relu(x, dy, slope=0.0):
     y, dx = np.zeros(x.shape), np.zeros(x.shape)
     for at in np.ndindex(x.shape):
-        if x[at] > 0:
-            y[at], dx[at] = x[at], dy[at]
+        factor = 1 if x[at] > 0 else slope
+        y[at], dx[at] = factor * x[at], factor * dy[at]
     return y, dx
 
 

@@ -131,4 +131,6 @@ def built_layers(draw, kind, dtype=np.float64):
     for key, array in (layer.params | layer.buffers).items():
         array[:] = rng.uniform(0.3, 2, array.shape)
         array *= 1 if key.endswith("running_var") else rng.choice([-1, 1], array.shape)
-    return layer, (away_from_zero if kind == "ReLU" else distinct)(rng, (n, *shape), dtype)
+    return layer, (away_from_zero if kind in ("ReLU", "LeakyReLU") else distinct)(
+        rng, (n, *shape), dtype
+    )

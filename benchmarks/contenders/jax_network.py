@@ -13,6 +13,7 @@ from jax import lax
 
 import scratchnet as sn
 from scratchnet import layers as L  # noqa: N812
+from scratchnet.layers.registry import kind_of
 
 Arrays = dict[str, dict[str, Any]]
 
@@ -51,6 +52,9 @@ class Pass(NamedTuple):
 def row(run: Pass, layers: Sequence[L.Layer], start: str, x: Any) -> Any:
     """The output of layers whose names begin with `start`."""
     for layer in layers:
+        if equal := kind_of(layer).jax:
+            x = getattr(jax.nn, equal.name)(x, **equal.settings(layer))
+            continue
         if type(layer) not in RUNS:
             known = ", ".join(kind.__name__ for kind in RUNS)
             raise sn.InputError(f"jax: expected one of {known}, found {layer}")
@@ -133,7 +137,6 @@ RUNS: dict[type[L.Layer], Callable[[Pass, Any, str, Any], Any]] = {
     L.AveragePool2D: average_pool,
     L.GlobalAveragePool2D: lambda run, layer, name, x: x.mean((1, 2)),
     L.Flatten: lambda run, layer, name, x: x.reshape(len(x), -1),
-    L.ReLU: lambda run, layer, name, x: jax.nn.relu(x),
     L.Softmax: lambda run, layer, name, x: jax.nn.softmax(x),
     L.Dropout: dropout,
     L.Residual: residual,

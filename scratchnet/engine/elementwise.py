@@ -1,4 +1,4 @@
-"""Layers of one pass over their values: ReLU, dropout, softmax; Flatten, which moves nothing."""
+"""Layers of one pass over their values: rectifiers, dropout, softmax; Flatten moves nothing."""
 
 from typing import Any
 
@@ -26,6 +26,26 @@ class ReLUGroup(Group):
 
     def backward(self, dy: Array, need_dx: bool = True) -> Array:
         return self.where_alive(dy, self.y)
+
+
+class LeakyReLUGroup(Group):
+    """A LeakyReLU, forward and backward by the same loop: x * 1 or * slope, by a gate's sign."""
+
+    kernel = "one pass"
+    only_kernels = True
+
+    def forward(self, x: Array, training: bool) -> Array:
+        layer: Any = self.layers[0]
+        self.begin(x)
+        self.dtype, self.slope = x.dtype, x.dtype.type(layer.slope)
+        self.y, flat = self.buffer("y", x.shape), self.contiguous("x", x).reshape(-1)
+        self.call(leak, flat, flat, self.slope, self.y.reshape(-1))
+        return self.y
+
+    def backward(self, dy: Array, need_dx: bool = True) -> Array:
+        dx, flat = self.dx(dy.shape, dy), self.contiguous("dy in one", dy).reshape(-1)
+        self.call(leak, flat, self.y.reshape(-1), self.slope, dx.reshape(-1))
+        return dx
 
 
 class DropoutGroup(Group):
@@ -89,6 +109,16 @@ class FlattenGroup(Group):
 
     def backward(self, dy: Array, need_dx: bool = True) -> Array:
         return dy.reshape(len(dy), *self.layers[0].input_shape)  # (n, h*w*c) -> (n, h, w, c)
+
+
+@parallel
+def leak(a, gate, slope, out):
+    """out = a where gate > 0, slope * a elsewhere."""
+    for shard in prange(SHARDS):
+        first, last = shard * a.size // SHARDS, (shard + 1) * a.size // SHARDS
+        source, sign, result = a[first:last], gate[first:last], out[first:last]
+        for k in range(last - first):
+            result[k] = source[k] if sign[k] > 0 else slope * source[k]
 
 
 @parallel

@@ -21,6 +21,7 @@ from ..layers import (
     Flatten,
     GlobalAveragePool2D,
     Layer,
+    LeakyReLU,
     MaxPool2D,
     ReLU,
     Residual,
@@ -30,7 +31,7 @@ from . import winograd
 from .conv import ConvRelu
 from .conv_pool import ConvReluPool
 from .dense import DenseRelu
-from .elementwise import DropoutGroup, FlattenGroup, ReLUGroup, SoftmaxGroup
+from .elementwise import DropoutGroup, FlattenGroup, LeakyReLUGroup, ReLUGroup, SoftmaxGroup
 from .group import Gradients, Group, Single
 from .normalization import BatchNormRelu
 from .pooling import GlobalAverageGroup, PoolGroup
@@ -84,6 +85,7 @@ TABLE = (
     Rule((AveragePool2D,), PoolGroup),
     Rule((GlobalAveragePool2D,), GlobalAverageGroup),
     Rule((ReLU,), ReLUGroup),
+    Rule((LeakyReLU,), LeakyReLUGroup),
     Rule((Dropout,), DropoutGroup),
     Rule((Softmax,), SoftmaxGroup),
     Rule((Flatten,), FlattenGroup),

@@ -22,10 +22,10 @@ from ..layers import (
     GlobalAveragePool2D,
     Layer,
     MaxPool2D,
-    ReLU,
     Residual,
     Softmax,
 )
+from ..layers.registry import kind_of
 from ..layers.window import pads_for
 from ..model import Sequential
 from . import need
@@ -99,6 +99,8 @@ def _layers(layer: Layer, dtype: str) -> "list[keras.Layer]":
     from . import keras_layers as ours
 
     kl = keras.layers
+    if equal := kind_of(layer).keras:
+        return [getattr(kl, equal.name)(**equal.settings(layer), dtype=dtype)]
     last = {"data_format": "channels_last", "dtype": dtype}
     match layer:
         case Conv2D():
@@ -125,8 +127,6 @@ def _layers(layer: Layer, dtype: str) -> "list[keras.Layer]":
             ]
         case Flatten():
             return [kl.Flatten(**last)]
-        case ReLU():
-            return [kl.ReLU(dtype=dtype)]
         case Softmax():
             return [kl.Softmax(dtype=dtype)]
         case Dropout():

@@ -32,10 +32,10 @@ from ..layers import (
     GlobalAveragePool2D,
     Layer,
     MaxPool2D,
-    ReLU,
     Residual,
     Softmax,
 )
+from ..layers.registry import KINDS, kind_of
 from ..model import Sequential
 from . import need
 from .onnx_reading import from_onnx, load
@@ -112,8 +112,12 @@ class _Writer:
 
     def row(self, layers: Sequence[Layer]) -> None:
         for number, layer in enumerate(layers):
+            if equal := kind_of(layer).onnx:
+                self.add(equal.name, layer.name, **equal.settings(layer))
+                continue
             if type(layer) not in WRITERS:
-                known = ", ".join(kind.__name__ for kind in WRITERS)
+                equals = [kind for kind in KINDS if KINDS[kind].onnx]
+                known = ", ".join(kind.__name__ for kind in (*WRITERS, *equals))
                 raise InputError(
                     f"to_onnx: {layer.name}: expected one of {known}, found {type(layer).__name__}"
                 )
@@ -155,7 +159,7 @@ class _Writer:
 def _read_by_dense(following: Sequence[Layer]) -> bool:
     """Whether a Dense takes the vector before another layer looks at the order of its entries."""
     for layer in following:
-        if not isinstance(layer, (ReLU, Dropout, BatchNorm)):
+        if not kind_of(layer).pointwise or isinstance(layer, Softmax):
             return isinstance(layer, Dense)
     return False
 
@@ -252,7 +256,6 @@ WRITERS: dict[type[Layer], Callable[[_Writer, Any], None]] = {
     GlobalAveragePool2D: _global_average_pool,
     Dense: _dense,
     Flatten: _flatten,
-    ReLU: lambda writer, layer: writer.add("Relu", layer.name),
     Softmax: _softmax,
     Dropout: _dropout,
     BatchNorm: _batch_norm,

@@ -26,9 +26,9 @@ from ..layers import (
     GlobalAveragePool2D,
     Layer,
     MaxPool2D,
-    ReLU,
     Softmax,
 )
+from ..layers.registry import KINDS
 from ..layers.window import pads_for
 from .onnx_graph import Graph, Node, Shape
 
@@ -258,8 +258,18 @@ class Row:
         before.layer = type(before.layer)(**settings | {"use_bias": True})
         before.layer.name, before.arrays["b"] = name, rows[0]
 
-    def relu(self, node: Node) -> None:
-        self._place(node, ReLU())
+    def equal(self, node: Node) -> None:
+        """An operator that a kind of layer is registered as the equal of."""
+        from onnx import defs, helper
+
+        known, usual = EQUALS[node.op], defs.get_schema(node.op).attributes
+        assert known.onnx is not None
+        settings = {}
+        for theirs, ours in known.onnx.arguments.items():
+            default = helper.get_attribute_value(usual[theirs].default_value)
+            value = node.take(theirs, default)
+            settings[ours] = _decimal(value) if isinstance(value, float) else value
+        self._place(node, known.layer(**settings))
 
     def softmax(self, node: Node) -> None:
         """Both softmaxes must take the same values together: those that share a row of ours."""
@@ -364,6 +374,9 @@ def _decimal(value: float) -> float:
     return float(str(np.float32(value)))
 
 
+#: the kinds that are an operator's equal, by its name
+EQUALS = {kind.onnx.name: kind for kind in KINDS.values() if kind.onnx}
+
 READERS: dict[str, Callable[[Row, Node], None]] = {
     "Conv": Row.conv,
     "MaxPool": Row.max_pool,
@@ -372,7 +385,6 @@ READERS: dict[str, Callable[[Row, Node], None]] = {
     "Gemm": Row.gemm,
     "MatMul": Row.mat_mul,
     "Add": Row.bias,
-    "Relu": Row.relu,
     "Softmax": Row.softmax,
     "BatchNormalization": Row.batch_normalization,
     "Dropout": Row.dropout,
@@ -381,4 +393,5 @@ READERS: dict[str, Callable[[Row, Node], None]] = {
     "Squeeze": Row.squeeze,
     "Transpose": Row.transpose,
     "Identity": Row.identity,
+    **dict.fromkeys(EQUALS, Row.equal),
 }

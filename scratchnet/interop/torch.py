@@ -33,10 +33,10 @@ from ..layers import (
     GlobalAveragePool2D,
     Layer,
     MaxPool2D,
-    ReLU,
     Residual,
     Softmax,
 )
+from ..layers.registry import kind_of
 from ..model import Sequential
 from . import need
 from .shared import check_known, rows_of
@@ -172,6 +172,8 @@ def _module(layer: Layer) -> "torch.nn.Module":
 
     from . import torch_modules as ours
 
+    if equal := kind_of(layer).torch:
+        return getattr(nn, equal.name)(**equal.settings(layer))
     top, bottom, left, right = getattr(layer, "pads", (0, 0, 0, 0))
     edges, even = (left, right, top, bottom), (top, left) == (bottom, right)
     match layer:
@@ -198,8 +200,6 @@ def _module(layer: Layer) -> "torch.nn.Module":
             return kind(layer.input_shape[-1], layer.epsilon, 1 - layer.momentum)
         case Flatten():
             return nn.Flatten()
-        case ReLU():
-            return nn.ReLU()
         case Softmax():
             return nn.Softmax(1 if len(layer.input_shape) == 3 else -1)
         case Dropout():

@@ -107,6 +107,7 @@ ORACLES = {
     "Dense": dense,
     "Flatten": flatten,
     "ReLU": lambda layer, x, dy: (*oracles.relu(x, dy), {}),
+    "LeakyReLU": lambda layer, x, dy: (*oracles.relu(x, dy, layer.slope), {}),
     "Softmax": lambda layer, x, dy: (*oracles.softmax(x, dy), {}),
     "Dropout": lambda layer, x, dy: (x, dy, {}),
     "BatchNorm": batch_norm,
