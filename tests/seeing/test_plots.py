@@ -1,5 +1,6 @@
 """The pictures: what stands in them, that nothing is cut off, and that a bad input says so."""
 
+import os
 import subprocess
 import sys
 
@@ -317,3 +318,19 @@ def test_a_failed_save_leaves_the_old_file_and_nothing_else(tmp_path):
     with pytest.raises(RuntimeError, match="out of ink"):
         plots.save(Broken(), path)
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("backend", ["nonsense", "svg", "agg", ""])
+def test_a_picture_needs_no_backend_of_matplotlibs(tmp_path, backend):
+    code = "import os, scratchnet as sn; h = {'loss': [2.0, 1.0]}"
+    code += "; sn.plots.save(sn.plots.training_curves(h), 'curves.png'); import matplotlib"
+    code += "; print(os.environ['MPLBACKEND'], matplotlib.get_backend(auto_select=False) or '')"
+    env = {**os.environ, "MPLBACKEND": backend}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True
+    )
+    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG"), done.stderr
+    line = "scratchnet: MPLBACKEND: expected a backend of matplotlib, found 'nonsense'; "
+    assert done.stderr == (f"{line}it is not used\n" if backend == "nonsense" else "")
+    # the caller's own pictures get what was asked for
+    assert done.stdout == f"{backend} {'' if backend == 'nonsense' else backend}\n"
