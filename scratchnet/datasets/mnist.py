@@ -37,4 +37,4 @@ def load_data() -> tuple[Split, Split]:
             )
         arrays.append(parse(content, path, axes=3 if "images" in name else 1))
     x_train, y_train, x_test, y_test = arrays
-    return pair_up(x_train, y_train, folder), pair_up(x_test, y_test, folder)
+    return pair_up(x_train, y_train, str(folder)), pair_up(x_test, y_test, str(folder))
