@@ -6,7 +6,7 @@ import re
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -188,28 +188,30 @@ def in_folder(folder: Path) -> Iterator[None]:
         raise InputError(f"{folder}: expected a folder to write to: {error.strerror}") from None
     if not os.access(folder, os.W_OK | os.X_OK):
         raise InputError(f"{folder}: expected a folder to write to, found one without permission")
-    try:
-        import fcntl
-    except ImportError:  # Windows has no such lock; there two runs are not kept apart
-        yield
-        return
+    from filelock import FileLock, Timeout
+
     path = folder / LOCK_FILE
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    lock = FileLock(path)
     try:
-        try:
-            # the system takes the lock back when the process is gone, not when the file is
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            mine = os.path.samestat(os.fstat(handle), os.stat(path))
-        except (BlockingIOError, FileNotFoundError):
-            mine = False
-        if not mine:  # held by another, or just deleted by one that has ended
-            raise InputError(f"{folder}: expected a folder without a run at work, found one in it")
-        try:
-            yield
-        finally:
-            os.unlink(path)
+        # the system takes the lock back when the process is gone, not when the file is
+        lock.acquire(timeout=0)
+        mine = os.stat(path)
+    except Timeout:  # held by another, or just deleted by one that has ended
+        raise InputError(
+            f"{folder}: expected a folder without a run at work, found one in it"
+        ) from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot write there: {error.strerror or error}") from None
+    try:
+        yield
     finally:
-        os.close(handle)
+        with suppress(OSError):  # it may have gone, or have become another run's or a folder
+            if os.path.samestat(os.stat(path), mine):
+                os.unlink(path)
+        lock.release()
+        if os.name == "nt":  # there a file that is open cannot be deleted; here it may be another's
+            with suppress(OSError):
+                os.unlink(path)
 
 
 class Stop(Callback):

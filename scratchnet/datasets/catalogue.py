@@ -8,6 +8,7 @@ Sources
 """
 
 import os
+import shutil
 import string
 import zipfile
 from collections.abc import Iterable
@@ -242,11 +243,20 @@ def _extract(archive: Path, name: str, sha256: str, where: Path) -> Path:
     try:
         with zipfile.ZipFile(archive) as opened:
             entry = next(e for e in opened.infolist() if e.filename.rpartition("/")[2] == name)
-            part.write_bytes(opened.read(entry))
-    except (StopIteration, zipfile.BadZipFile):
-        raise InputError(f"{archive}: expected a zip with {name} in it, found another") from None
+            if entry.file_size > download.MOST_BYTES:
+                raise InputError(
+                    f"{archive}: expected {name} of at most {download.MOST_BYTES:,} bytes, "
+                    f"found {entry.file_size:,}"
+                )
+            with opened.open(entry) as packed, open(part, "wb") as file:
+                shutil.copyfileobj(packed, file)
+    except InputError:
+        raise
     except OSError as error:
         raise InputError(f"{path}: cannot write there: {error.strerror or error}") from None
+    except Exception:  # zipfile and what it unpacks with raise anything on a damaged file
+        part.unlink(missing_ok=True)
+        raise InputError(f"{archive}: expected a zip with {name} in it, found another") from None
     if pooch.file_hash(str(part)) != sha256:
         part.unlink()
         raise InputError(f"{archive}: expected {name} with SHA-256 {sha256}, found another")

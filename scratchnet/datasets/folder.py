@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from .. import pictures
 from ..errors import InputError
+from ..pictures.formats import open_image
 from .idx import Split
 
 SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
@@ -74,6 +75,13 @@ def _class_names(folder: Path) -> tuple[str, ...]:
             f"{folder}: expected IDX files, or 2 to {MOST_CLASSES} sub-folders of images, one for "
             f"each class, found {len(names)} sub-folders"
         )
+    for name in names:
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            raise InputError(
+                f"{folder / name}: expected a class's name in UTF-8, found {name!r}"
+            ) from None
     return names
 
 
@@ -111,10 +119,10 @@ def _read(found: list[_Found]) -> Split:
 
 
 def _picture(path: Path) -> NDArray[np.uint8]:
-    from PIL import Image
-
+    if not path.is_file() and path.exists() and not path.is_dir():
+        raise InputError(f"{path}: expected an image file, found a pipe or a device")
     try:
-        with Image.open(path) as image:
+        with open_image(path) as image:
             if image.size == (pictures.SIDE, pictures.SIDE):
                 return np.asarray(image.convert("L"))
     except Exception:  # Pillow's readers raise anything; `prepare` will say what is wrong

@@ -6,9 +6,11 @@ Source: LeCun, Cortes and Burges, "The MNIST database of handwritten digits", fi
 """
 
 import gzip
+import io
 import math
 import os
 import struct
+import sys
 import zlib
 from pathlib import Path
 
@@ -20,6 +22,8 @@ from ..errors import InputError
 Split = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 
 UNSIGNED_BYTE = 0x08
+PIECE = 1 << 20  # bytes read at once
+MOST_UNPACKED = 1 << 31  # bytes; EMNIST's largest set has 0.55e9, and 3 MB of gzip can hold more
 
 FILES = (
     "train-images-idx3-ubyte",
@@ -29,12 +33,18 @@ FILES = (
 )
 
 
-def read_bytes(path: str | os.PathLike) -> bytes:
-    """A file's content, unpacked if it is gzip, by its first bytes and not by its name."""
+def read(path: str | os.PathLike, axes: int) -> NDArray[np.uint8]:
+    """The array of unsigned bytes in an IDX file with that many axes.
+
+    The file may be packed with gzip (seen by its first bytes, not by its name).
+    """
     path = Path(path)
     try:
-        content = path.read_bytes()
-        return gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
+        with open(path, "rb") as file:
+            if file.peek(2)[:2] == b"\x1f\x8b":
+                with gzip.open(file) as unpacked:
+                    return _array(unpacked, path, axes, most=MOST_UNPACKED)
+            return _array(file, path, axes, whole=os.fstat(file.fileno()).st_size)
     except OSError as error:
         reason = error.strerror or str(error)
         raise InputError(f"{path}: expected a readable IDX file, found: {reason}") from None
@@ -42,31 +52,60 @@ def read_bytes(path: str | os.PathLike) -> bytes:
         raise InputError(
             f"{path}: expected a whole gzip file, found a truncated or damaged one"
         ) from None
+    except MemoryError:
+        raise InputError(f"{path}: expected an array that fits in memory, found more") from None
 
 
-def read(path: str | os.PathLike, axes: int) -> NDArray[np.uint8]:
-    """The array of unsigned bytes in an IDX file with that many axes."""
-    return parse(read_bytes(path), path, axes)
+def header(shape: tuple[int, ...]) -> bytes:
+    """What stands before the bytes of an array of that shape."""
+    return bytes([0, 0, UNSIGNED_BYTE, len(shape)]) + struct.pack(f">{len(shape)}I", *shape)
 
 
 def parse(content: bytes, path: str | os.PathLike, axes: int) -> NDArray[np.uint8]:
     """The array in an IDX file's content; `path` is for the error message."""
-    header = 4 + 4 * axes
-    if len(content) < header or content[:2] != b"\0\0":
-        raise InputError(f"{path}: expected an IDX file, found {_looks_like(content)}")
-    if content[2] != UNSIGNED_BYTE or content[3] != axes:
+    return _array(io.BytesIO(content), path, axes, whole=len(content))
+
+
+def _array(
+    file: io.BufferedIOBase,
+    path: str | os.PathLike,
+    axes: int,
+    whole: int | None = None,
+    most: int | None = None,
+) -> NDArray[np.uint8]:
+    """The array in an open file: the header, then no more than it announces.
+
+    whole   the file's length, if it is known, for the error message
+    most    refuse more bytes than that
+    """
+    length = 4 + 4 * axes
+    start = file.read(length)
+    if len(start) < length or start[:2] != b"\0\0":
+        raise InputError(f"{path}: expected an IDX file, found {_looks_like(start)}")
+    if start[2] != UNSIGNED_BYTE or start[3] != axes:
         raise InputError(
             f"{path}: expected IDX of unsigned bytes (type 0x08) with {axes} axes, "
-            f"found type 0x{content[2]:02x} with {content[3]}"
+            f"found type 0x{start[2]:02x} with {start[3]}"
         )
-    shape = struct.unpack(f">{axes}I", content[4:header])
-    expected = header + math.prod(shape)
-    if len(content) != expected:
+    shape = struct.unpack(f">{axes}I", start[4:])
+    size = math.prod(shape)
+    enough = 1 + (size if most is None else min(size, most))
+    # in pieces: what a header announces need not be there, and is not to take memory
+    content = bytearray()
+    while piece := file.read(min(PIECE, enough - len(content))):
+        content += piece
+    if len(content) == enough and enough <= size:
+        raise InputError(f"{path}: expected at most {most:,} bytes in a gzip file, found {size:,}")
+    if len(content) != size:
+        found = f"{length + len(content):,}"
+        if len(content) > size:
+            found = f"{whole:,}" if whole else "more"
         raise InputError(
-            f"{path}: expected {expected:,} bytes for an array of {shape}, found {len(content):,}"
+            f"{path}: expected {length + size:,} bytes for an array of {shape}, found {found}"
         )
-    # a copy: an array over `bytes` would be read-only
-    return np.frombuffer(content, np.uint8, offset=header).reshape(shape).copy()
+    if math.prod(max(side, 1) for side in shape) > sys.maxsize:  # NumPy has no such array
+        raise InputError(f"{path}: expected at least one image, found an array of {shape}")
+    return np.frombuffer(content, np.uint8).reshape(shape)
 
 
 def load_folder(folder: str | os.PathLike) -> tuple[Split, Split]:

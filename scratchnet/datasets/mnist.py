@@ -11,7 +11,8 @@ import os
 from importlib.resources import files
 
 from ..errors import InputError
-from .idx import FILES, Split, pair_up, parse, read_bytes
+from . import idx
+from .idx import FILES, Split, pair_up
 
 #: of the uncompressed files
 SHA256 = {
@@ -31,11 +32,13 @@ def load_data() -> tuple[Split, Split]:
     arrays = []
     for name in FILES:
         path = os.path.join(folder, f"{name}.gz")
-        content = read_bytes(path)
-        if hashlib.sha256(content).hexdigest() != SHA256[name]:
+        array = idx.read(path, axes=3 if "images" in name else 1)
+        digest = hashlib.sha256(idx.header(array.shape))
+        digest.update(array.data)
+        if digest.hexdigest() != SHA256[name]:
             raise InputError(
                 f"{path}: expected SHA-256 {SHA256[name]}, found another; reinstall scratchnet"
             )
-        arrays.append(parse(content, path, axes=3 if "images" in name else 1))
+        arrays.append(array)
     x_train, y_train, x_test, y_test = arrays
-    return pair_up(x_train, y_train, folder), pair_up(x_test, y_test, folder)
+    return pair_up(x_train, y_train, str(folder)), pair_up(x_test, y_test, str(folder))

@@ -1,17 +1,15 @@
 """How loops become machine code: three decorators, and the cache in which it is kept."""
 
-import functools
-import hashlib
 import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numba
 from numba.core import event
 
+from .cache import KernelCache
 from .launch import Parallel
-from .threads import compiling, set_threads
+from .threads import compiling, heed_environment
 
 config: Any = numba.config  # it makes its attributes as it is loaded; mypy does not see them
 
@@ -22,33 +20,12 @@ config: Any = numba.config  # it makes its attributes as it is loaded; mypy does
 if "OMP_WAIT_POLICY" not in os.environ:
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
-if "SCRATCHNET_THREADS" in os.environ:
-    set_threads(os.environ["SCRATCHNET_THREADS"])
+heed_environment()
 
 
 def compiles() -> bool:
     """Whether Numba compiles: not with NUMBA_DISABLE_JIT=1."""
     return not config.DISABLE_JIT
-
-
-@functools.cache
-def _cache_folder() -> str:
-    """Where machine code is kept: per user, and per content of the engine's files; "" for nowhere.
-
-    Numba looks at the file of each loop alone; a change of what it calls in another file, as an
-    upgrade brings, would go unseen. So would it in the folder of the sources, which is where Numba
-    goes when this one cannot be written: better compile anew in every process.
-    """
-    from platformdirs import user_cache_dir
-
-    sources = sorted(Path(__file__).parent.glob("*.py"))
-    content = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
-    folder = Path(user_cache_dir("scratchnet", appauthor=False)) / f"kernels-{content[:16]}"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        return ""
-    return str(folder) if os.access(folder, os.W_OK | os.X_OK) else ""
 
 
 class _Compiling(event.Listener):
@@ -96,14 +73,11 @@ def inner(loop: Callable[..., Any]) -> Any:
 
 
 def _compiled(loop: Callable[..., Any], **options: Any) -> Any:
-    """Compile at the first call, and keep the machine code where there is a folder for it.
+    """Compile at the first call, or load what another process compiled.
 
     The plain loop stays there as `py_func`; with NUMBA_DISABLE_JIT=1 it is what comes back.
     """
-    elsewhere = config.CACHE_DIR
-    folder = elsewhere or _cache_folder()
-    config.CACHE_DIR = folder
-    try:
-        return numba.njit(cache=bool(folder), nogil=True, error_model="numpy", **options)(loop)
-    finally:
-        config.CACHE_DIR = elsewhere
+    compiled = numba.njit(nogil=True, error_model="numpy", **options)(loop)
+    if compiles():
+        compiled._cache = KernelCache(loop, options)
+    return compiled

@@ -1,14 +1,100 @@
 """Cores: how many threads the loops use, and BLAS held to one beside them.
 
-Light: Numba is loaded when something here is called.
+Also what the environment says of Numba. Light: Numba is loaded when something here is called.
 """
 
+import importlib.util
+import os
+import re
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from ..errors import InputError
+
+MOST_THREADS = 1024  # with far more, GNU OpenMP ends the process
+LAYERS = ("default", "safe", "threadsafe", "forksafe", "tbb", "omp", "workqueue")
+#: what has to be installed for a layer: one of these modules of Numba's
+LIBRARIES = {"tbb": ["tbb"], "safe": ["tbb"], "omp": ["omp"], "threadsafe": ["tbb", "omp"]}
+
+# Numba warns of a value that it cannot read, traceback included, and goes on without it; with a
+# number of threads below 1 it cannot be loaded. `heed_environment` says either in one line.
+_number_refused = ""
+if any(name.startswith("NUMBA_") for name in os.environ):
+    warnings.filterwarnings("ignore", "Environment variable 'NUMBA_", RuntimeWarning)
+    _number = os.environ.get("NUMBA_NUM_THREADS", "").strip()
+    if re.fullmatch("[+-]?[0-9]+", _number) and not re.fullmatch("0*[1-9][0-9]{,3}", _number):
+        _number_refused = os.environ.pop("NUMBA_NUM_THREADS")
+
+
+def heed_environment() -> None:
+    """Set the threads that SCRATCHNET_THREADS says, and check what Numba's variables say.
+
+    InputError for a value that Numba would pass over, or that would end the process later.
+    """
+    if _number_refused or any(name.startswith("NUMBA_") for name in os.environ):
+        _check_numba()
+    if "SCRATCHNET_THREADS" in os.environ:
+        _set_threads(os.environ["SCRATCHNET_THREADS"], "SCRATCHNET_THREADS")
+
+
+def _check_numba() -> None:
+    import numba
+
+    config: Any = numba.config
+    if _number_refused or config.NUMBA_NUM_THREADS > MOST_THREADS:
+        found = _number_refused or config.NUMBA_NUM_THREADS
+        raise InputError(
+            f"NUMBA_NUM_THREADS: expected an integer from 1 to {MOST_THREADS}, found {found}"
+        )
+    for name, value, reason in _not_understood():
+        wanted = "an integer" if "int()" in reason else "a value that Numba knows"
+        raise InputError(f"{name}: expected {wanted}, found {value!r}")
+    layer, order = config.THREADING_LAYER.lower(), config.THREADING_LAYER_PRIORITY
+    if layer not in LAYERS:
+        known = ", ".join(LAYERS)
+        raise InputError(f"NUMBA_THREADING_LAYER: expected one of {known}, found {layer!r}")
+    if layer in LIBRARIES and not any(map(_is_installed, LIBRARIES[layer])):
+        raise InputError(
+            f"NUMBA_THREADING_LAYER: expected a layer that is installed, found {layer!r}, which "
+            f"needs {' or '.join(LIBRARIES[layer])}"
+        )
+    if sorted(order) != sorted(LAYERS[-3:]):
+        raise InputError(
+            f"NUMBA_THREADING_LAYER_PRIORITY: expected {', '.join(LAYERS[-3:])} in any order, "
+            f"found {' '.join(order)!r}"
+        )
+    for feature in (config.CPU_FEATURES or "").split(","):  # LLVM ends the process
+        if feature and feature[0] not in "+-":
+            raise InputError(
+                f"NUMBA_CPU_FEATURES: expected names with + or - before them, found {feature!r}"
+            )
+
+
+def _is_installed(library: str) -> bool:
+    try:
+        importlib.import_module(f"numba.np.ufunc.{library}pool")
+    except ImportError:
+        return False
+    return True
+
+
+def _not_understood() -> list[tuple[str, str, str]]:
+    """Name, value and reason of the variables that Numba could not read."""
+    # Numba's settings may have been changed since it was loaded, so its file is run once more,
+    # apart from them
+    spec = importlib.util.find_spec("numba.core.config")
+    assert spec is not None and spec.loader is not None
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        spec.loader.exec_module(importlib.util.module_from_spec(spec))
+    pattern = re.compile(
+        r"Environment variable '(\w+)' is .*? value '(.*?)' could not be (.*)", re.S
+    )
+    found = [pattern.match(str(item.message)) for item in caught]
+    return [(match[1], match[2], match[3]) for match in found if match]
 
 
 def set_threads(number: int | str) -> None:
@@ -16,11 +102,15 @@ def set_threads(number: int | str) -> None:
 
     The environment variable SCRATCHNET_THREADS sets it from the start.
     """
+    _set_threads(number, "threads")
+
+
+def _set_threads(number: int | str, name: str) -> None:
     import numba
 
     most = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
-    if not str(number).isdecimal() or not 1 <= int(number) <= most:
-        raise InputError(f"threads: expected a whole number from 1 to {most}, found {number!r}")
+    if not re.fullmatch("[0-9]{1,9}", str(number)) or not 1 <= int(number) <= most:
+        raise InputError(f"{name}: expected an integer from 1 to {most}, found {number!r}")
     numba.set_num_threads(int(number))
 
 

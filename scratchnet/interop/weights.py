@@ -6,11 +6,13 @@ wrote is safetensors too, so `load_weights` reads it as well.
 """
 
 import io
+import stat
+import warnings
 import zipfile
 from collections.abc import Callable, Set
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +36,8 @@ def save_safetensors(model: Sequential, path: str | PathLike) -> None:
 
 def save_npz(model: Sequential, path: str | PathLike) -> None:
     """Write the model's arrays as a compressed npz archive, atomically."""
-    content, arrays = io.BytesIO(), dict[str, Any](model.arrays())
+    content = io.BytesIO()
+    arrays: dict[str, Any] = dict(model.arrays())
     np.savez_compressed(content, **arrays)
     write_atomically(path, content.getvalue())
 
@@ -51,20 +54,15 @@ def load_weights(model: Sequential, path: str | PathLike) -> None:
     if path.suffix not in READERS:
         raise InputError(f"{path}: expected a name in {' or '.join(READERS)}")
     try:
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode):
+            found = "a folder" if stat.S_ISDIR(mode) else "a pipe or a device"
+            raise InputError(f"expected a file, found {found}")
         arrays = READERS[path.suffix](path, ours)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     except OSError as error:
         raise InputError(f"{path}: cannot read it: {error.strerror or error}") from None
-    for name, array in ours.items():
-        if arrays[name].shape != array.shape:
-            raise InputError(
-                f"{path}: {name}: expected shape {array.shape}, found {arrays[name].shape}"
-            )
-        if arrays[name].dtype.kind != "f":
-            raise InputError(
-                f"{path}: {name}: expected floating-point numbers, found {arrays[name].dtype}"
-            )
     for name, array in ours.items():
         array[:] = arrays[name]
 
@@ -76,19 +74,31 @@ def _check_names(found: Set[str], ours: dict[str, NDArray]) -> None:
         raise InputError(f"expected the arrays of the model alone, found {unexpected!r} as well")
 
 
-def _read_safetensors(path: Path, ours: dict[str, NDArray]) -> dict[str, NDArray]:
-    from safetensors import SafetensorError
-    from safetensors.numpy import load
+def _check(name: str, ours: NDArray, shape: tuple[int, ...], dtype: Any = None) -> None:
+    if shape != ours.shape:
+        raise InputError(f"{name}: expected shape {ours.shape}, found {shape}")
+    if dtype is not None and dtype.kind != "f":
+        raise InputError(f"{name}: expected floating-point numbers, found {dtype}")
 
+
+def _read_safetensors(path: Path, ours: dict[str, NDArray]) -> dict[str, NDArray]:
+    from safetensors import safe_open
+
+    arrays = {}
     try:
-        arrays = load(path.read_bytes())
-    except (SafetensorError, TypeError, AttributeError, KeyError) as error:
-        # the last three: number formats that safetensors knows and NumPy does not
-        reason = " ".join(str(error).split())
+        with safe_open(path, framework="numpy") as file:
+            _check_names(set(file.keys()), ours)
+            for name, array in ours.items():  # the header alone, before memory is taken
+                _check(name, array, tuple(file.get_slice(name).get_shape()))
+            for name, array in ours.items():
+                arrays[name] = file.get_tensor(name)
+                _check(name, array, arrays[name].shape, arrays[name].dtype)
+    except (InputError, OSError):
+        raise
+    except Exception as error:  # of damage, and of number formats that NumPy does not know
         raise InputError(
-            f"expected safetensors, found a damaged or foreign file ({reason})"
+            f"expected safetensors, found a damaged or foreign file ({_one_line(error)})"
         ) from None
-    _check_names(arrays.keys(), ours)
     return arrays
 
 
@@ -96,21 +106,51 @@ def _read_npz(path: Path, ours: dict[str, NDArray]) -> dict[str, NDArray]:
     try:
         with zipfile.ZipFile(path) as archive:
             members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
-            _check_names(members.keys(), ours)
+            _check_names(set(members), ours)
             for name, array in ours.items():  # before memory is taken: a small file may hold much
                 size = members[name].file_size
                 if size > 8 * array.size + NPY_HEADER:
                     raise InputError(f"{name}: expected shape {array.shape}, found {size} bytes")
+                if members[name].compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                    raise ValueError(f"{name} is packed in a way that NumPy does not use")
             arrays = {}
-            for name in ours:
+            for name, array in ours.items():
                 with archive.open(members[name]) as file:
-                    arrays[name] = np.lib.format.read_array(file, allow_pickle=False)
+                    arrays[name] = _read_npy(file, name, array)
             return arrays
-    except InputError:
+    except (InputError, OSError):
         raise
-    except (zipfile.BadZipFile, ValueError, LookupError, EOFError, NotImplementedError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"expected npz, found a damaged or foreign file ({reason})") from None
+    except Exception as error:  # zipfile, zlib and NumPy's reader of headers raise anything
+        raise InputError(
+            f"expected npz, found a damaged or foreign file ({_one_line(error)})"
+        ) from None
+
+
+def _read_npy(file: IO[bytes], name: str, ours: NDArray) -> NDArray:
+    """One array. NumPy's own reader would take the memory that the header asks for."""
+    readers = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }
+    version = np.lib.format.read_magic(file)
+    if version not in readers:
+        raise ValueError(f"{name} has version {version} of NumPy's format")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a header as Python 2 wrote it
+        shape, is_fortran, dtype = readers[version](file)
+    if dtype.hasobject:
+        raise ValueError(f"{name} holds Python's objects")
+    _check(name, ours, shape, dtype)
+    size = ours.size * dtype.itemsize
+    content = file.read(size + 1)
+    if len(content) != size:
+        found = "more" if len(content) > size else len(content)
+        raise ValueError(f"{name}: expected {size} bytes, found {found}")
+    return np.frombuffer(content, dtype).reshape(shape, order="F" if is_fortran else "C")
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 READERS: dict[str, Callable[[Path, dict[str, NDArray]], dict[str, NDArray]]] = {

@@ -7,6 +7,7 @@ http://yann.lecun.com/exdb/mnist/). `prepare` brings a photograph, scan or drawi
 
 One file is one stage:
 
+    formats.py     which files are read as images
     pixels.py      any source -> upright pixels without transparency
     grey.py        colours -> one channel
     paper.py       light ink on paper that is 0 everywhere, shadows taken away
@@ -36,6 +37,7 @@ from .form import (
     THIN_STROKE,
     USUAL_STROKE,
 )
+from .formats import FORMATS
 from .ink import FRINGE_SHARE, MIN_CONTRAST, MIN_CONTRAST_TO_NOISE, MIN_CONTRAST_TO_SHADOW
 from .paper import EVEN_SHARE, MIN_LIGHT, RING_SHARE, SMALL_SIDE
 from .pixels import FULL_SCALES, MAX_PIXELS, WORK_SIDE, Source
@@ -59,6 +61,7 @@ __all__ = [
     "EVEN_SHARE",
     "FINE",
     "FOREIGN_CONTACT",
+    "FORMATS",
     "FRINGE_SHARE",
     "FULL_SCALES",
     "GRID_SIDE",

@@ -1,8 +1,9 @@
 """Any source of an image -> upright grey or RGB pixels in 0..255, without transparency.
 
 A source is a path, an open file, a Pillow image or an array, of any mode, depth or orientation that
-Pillow reads. `read_pixels` decodes it; what is no image, or damaged, raises InputError with one
-line that says what it is instead. Of an animation only the first frame is read.
+Pillow reads; of files, those in one of FORMATS. `read_pixels` decodes it; what is no image, or
+damaged, raises InputError with one line that says what it is instead. Of an animation only the
+first frame is read.
 
 Pillow is imported when first used: importing the package stays light.
 """
@@ -10,6 +11,7 @@ Pillow is imported when first used: importing the package stays light.
 from __future__ import annotations
 
 import os
+import stat
 import warnings
 from io import BytesIO
 from typing import IO, TYPE_CHECKING, TypeAlias
@@ -18,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
+from .formats import FORMATS, open_image
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
 Source: TypeAlias = "str | os.PathLike[str] | IO[bytes] | Image.Image | NDArray"
 
 MAX_PIXELS = 100_000_000  # more is a mistake or a decompression bomb; a large camera has 60 million
+MAX_PIPE = 2**29  # bytes from a pipe, whose end cannot be seen
 WORK_SIDE = 768  # photographs are reduced to this: a digit over 5 % of the side is still 38 pixels
 FULL_SCALES = (1, 255, 1023, 4095, 16383, 65535)  # bilevel, 8, 10, 12, 14 and 16 bits
 
@@ -93,13 +97,15 @@ def _open(source: object) -> Image.Image:
     return _open_file(BytesIO(data))
 
 
-def _checked_path(path: str | os.PathLike) -> str | os.PathLike:
-    """`path`, if it can be read; else InputError that says what is wrong with it."""
+def _checked_path(path: str | os.PathLike) -> str | os.PathLike | BytesIO:
+    """`path`, if it can be read, or what comes out of a pipe; else InputError that says why not."""
     if os.path.isdir(path):
         raise InputError("expected an image file, found a directory")
     try:
-        with open(path, "rb"):
-            return path
+        with open(path, "rb") as file:
+            if not stat.S_ISFIFO(os.fstat(file.fileno()).st_mode):
+                return path
+            data = file.read(MAX_PIPE + 1)
     except FileNotFoundError:
         raise InputError("expected an image file, found no such file") from None
     except PermissionError:
@@ -107,14 +113,17 @@ def _checked_path(path: str | os.PathLike) -> str | os.PathLike:
     except (OSError, ValueError) as error:  # a name too long or with a null character, a bad disk
         found = getattr(error, "strerror", None) or error
         raise InputError(f"expected a readable file, found: {found}") from None
+    if len(data) > MAX_PIPE:
+        raise InputError(f"expected at most {MAX_PIPE:,} bytes from a pipe, found more")
+    return BytesIO(data)
 
 
 def _open_file(file: str | os.PathLike | BytesIO) -> Image.Image:
-    """`Image.open`, with a message that says what the file is when it is no image."""
+    """The image in a file, or a message that says what the file is instead."""
     from PIL import Image, UnidentifiedImageError
 
     try:
-        return Image.open(file)
+        return open_image(file)
     except Image.DecompressionBombError as error:
         raise InputError(
             f"expected at most {MAX_PIXELS / 1e6:.0f} megapixels, found a possible "
@@ -122,7 +131,8 @@ def _open_file(file: str | os.PathLike | BytesIO) -> Image.Image:
         ) from None
     except UnidentifiedImageError:
         found = _describe(_first_bytes(file))
-        raise InputError(f"expected an image such as PNG or JPEG, found {found}") from None
+        known = f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
+        raise InputError(f"expected an image in {known}, found {found}") from None
     except Exception as error:  # Pillow's readers raise anything on a damaged header
         raise InputError(f"expected an image, found a damaged one: {_one_line(error)}") from None
 
@@ -136,7 +146,7 @@ def _first_bytes(file: str | os.PathLike | BytesIO) -> bytes:
 
 
 def _describe(start: bytes) -> str:
-    """What a file that Pillow does not know seems to be, in two or three words."""
+    """What a file in none of the formats seems to be, in a few words."""
     if not start:
         return "an empty file"
     text = start.lstrip().lower()
@@ -146,6 +156,10 @@ def _describe(start: bytes) -> str:
         return "an SVG drawing (save it as PNG)"
     if text[4:12] in (b"ftypheic", b"ftypheix", b"ftypmif1"):
         return "a HEIC photograph (save it as JPEG)"
+    if start.startswith((b"%!PS", b"\xc5\xd0\xd3\xc6")):
+        return "PostScript (save it as PNG)"
+    if start.startswith(b"%PDF"):
+        return "a PDF document (save the page as PNG)"
     is_text = all(byte >= 32 or byte in b"\t\n\r\f" for byte in start)
     return "text" if is_text else "data in no known image format"
 
@@ -242,7 +256,9 @@ def _to_8_bits(values: NDArray) -> NDArray:
     full = next(scale for scale in FULL_SCALES if high <= scale)
     if values.dtype == np.uint8 and full == FULL_SCALES[1]:
         return values
-    return np.rint(values.astype(np.float32) * (255 / full)).astype(np.uint8)
+    scaled = values.astype(np.float32)  # worked on in place: an image may have MAX_PIXELS
+    scaled *= 255 / full
+    return np.rint(scaled, out=scaled).astype(np.uint8)
 
 
 def _compose(rgba: NDArray) -> tuple[NDArray, str]:

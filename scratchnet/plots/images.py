@@ -190,7 +190,9 @@ def digit_boxes(reading: Reading, class_names: Sequence[str] | None = None) -> F
 
 
 def _name(label: int, class_names: Sequence[str] | None) -> str:
-    return str(label) if class_names is None else class_names[label]
+    return (
+        str(label) if class_names is None else style.drawable(class_names[label], style.WIDEST_NAME)
+    )
 
 
 def _draw_bars(ax: Axes, probs: NDArray, names: list[str]) -> None:

@@ -6,8 +6,10 @@ its text has 8 points or more wherever there is room.
 
 import functools
 import io
+import math
 import os
 import textwrap
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -28,6 +30,7 @@ BLUE, VERMILLION, GREEN, MISTAKE = "#0072B2", "#D55E00", "#007A5A", "#B84700"
 INK, GREY, LINE, FAINT = "#222222", "#5F5F5F", "#BBBBBB", "#E6E6E6"
 WIDTH = 576.0
 TITLE, TEXT, SMALL = 10.5, 9.0, 8.0
+LONGEST, WIDEST_NAME = 300, WIDTH / 3  # letters, and points; what is longer ends in dots
 
 FONT = "DejaVu Sans"  # ships with matplotlib: the same picture on every machine
 
@@ -83,8 +86,21 @@ def text_width(text: str, size: float, weight: str = "normal") -> float:
     return TextToPath().get_text_width_height_descent(text, font, ismath=False)[0]
 
 
+def drawable(text: str, room: float = math.inf) -> str:
+    """The text without what no font has, and no longer than there is room for."""
+    odd = {c for c in text if unicodedata.category(c) in ("Cc", "Cs")} - {"\n", "\t"}
+    text = "".join("?" if c in odd else c for c in text)
+    letters = min(len(text), LONGEST)
+    short = text[:letters]
+    while len(short) > 1 and room < math.inf and text_width(short, SMALL) > room:
+        letters -= 1
+        short = text[:letters]
+    return text if short == text else f"{text[: letters - 1]}…"
+
+
 def wrap(text: str, room: float, size: float, weight: str = "normal") -> str:
     """The text in lines no wider than `room`, broken within a word only where it must be."""
+    text = drawable(text)
     lines = [text]
     for letters in range(len(text), 0, -1):
         lines = textwrap.wrap(text, letters)
@@ -100,7 +116,8 @@ def percent(fraction: float) -> str:
 
 def names_of(class_names: Sequence[str] | None, k: int) -> list[str]:
     """The k class names as text; 0, 1, ... without any."""
-    names = [str(name) for name in (range(k) if class_names is None else class_names)]
+    given = range(k) if class_names is None else class_names
+    names = [drawable(str(name), WIDEST_NAME) for name in given]
     if len(names) != k:
         raise InputError(f"class names: expected {k}, one for each class, found {len(names)}")
     return names

@@ -16,13 +16,13 @@ from io import BytesIO
 from typing import Any
 
 from ..errors import InputError
+from ..pictures import formats
 
 MAX_BODY = 10 * 2**20  # bytes; a large camera's JPEG
 BODY_SECONDS = 30
 MAX_PENDING = 64  # requests that are read, wait or run
 MAX_PIXELS = 40_000_000
-#: Pillow's names of the formats that are read
-FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF")
+FORMATS = formats.FORMATS
 
 POLICY = (
     "default-src 'self'; img-src 'self' data: blob:; object-src 'none'; base-uri 'none'; "
@@ -198,10 +198,10 @@ def checked_image(content: bytes) -> Any:
     """
     from PIL import Image, UnidentifiedImageError
 
-    formats = ", ".join(FORMATS)
+    known = ", ".join(FORMATS)
     too_many = f"image: expected at most {MAX_PIXELS:,} pixels, found"
     try:
-        image = Image.open(BytesIO(content), formats=FORMATS)
+        image = formats.open_image(BytesIO(content))
         width, height = image.size
         if width * height > MAX_PIXELS:
             raise RefusedError(413, f"{too_many} {width} x {height}")
@@ -210,8 +210,8 @@ def checked_image(content: bytes) -> Any:
     except RefusedError:
         raise
     except UnidentifiedImageError:
-        raise RefusedError(415, f"image: expected one of {formats}, found another file") from None
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise RefusedError(415, f"image: expected one of {known}, found another file") from None
+    except Image.DecompressionBombError:
         raise RefusedError(413, f"{too_many} more") from None
     except Exception as error:  # Pillow's readers raise anything on damaged data
-        raise InputError(f"image: expected {formats}, found a damaged one: {error}") from None
+        raise InputError(f"image: expected {known}, found a damaged one: {error}") from None

@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import struct
+import tracemalloc
 from importlib.resources import files
 
 import numpy as np
@@ -123,8 +124,14 @@ def test_a_file_cut_anywhere_is_refused(folder, name):
         (encoded(np.zeros(30, np.uint8)), ["3 axes", "with 1"]),
         (encoded(np.zeros((6, 3, 2, 1), np.uint8)), ["3 axes", "with 4"]),
         (b"\0\0\x08\x03" + b"\xff" * 12, ["4294967295", "found 16"]),
+        (b"\0\0\x08\x03" + bytes(4) + b"\xff" * 8, ["at least one image", "(0, 4294967295"]),
+        (b"\0\0\x08\x03" + b"\xff" * 8 + bytes(4), ["at least one image", "4294967295, 0)"]),
+        (b"\0\0\x08\x03" + bytes(4) + b"\xff" * 8 + b"!", ["expected 16 bytes"]),
     ],
-    ids=["empty", "HTML", "PNG", "zeros", "floats", "1 axis", "4 axes", "huge"],
+    ids=[
+        *["empty", "HTML", "PNG", "zeros", "floats", "1 axis", "4 axes", "huge"],
+        *["none of a huge size", "huge but for one axis", "and a byte"],
+    ],
 )
 @pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gz"])
 def test_a_foreign_file_is_refused_with_what_it_looks_like(folder, content, words, pack):
@@ -166,6 +173,55 @@ def test_a_set_without_images_is_refused(folder, shape):
     (folder / TRAIN_X).write_bytes(encoded(np.zeros(shape, np.uint8)))
     (folder / TRAIN_Y).write_bytes(encoded(np.zeros(shape[0], np.uint8)))
     refused(folder, "at least one image")
+
+
+def memory_used(call):
+    """The most bytes that NumPy and Python held at once for the call."""
+    tracemalloc.start()
+    try:
+        call()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("announced", [(6, 3, 2), (2**32 - 1,) * 3, (2, 2**15, 2**15), (0, 3, 2)])
+def test_gzip_that_holds_far_more_than_it_should_takes_no_memory(folder, announced):
+    head = encoded(np.zeros((0, 0, 0), np.uint8))[:4] + struct.pack(">3I", *announced)
+    (folder / TRAIN_X).unlink()
+    path = folder / f"{TRAIN_X}.gz"
+    with gzip.open(path, "wb") as file:  # 300 MB in 0.3
+        file.write(head)
+        for _ in range(300):
+            file.write(bytes(10**6))
+    most = min(10**7 + 2 * np.prod([float(side) for side in announced]), 450e6)
+    assert memory_used(lambda: refused(folder, path, "bytes for an array")) < most
+
+
+def test_gzip_that_honestly_holds_more_than_any_set_is_refused(folder, monkeypatch):
+    monkeypatch.setattr(idx, "MOST_UNPACKED", 35)
+    content = (folder / TRAIN_X).read_bytes()
+    (folder / TRAIN_X).write_bytes(gzip.compress(content))
+    refused(folder, TRAIN_X, "at most 35 bytes", "found 36")
+    (folder / TRAIN_X).write_bytes(content)  # as much as the file is long
+    idx.load_folder(folder)
+
+
+def test_an_array_that_does_not_fit_in_memory_is_refused(folder, monkeypatch):
+    def fail(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr(idx, "_array", fail)
+    refused(folder, TRAIN_X, "fits in memory")
+
+
+def test_parse_reads_what_header_and_bytes_say():
+    array = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
+    content = idx.header(array.shape) + array.tobytes()
+    assert content == encoded(array)
+    np.testing.assert_array_equal(idx.parse(content, "name", 3), array)
+    with pytest.raises(InputError, match="^name: expected 40 bytes .* found 39$"):
+        idx.parse(content[:-1], "name", 3)
 
 
 def test_a_damaged_gzip_file_never_gives_data(folder):

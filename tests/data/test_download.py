@@ -8,11 +8,13 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 import zipfile
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 
+import filelock
 import numpy as np
 import pytest
 
@@ -20,6 +22,8 @@ import scratchnet as sn
 from scratchnet import InputError
 from scratchnet.datasets import catalogue, download, idx
 
+#: for a process that starts in another folder
+PATHS = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
 HTML = b"<!DOCTYPE html><html><body>Please log in</body></html>"
 
 
@@ -35,6 +39,12 @@ class Mirror(BaseHTTPRequestHandler):
         self.close_connection = True
         if kind == "silent":
             self.server.over.wait(30)
+            return
+        if kind in ("endless", "drip", "drip-headers"):
+            self.without_end(kind, whole)
+            return
+        if kind == "refusing":
+            self.answer(416, b"", {"Content-Range": f"bytes */{len(whole)}"} if wanted else {})
             return
         if kind == "missing" or whole is None:
             self.answer(404, HTML, {"Content-Type": "text/html"})
@@ -71,6 +81,23 @@ class Mirror(BaseHTTPRequestHandler):
         self.wfile.write(body[:sent])
         self.wfile.flush()
 
+    def without_end(self, kind, whole):
+        """Whatever comes first is right; then more of it, or all too slowly."""
+        head = b"HTTP/1.1 200 OK\r\nContent-Type: application/gzip\r\n\r\n"
+        if kind == "drip-headers":
+            head, whole = head[:20] + b"X-More: " * 1000, b""
+        slow = head if kind == "drip-headers" else whole
+        try:
+            self.wfile.write(b"" if slow is head else head)
+            while kind == "endless" and not self.server.over.is_set():
+                self.wfile.write(whole)
+            for byte in slow:
+                self.wfile.write(bytes([byte]))
+                if self.server.over.wait(0.05):
+                    return
+        except OSError:  # the other side has had enough
+            pass
+
     def log_message(self, *_):
         pass
 
@@ -79,6 +106,8 @@ class Mirror(BaseHTTPRequestHandler):
 def server(monkeypatch):
     """A server of `files`, which notes the requests that it has `seen`; `url(kind)` its mirrors."""
     monkeypatch.setattr(download, "TIMEOUT", 0.5)
+    monkeypatch.setattr(download, "SPAN", 1.0)
+    monkeypatch.setattr(download, "MOST_BYTES", 10**6)
     server = ThreadingHTTPServer(("127.0.0.1", 0), Mirror)
     server.files, server.seen, server.over = {}, [], threading.Event()
     server.url = lambda kind: f"http://127.0.0.1:{server.server_port}/{kind}/"
@@ -132,6 +161,7 @@ def test_a_file_is_downloaded_once_and_said_so(fetch, server, monkeypatch):
 
 
 BAD = ["missing", "html", "page", "wrong", "cut", "stall", "silent"]
+BAD += ["refusing", "endless", "drip", "drip-headers"]
 
 
 @pytest.mark.parametrize("bad", BAD)
@@ -208,9 +238,108 @@ def test_every_mirror_is_named_with_its_failure(fetch, offline):
     with pytest.raises(download.UnavailableError) as caught:
         fetch(offline, *BAD)
     message = str(caught.value)
-    assert message.count("127.0.0.1:") == 8
+    assert message.count("127.0.0.1:") == 1 + len(BAD)
     words = ["no connection", "HTTP 404", "an HTML page", "SHA-256", "broken off", "silent for"]
+    words += ["HTTP 416", "more than 1,000,000 bytes", "fewer than 60,000 bytes in 1 s"]
     assert [word for word in words if word not in message] == []
+
+
+@pytest.mark.parametrize("bad", ["refusing", "page", "wrong", "html", "missing", "elsewhere"])
+def test_a_good_part_outlives_a_mirror_that_is_not(fetch, server, tmp_path, bad):
+    (tmp_path / "cache").mkdir()
+    part = tmp_path / "cache/data.part"
+    part.write_bytes(server.files["data"][:200_000])
+    if bad == "elsewhere":
+        server.files["data"] = server.files["data"][::-1]
+    with pytest.raises(download.UnavailableError):
+        fetch(bad)
+    if bad == "elsewhere":
+        server.files["data"] = server.files["data"][::-1]
+    assert part.read_bytes() == server.files["data"][:200_000]
+    fetch(bad, "good")
+    assert server.seen[-1] == ("good", "data", "bytes=200000-")
+
+
+def test_a_size_beyond_reason_is_not_begun_with(fetch, server, monkeypatch, tmp_path):
+    monkeypatch.setattr(download, "MOST_BYTES", 299_999)
+    with pytest.raises(download.UnavailableError, match="300,000 bytes, more than any"):
+        fetch("good")
+    assert {path.name for path in (tmp_path / "cache").iterdir()} <= {"data.lock"}
+
+
+def test_an_endless_answer_leaves_nothing_on_the_disk(fetch, tmp_path):
+    with pytest.raises(download.UnavailableError, match="more than 1,000,000 bytes"):
+        fetch("endless")
+    assert {path.name for path in (tmp_path / "cache").iterdir()} <= {"data.lock"}
+
+
+def test_a_mirror_has_a_limit_in_all_and_its_part_is_kept(fetch, server, monkeypatch, tmp_path):
+    monkeypatch.setattr(download, "LEAST", 0)
+    monkeypatch.setattr(download, "MOST_SECONDS", 1.5)
+    with pytest.raises(download.UnavailableError, match="not done after 1.5 s"):
+        fetch("drip")
+    assert 5 < (tmp_path / "cache/data.part").stat().st_size < 40
+    fetch("good")
+    assert server.seen[-1][2] != "bytes=0-" and server.seen[-1][2] is not None
+
+
+def test_what_a_killed_download_left_is_used_or_removed(fetch, tmp_path):
+    cache = tmp_path / "cache"
+    (cache / "data.new").mkdir(parents=True)
+    (cache / "data.new" / "tmpabcdefgh").write_bytes(bytes(1000))
+    (cache / "data.whole").write_bytes(bytes(1000))
+    (cache / "other.part").write_bytes(b"another download")
+    fetch("good")
+    assert {path.name for path in cache.iterdir()} <= {"data", "data.lock", "other.part"}
+
+
+def test_a_download_that_is_killed_leaves_its_part_alone(server, tmp_path):
+    code = "from scratchnet.datasets import download; from pathlib import Path\n"
+    code += f"download.fetch('data', '0' * 64, [{server.url('stall')!r} + 'data'], Path('cache'))"
+    server.files["data"] = bytes(300_000)
+    with subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, env=PATHS) as process:
+        part = tmp_path / "cache/data.part"
+        until = time.monotonic() + 30
+        while not part.exists() or part.stat().st_size < 100_000:
+            assert time.monotonic() < until and process.poll() is None
+            time.sleep(0.02)
+        process.kill()
+    left = {path.name for path in (tmp_path / "cache").iterdir()}
+    assert left - {"data.lock"} == {"data.part", "data.new"}
+
+
+def test_a_second_process_says_that_it_waits(fetch, tmp_path, monkeypatch):
+    lines = []
+    monkeypatch.setattr(download, "announce", lines.append)
+    (tmp_path / "cache").mkdir()
+    other = filelock.FileLock(tmp_path / "cache/data.lock")
+    other.acquire()
+    thread = threading.Thread(target=fetch, args=("good",))
+    thread.start()
+    until = time.monotonic() + 30
+    while not lines and time.monotonic() < until:
+        time.sleep(0.02)
+    assert lines == ["waiting for another process that downloads data"]
+    assert not (tmp_path / "cache/data").exists()
+    other.release()
+    thread.join()
+    assert len(lines) == 2 and lines[1].startswith("downloading data")
+
+
+def test_a_complete_file_needs_no_folder_to_write_to(fetch, monkeypatch):
+    fetch("good")
+    monkeypatch.setattr(download, "_alone", None)
+    fetch()
+
+
+def test_a_user_without_a_home_is_told_what_to_set(monkeypatch):
+    def none(*_, **__):
+        raise RuntimeError("no home")
+
+    monkeypatch.delenv("SCRATCHNET_DATA", raising=False)
+    monkeypatch.setattr("platformdirs.user_cache_path", none)
+    with pytest.raises(InputError, match="SCRATCHNET_DATA: expected"):
+        download.folder()
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):

@@ -444,6 +444,7 @@ def test_paths_that_cannot_be_read(tmp_path):
         ("Größe\n".encode(), "text"),
         (b"<!DOCTYPE html><html></html>", "HTML"),
         (b"<svg xmlns='x'/>", "SVG"),
+        (b"%PDF-1.4\n", "PDF"),
         (b"\0\1\2\3" * 50, "no known image format"),
         (b"\x89PNG\r\n\x1a\n", "found"),
     ],

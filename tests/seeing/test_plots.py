@@ -1,5 +1,6 @@
 """The pictures: what stands in them, that nothing is cut off, and that a bad input says so."""
 
+import os
 import subprocess
 import sys
 
@@ -14,6 +15,7 @@ from matplotlib.patches import FancyArrowPatch
 import scratchnet as sn
 from scratchnet import plots
 from scratchnet.pictures import Step
+from scratchnet.pictures.sequences import Digit, Reading
 
 pytestmark = pytest.mark.filterwarnings("error")  # matplotlib warns when a layout fails
 
@@ -317,3 +319,35 @@ def test_a_failed_save_leaves_the_old_file_and_nothing_else(tmp_path):
     with pytest.raises(RuntimeError, match="out of ink"):
         plots.save(Broken(), path)
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("name", ["\udcff", "\x1b[31m", "a\0b", "W" * 30_000, "two words " * 3000])
+def test_a_class_may_be_called_anything(tmp_path, name):
+    probs = np.full((4, 3), 1 / 3)
+    names, steps = [name, "b", "c"], (Step("read", "a caption", np.zeros((28, 28), np.uint8)),)
+    blank = np.zeros((28, 28), np.uint8)
+    reading = Reading(((Digit(0, 0.9, (2, 2, 20, 20), blank),),), blank, 1.0)
+    for figure in (
+        plots.confusion_matrix(np.eye(3, dtype=int), names),
+        plots.prediction_grid(np.zeros((4, 28, 28)), probs, np.array([0, 1, 2, 0]), names),
+        plots.image_steps(steps, probs[0], names),
+        plots.digit_boxes(reading, names),
+    ):
+        plots.save(figure, tmp_path / "picture.png", dpi=30)
+        plots.save(figure, tmp_path / "picture.svg")
+
+
+@pytest.mark.parametrize("backend", ["nonsense", "svg", "agg", ""])
+def test_a_picture_needs_no_backend_of_matplotlibs(tmp_path, backend):
+    code = "import os, scratchnet as sn; h = {'loss': [2.0, 1.0]}"
+    code += "; sn.plots.save(sn.plots.training_curves(h), 'curves.png'); import matplotlib"
+    code += "; print(os.environ['MPLBACKEND'], matplotlib.get_backend(auto_select=False) or '')"
+    env = {**os.environ, "MPLBACKEND": backend}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True
+    )
+    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG"), done.stderr
+    line = "scratchnet: MPLBACKEND: expected a backend of matplotlib, found 'nonsense'; "
+    assert done.stderr == (f"{line}it is not used\n" if backend == "nonsense" else "")
+    # the caller's own pictures get what was asked for
+    assert done.stdout == f"{backend} {'' if backend == 'nonsense' else backend}\n"
