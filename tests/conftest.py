@@ -1,4 +1,4 @@
-"""What all tests share: Hypothesis's settings, both kernel backends, a seeded generator."""
+"""What all tests share: Hypothesis's settings, both backends, a seeded generator, the quick layer."""
 
 import os
 
@@ -33,6 +33,25 @@ settings.register_profile(
 )
 settings.register_profile("few", settings.get_profile("unshrunk"), max_examples=8)
 settings.load_profile("scratchnet")  # `pytest --hypothesis-profile=thorough` for the other
+
+
+#: `pytest -m quick`: what a change of a layer, a loop or the training breaks first. Under a minute.
+QUICK = {
+    "data": ["datasets"],
+    "engine": ["kernels", "prepared"],
+    "layers": ["layers", "losses", "optimizers"],
+    "project": ["adding_a_layer", "completeness", "imports", "mutations", "promises", "sizes"],
+    "saved": ["checkpoint", "export"],
+    "seeing": ["trace"],
+    "training": ["architectures", "callbacks", "model", "training"],
+}
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        room, name = item.path.parent.name, item.path.stem.removeprefix("test_")
+        if name in QUICK.get(room, ()) and not item.get_closest_marker("slow"):
+            item.add_marker("quick")
 
 
 @pytest.fixture(params=["reference", "numba"])
