@@ -1,4 +1,4 @@
-"""What all tests share: Hypothesis's settings, both backends, a seeded generator, the quick layer."""
+"""What all tests share: Hypothesis settings, both backends, a seeded generator; the quick ones."""
 
 import os
 
