@@ -40,15 +40,15 @@ ROOMS = {
         *("losses", "optimizers", "schedules", "initializers", "regularizers", "metrics"),
     ],
     "Models and training": [
-        *("model", "architectures", "recipes", "training", "callbacks", "distributed"),
-        *("model_files", "checkpoint", "backup", "summary", "progress"),
+        *("model", "architectures", "recipes", "training", "run", "progress", "callbacks"),
+        *("backup", "checkpoint", "model_files", "summary", "distributed"),
     ],
-    "Looking inside": ["gradcheck", "microscope", "trace", "arithmetic", "explain", "plots"],
+    "Looking inside": ["gradcheck", "microscope", "plots"],
     "Data and pictures": ["datasets", "pictures"],
     "Other tools": ["interop"],
     "The command and the page": ["cli", "web"],
     "For contributors: the engine, and small parts that all share": [
-        *("engine", "kernels", "backend", "errors"),
+        *("engine", "kernels", "backend", "errors", "frozen", "text"),
     ],
 }
 #: not imported, though they be installed: that takes long, and no page needs them
