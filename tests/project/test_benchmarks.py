@@ -104,17 +104,20 @@ def test_an_error_in_a_contender_s_process_is_a_reason_and_leaves_it_alive():
         worker.close()
 
 
-def test_channels_last_flattens_without_a_copy_before_a_dense_and_predicts_the_same(rng):
+@pytest.mark.parametrize("name", ["torch", "torch-channels-last"])
+def test_what_makes_pytorch_faster_predicts_the_same(name, rng):
     pytest.importorskip("torch", reason='PyTorch comes with pip install "scratchnet[parity]"')
-    rows = [sn.Conv2D(3, 2), sn.Flatten(), sn.ReLU(), sn.Dropout(0.5), sn.Dense(4), sn.Softmax()]
-    other = [sn.Conv2D(3, 2), sn.Flatten(), sn.BatchNorm(), sn.Dense(4), sn.Softmax()]
-    x = rng.random((5, 5, 6, 2), np.float32)
-    for layers, kind in ((rows, "FlattenLast"), (other, "Flatten")):
-        model = sn.Sequential(layers, (5, 6, 2))
+    view = "FlattenLast" if name == "torch-channels-last" else "Flatten"
+    for kind, middle in (
+        (view, [sn.Flatten(), sn.ReLU(), sn.Dropout(0.5)]),
+        ("Flatten", [sn.Flatten(), sn.BatchNorm()]),
+        ("Mean", [sn.GlobalAveragePool2D()]),
+    ):
+        model = sn.Sequential([sn.Conv2D(3, 2), *middle, sn.Dense(4), sn.Softmax()], (5, 6, 2))
         for array in model.arrays().values():
             array[:] = rng.uniform(0.3, 1, array.shape)
-        contender = contenders.CONTENDERS["torch-channels-last"](1)
-        assert [type(at).__name__ for at in contender.network(model)][1] == kind
+        contender, x = contenders.CONTENDERS[name](1), rng.random((5, 5, 6, 2), np.float32)
+        assert type(contender.network(model)[1]).__name__ == kind
         np.testing.assert_allclose(contender.predictor(model)(x), model.predict(x), atol=1e-4)
 
 

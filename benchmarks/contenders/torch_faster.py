@@ -1,7 +1,9 @@
-"""Flatten as a view, where channels come last in memory. Imports PyTorch: loaded late.
+"""What PyTorch does faster in another way than `interop.torch` builds it. Loaded late.
 
-`scratchnet.interop.torch` flattens as PyTorch does, in the order c, h, w, which is a copy if the
-memory has the order h, w, c. With scratchnet's order of features there is nothing to copy.
+Global average pooling   the mean is one operation; AdaptiveAvgPool2d(1) with its Flatten is the
+                         same mean with views around it, and a copy in its backward pass.
+Flatten                  PyTorch's order of features is c, h, w: a copy where channels come last in
+                         memory. In scratchnet's order, h, w, c, there is nothing to copy.
 """
 
 from collections.abc import Iterator
@@ -14,6 +16,13 @@ import scratchnet as sn
 from scratchnet import layers as L  # noqa: N812
 
 
+class Mean(nn.Module):
+    """(n, c, h, w) -> (n, c)."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.mean((2, 3))
+
+
 class FlattenLast(nn.Module):
     """(n, c, h, w) -> (n, h * w * c)."""
 
@@ -21,9 +30,15 @@ class FlattenLast(nn.Module):
         return x.permute(0, 2, 3, 1).flatten(1)
 
 
-def flatten_without_copies(net: nn.Sequential, model: sn.Sequential) -> None:
-    """Change `interop.torch.build(model)`: each Flatten and the Dense that reads what it gives."""
-    for flatten, dense in flattened(model):
+def make_faster(net: nn.Sequential, model: sn.Sequential, channels_last: bool) -> None:
+    """Change `interop.torch.build(model)`, in which module number i is layer number i.
+
+    channels_last    how images are going to lie in memory
+    """
+    for number, layer in enumerate(model.layers):
+        if isinstance(layer, L.GlobalAveragePool2D):
+            net[number] = Mean()
+    for flatten, dense in flattened(model) if channels_last else ():
         net[flatten] = FlattenLast()
         W = np.ascontiguousarray(model.layers[dense].params["W"].T)
         with torch.no_grad():
