@@ -201,8 +201,8 @@ class _Transfer:
 class _Connection:
     """One request and its answer, received by a thread, so that the caller can stop waiting.
 
-    A time-out of the socket begins anew with every byte, also within the headers. A thread that
-    nobody waits for any more ends with its connection, or with the process.
+    A time-out of the socket begins anew with every byte, also within the headers. A thread whose
+    caller has left ends with its connection, or with the process.
     """
 
     def __init__(self, url: str, headers: dict[str, str]) -> None:

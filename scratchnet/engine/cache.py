@@ -191,7 +191,9 @@ def _write(path: Path, data: bytes) -> None:
         os.replace(temporary, path)
         temporary = None
     except OSError as error:
-        _say(f"{path}: expected to keep a compiled kernel there, found {_one_line(error)}")
+        # Windows replaces no file that another process reads, which then is as good as this one
+        if os.name != "nt" or not path.is_file():
+            _say(f"{path}: expected to keep a compiled kernel there, found {_one_line(error)}")
     finally:
         if temporary is not None:
             with contextlib.suppress(OSError):

@@ -71,7 +71,8 @@ def _check_names(found: Set[str], ours: dict[str, NDArray]) -> None:
     for missing in sorted(ours.keys() - found):
         raise InputError(f"expected an array {missing!r}, found none of that name")
     for unexpected in sorted(found - ours.keys()):
-        raise InputError(f"expected the arrays of the model alone, found {unexpected!r} as well")
+        name = _short(repr(unexpected))  # from a file, and as long as it likes
+        raise InputError(f"expected the arrays of the model alone, found {name} as well")
 
 
 def _check(name: str, ours: NDArray, shape: tuple[int, ...], dtype: Any = None) -> None:
@@ -150,7 +151,11 @@ def _read_npy(file: IO[bytes], name: str, ours: NDArray) -> NDArray:
 
 
 def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+    return _short(" ".join(str(error).split()) or type(error).__name__)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 200 else f"{text[:199]}…"
 
 
 READERS: dict[str, Callable[[Path, dict[str, NDArray]], dict[str, NDArray]]] = {

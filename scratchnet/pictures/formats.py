@@ -1,4 +1,4 @@
-"""Which files are read as images: a closed list of formats, told by their content.
+"""Which files are read as images: a closed list of formats, decided by their content.
 
 Pillow knows some forty formats. Among them is PostScript, a programming language: to show such a
 file Pillow starts Ghostscript with it. Others are read by code that hardly anybody uses. The list
