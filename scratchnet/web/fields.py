@@ -51,6 +51,7 @@ def drawing(value: Any) -> Pixels:
     if not 1 <= len(value) <= MAX_SIDE:
         expected = "at least 1 row" if not value else f"at most {MAX_SIDE} rows"
         raise ValueError(f"pixels: expected {expected}, found {len(value)}")
+    rows = []  # row by row: one long call would keep the interpreter from answering others
     for number, row in enumerate(value):
         _check_row(number, row)
         if len(row) != len(value[0]):
@@ -58,7 +59,8 @@ def drawing(value: Any) -> Pixels:
                 f"pixels: expected rows of {len(value[0])} numbers as the first one, "
                 f"found {len(row)} in row {number}"
             )
-    return np.rint(np.array(value, np.float32)).astype(np.uint8)
+        rows.append(np.rint(np.array(row, np.float32)).astype(np.uint8))
+    return np.stack(rows)
 
 
 _FORMS = 'rows of numbers or {"width", "height", "data"}'

@@ -106,15 +106,22 @@ class Gate:
         if self.pending >= self.most:
             raise RefusedError(503, "too many requests at once; try again", **{"retry-after": "1"})
         self.pending += 1
+        answered = False
+
+        async def noted_send(message: Any) -> None:
+            nonlocal answered
+            await send(message)
+            answered = message["type"] == "http.response.body" and not message.get("more_body")
+
         try:
             body = await _read(headers, receive)
             if body is None:
                 return
             left = asyncio.ensure_future(receive())  # resolves when the client has gone
-            work = asyncio.ensure_future(self.app(scope, _replayed(body, left), send))
+            work = asyncio.ensure_future(self.app(scope, _replayed(body, left), noted_send))
             try:
                 await asyncio.wait({left, work}, return_when=asyncio.FIRST_COMPLETED)
-                if not work.done():
+                if not (work.done() or answered):  # after the answer it only closes its files
                     work.cancel()
                 await asyncio.gather(work, return_exceptions=left.done())
             finally:

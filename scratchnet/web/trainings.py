@@ -93,6 +93,13 @@ class Training(Callback):
         if wait is not None and self._thread is not None:
             self._thread.join(wait)
 
+    async def stopped(self, seconds: float) -> None:
+        """The same from the event loop: no thread is kept waiting."""
+        self.stop()
+        end = time.monotonic() + seconds
+        while not self.has_ended and time.monotonic() < end:
+            await asyncio.sleep(0.01)
+
     @property
     def has_ended(self) -> bool:
         return self.status in ENDED

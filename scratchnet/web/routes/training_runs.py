@@ -77,7 +77,7 @@ async def delete_run(state: State, training: Named) -> Response:
     Where the batch that runs takes long, the run is gone at once, and ends when it can; until then
     no other is started.
     """
-    await state.work(training.stop, SECONDS_TO_STOP)
+    await training.stopped(SECONDS_TO_STOP)
     state.trainings.forget(training.id)
     return Response(status_code=204)
 
@@ -97,13 +97,13 @@ async def resume_run(training: Named) -> s.RunState:
 
 
 @router.post("/api/runs/{name}/stop", responses=post_problems(404, 409))
-async def stop_run(state: State, training: Named) -> s.RunState:
+async def stop_run(training: Named) -> s.RunState:
     """End after the batch that runs; what was learnt until then is kept as a model."""
     if training.has_ended:
         raise ConflictError(
             f"{training.id}: expected a run that goes on, found it {training.status}"
         )
-    await state.work(training.stop, SECONDS_TO_STOP)
+    await training.stopped(SECONDS_TO_STOP)
     return training.describe()
 
 
