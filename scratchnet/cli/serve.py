@@ -1,14 +1,15 @@
 """`scratchnet serve`: the page to draw on, and the REST API behind it."""
 
 import errno
+import ipaddress
 import logging
 import signal
 import socket
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO
 
 import typer
 
@@ -17,6 +18,10 @@ from ..model import Sequential
 from .shared import app, load_reader
 
 NEEDED = {"fastapi", "python_multipart", "uvicorn"}
+OPEN_TO_ALL = (
+    "listens beyond this machine: anybody on the network may read the models and start, stop and "
+    "delete trainings"
+)
 #: for what is still being computed when the server is asked to end
 SECONDS_TO_END = 5
 
@@ -36,6 +41,7 @@ def serve(
     import uvicorn
 
     from ..web.app import create_app
+    from ..web.connections import Connection
 
     named = _named(models or [])
     listening = _listen(host, port)
@@ -43,6 +49,8 @@ def serve(
     application = create_app(named, hosts=[host])
     config = uvicorn.Config(
         application,
+        http=Connection,
+        ws="none",
         log_level="warning",
         access_log=False,
         server_header=False,
@@ -54,7 +62,9 @@ def serve(
 
         async def startup(self, sockets: Any = None) -> None:
             await super().startup(sockets)
-            print(f"scratchnet serves {address} (Ctrl-C ends it)", flush=True)
+            _say(f"scratchnet serves {address} (Ctrl-C ends it)", sys.stdout)
+            if not _is_own(listening):
+                _say(f"scratchnet: warning: {OPEN_TO_ALL}", sys.stderr)
             if open_:
                 import webbrowser
 
@@ -109,8 +119,10 @@ def _listen(host: str, port: int) -> socket.socket:
         raise InputError(f"--host: expected an address of this machine, found {host!r}") from None
     # with its protocol named: only then does asyncio send small answers without delay (TCP_NODELAY)
     listening = socket.socket(*place[:3])
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    # on Windows SO_REUSEADDR lets two servers have one port
+    option = getattr(socket, "SO_EXCLUSIVEADDRUSE", socket.SO_REUSEADDR)
     try:
+        listening.setsockopt(socket.SOL_SOCKET, option, 1)
         listening.bind(place[4])
         listening.listen(128)
     except OSError as error:
@@ -119,6 +131,17 @@ def _listen(host: str, port: int) -> socket.socket:
             raise InputError(f"--port: expected a free port, found {port} in use") from None
         raise InputError(f"{host} port {port}: {error.strerror or error}") from None
     return listening
+
+
+def _is_own(listening: socket.socket) -> bool:
+    """Whether only this machine reaches it."""
+    place = listening.getsockname()[0].partition("%")[0]
+    return ipaddress.ip_address(place).is_loopback
+
+
+def _say(line: str, file: TextIO) -> None:
+    with suppress(OSError, ValueError):  # it is closed, or full: the server serves all the same
+        print(line, file=file, flush=True)
 
 
 def _address(host: str, listening: socket.socket) -> str:

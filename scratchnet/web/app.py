@@ -4,6 +4,7 @@ What names something that is not there (a model, a layer, a class, an index) is 
 and a body that is not as schemas.py says with 422.
 """
 
+import mimetypes
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 
@@ -35,10 +36,13 @@ def create_app(
 
     `app.state.closing`, an Event, ends all live streams when it is set.
     """
+    # where Windows' registry says text/plain, no browser would run the page's scripts
+    mimetypes.add_type("text/javascript", ".js")
     state = ServerState(models or {}, data)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        limits.silence_pillow()
         # held by all threads at all times, or an answer's last bits would depend on who else asks
         with kernels.one_blas_thread():
             await state.work(state.warm_up)

@@ -20,7 +20,6 @@ from . import schemas as s
 from .choices import OPTIMIZERS, usual_rate
 from .fields import Array
 from .problems import MissingError
-from .reading import levels
 from .turns import Turns
 
 
@@ -35,7 +34,7 @@ def _asked_about() -> Iterator[None]:
 
 def _trace(model: Sequential, query: s.ImageQuery) -> tuple[Trace, int]:
     """The trace, and the digit that is read."""
-    pixels = levels(query.pixels)
+    pixels = query.pixels
     digit = int(model.predict(pixels).argmax())
     label = getattr(query, "label", None)
     with _asked_about():
@@ -180,7 +179,7 @@ def optimizer_step(turns: Turns, model: Sequential, query: s.StepQuery) -> s.Ste
 def heat_map(
     turns: Turns, model: Sequential, query: s.GradcamQuery | s.MapQuery
 ) -> s.ExplainAnswer:
-    pixels = levels(query.pixels)
+    pixels = query.pixels
     layer = getattr(query, "layer", None)
     how = {"layer": layer} if query.method == "gradcam" else {}
     with turns, _asked_about():

@@ -11,6 +11,7 @@ Left out on purpose: accounts and TLS. The server is for one person on one machi
 import asyncio
 import ipaddress
 import json
+import warnings
 from collections.abc import Iterable
 from io import BytesIO
 from typing import Any
@@ -20,6 +21,7 @@ from ..pictures import formats
 
 MAX_BODY = 10 * 2**20  # bytes; a large camera's JPEG
 BODY_SECONDS = 30
+PIECE = 64 * 2**10  # bytes that the application gets at once
 MAX_PENDING = 64  # requests that are read, wait or run
 MAX_PIXELS = 40_000_000
 FORMATS = formats.FORMATS
@@ -104,15 +106,22 @@ class Gate:
         if self.pending >= self.most:
             raise RefusedError(503, "too many requests at once; try again", **{"retry-after": "1"})
         self.pending += 1
+        answered = False
+
+        async def noted_send(message: Any) -> None:
+            nonlocal answered
+            await send(message)
+            answered = message["type"] == "http.response.body" and not message.get("more_body")
+
         try:
             body = await _read(headers, receive)
             if body is None:
                 return
             left = asyncio.ensure_future(receive())  # resolves when the client has gone
-            work = asyncio.ensure_future(self.app(scope, _replayed(body, left), send))
+            work = asyncio.ensure_future(self.app(scope, _replayed(body, left), noted_send))
             try:
                 await asyncio.wait({left, work}, return_when=asyncio.FIRST_COMPLETED)
-                if not work.done():
+                if not (work.done() or answered):  # after the answer it only closes its files
                     work.cancel()
                 await asyncio.gather(work, return_exceptions=left.done())
             finally:
@@ -160,11 +169,20 @@ async def _discard(receive: Any) -> None:
 
 
 def _replayed(body: bytes, left: asyncio.Future) -> Any:
-    """`receive` for the application: the body, then the client's leaving."""
-    messages = [{"type": "http.request", "body": body, "more_body": False}]
+    """`receive` for the application: the body in pieces, then the client's leaving.
+
+    Between the pieces others have their turn: a form is read on the event loop.
+    """
+    starts = iter(range(0, max(1, len(body)), PIECE))
 
     async def receive() -> Any:
-        return messages.pop() if messages else await asyncio.shield(left)
+        start = next(starts, None)
+        if start is None:
+            return await asyncio.shield(left)
+        if start:
+            await asyncio.sleep(0)
+        end = start + PIECE
+        return {"type": "http.request", "body": body[start:end], "more_body": end < len(body)}
 
     return receive
 
@@ -188,6 +206,13 @@ def _is_address(name: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def silence_pillow() -> None:
+    """Its warning of a large image would stand in the log; `checked_image` refuses it anyway."""
+    from PIL import Image
+
+    warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
 def checked_image(content: bytes) -> Any:

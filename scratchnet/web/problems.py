@@ -11,6 +11,7 @@ from starlette.routing import Match
 
 from ..errors import InputError
 from . import schemas as s
+from .fields import shown
 from .limits import RefusedError
 
 PROBLEMS = {
@@ -89,12 +90,8 @@ def _problem(status: int, line: str, headers: Mapping[str, str] | None = None) -
 
 def _first_mistake(error: RequestValidationError) -> str:
     first = error.errors()[0]
-    if first["type"] == "json_invalid":
-        return f"body: expected JSON, found {first['ctx']['error']}"
     place = ".".join(map(str, first["loc"]))
-    found = repr(first.get("input"))
-    found = found if len(found) <= 60 else f"{found[:60]}..."
-    return f"{place}: {first['msg']}, found {found}"
+    return f"{place}: {first['msg']}, found {shown(first.get('input'))}"
 
 
 def _methods(app: FastAPI, routers: Sequence[APIRouter], request: Request) -> set[str]:

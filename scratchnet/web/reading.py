@@ -11,6 +11,7 @@ from ..errors import InputError
 from ..model import Sequential
 from ..pictures import prepare, sequences
 from . import schemas as s
+from .fields import Pixels
 from .limits import checked_image
 from .turns import Turns
 
@@ -18,10 +19,9 @@ from .turns import Turns
 def predict(
     turns: Turns, model: Sequential, query: s.DrawingQuery | s.PreparedQuery
 ) -> s.Prediction:
-    pixels = levels(query.pixels)
     if not query.prepared:
-        return _found(turns, model, pixels, query.steps)
-    return _read(turns, model, pixels, [] if query.steps else None)
+        return _found(turns, model, query.pixels, query.steps)
+    return _read(turns, model, query.pixels, [] if query.steps else None)
 
 
 def predict_file(turns: Turns, model: Sequential, content: bytes, steps: bool) -> s.Prediction:
@@ -57,8 +57,8 @@ def _read(
     )
 
 
-def sequence(turns: Turns, model: Sequential, rows: list[list[float]]) -> s.Sequence:
-    return _sequence(turns, model, levels(rows))
+def sequence(turns: Turns, model: Sequential, pixels: Pixels) -> s.Sequence:
+    return _sequence(turns, model, pixels)
 
 
 def sequence_file(turns: Turns, model: Sequential, content: bytes) -> s.Sequence:
@@ -98,18 +98,6 @@ def _sequence(turns: Turns, model: Sequential, picture: Any) -> s.Sequence:
     ]
     lines = ["".join(names[digit.label] for digit in line) for line in reading.lines]
     return s.Sequence(number="".join(lines), lines=lines, digits=digits, width=width, height=height)
-
-
-def levels(rows: list[list[float]]) -> NDArray[np.uint8]:
-    """Rows of numbers as an image; InputError unless all are equally long."""
-    width = len(rows[0])
-    for number, row in enumerate(rows):
-        if len(row) != width:
-            raise InputError(
-                f"pixels: expected rows of {width} numbers as the first one, "
-                f"found {len(row)} in row {number}"
-            )
-    return np.rint(np.array(rows, np.float32)).astype(np.uint8)
 
 
 def _why(error: InputError) -> str:

@@ -27,6 +27,7 @@ from .fields import (
     Prepared,
     Rate,
     RunStatus,
+    Text,
     only_bool,
 )
 
@@ -49,8 +50,8 @@ class Health(Answer):
 
 
 class LayerInfo(Answer):
-    name: str
-    kind: str
+    name: Text
+    kind: Text
     formula: Formula = None
     output_shape: list[int]
     parameters: int
@@ -58,9 +59,9 @@ class LayerInfo(Answer):
 
 
 class ModelInfo(Answer):
-    name: str
+    name: Text
     source: ModelSource
-    classes: list[str]
+    classes: list[Text]
     input_shape: list[int]
     layers: list[LayerInfo]
 
@@ -103,9 +104,9 @@ class Prediction(Answer):
     """Where there is no digit to be found, all is null but `message`, which says why."""
 
     digit: int | None = None
-    class_: str | None = Field(default=None, serialization_alias="class")
-    confidence: float | None = None
-    probabilities: list[float] | None = None
+    class_: Text | None = Field(default=None, serialization_alias="class")
+    confidence: Finite = None
+    probabilities: list[Finite] | None = None
     pixels: list[list[int]] | None = Field(
         default=None, description="28 x 28: what the network saw."
     )
@@ -120,8 +121,8 @@ class SequenceQuery(Body):
 
 class SequenceDigit(Answer):
     digit: int
-    class_: str = Field(serialization_alias="class")
-    confidence: float
+    class_: Text = Field(serialization_alias="class")
+    confidence: Finite
     box: list[int] = Field(description="left, top, width, height in pixels")
     line: int
 
@@ -129,8 +130,8 @@ class SequenceDigit(Answer):
 class Sequence(Answer):
     """Where there is no digit to be found, `number` is empty and `message` says why."""
 
-    number: str
-    lines: list[str]
+    number: Text
+    lines: list[Text]
     digits: list[SequenceDigit]
     width: int | None = Field(default=None, description="of the picture, upright, in pixels")
     height: int | None = None
@@ -188,17 +189,17 @@ class ParameterTrace(Answer):
 
 
 class LayerAnswer(Answer):
-    name: str
-    kind: str
+    name: Text
+    kind: Text
     formula: Formula = None
-    input: str | None = Field(description="the layer whose output it takes; null for the image")
+    input: Text | None = Field(description="the layer whose output it takes; null for the image")
     input_shape: list[int]
     output_shape: list[int]
     output: Array
     dy: Array | None = Field(description="null for a Softmax that is folded into the loss")
     dx: Array | None
     rms: Sizes
-    dead: float | None = Field(description="of a ReLU: the share of outputs that are 0")
+    dead: Finite = Field(description="of a ReLU: the share of outputs that are 0")
     winners: Array | None = Field(
         description="of max pooling: row and column of the input that each output came from"
     )
@@ -258,7 +259,7 @@ class ParameterAnswer(SumAnswer):
     analytic: Finite
     numeric: Finite
     relative_error: Finite
-    step: float
+    step: Finite
     map: Array | None
 
 

@@ -99,7 +99,7 @@ class ServerState:
 
     async def work(self, do: Callable[[*Ts], R], *arguments: *Ts) -> R:
         """Do it on a thread of the pool; not at all if the client has left before its turn."""
-        return await asyncio.get_running_loop().run_in_executor(self.pool, do, *arguments)
+        return await asyncio.get_running_loop().run_in_executor(self.pool, _quiet, do, *arguments)
 
     def warm_up(self) -> None:
         """Load and compile what is first needed, so that the first client need not wait for it.
@@ -121,6 +121,12 @@ class ServerState:
         self.closing.set()
         await self.work(self.trainings.close)
         self.pool.shutdown(cancel_futures=True)
+
+
+def _quiet(do: Callable[[*Ts], R], *arguments: *Ts) -> R:
+    """Without NumPy's warnings in the log: a model may hold infinite numbers, or none."""
+    with np.errstate(all="ignore"):
+        return do(*arguments)
 
 
 async def _state(request: Request) -> ServerState:

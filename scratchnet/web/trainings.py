@@ -28,6 +28,7 @@ from ..training import Callback, batches
 from .choices import OPTIMIZERS, usual_rate
 from .events import Listener, as_text
 from .fields import Array, RunStatus
+from .limits import RefusedError
 from .problems import ConflictError, MissingError
 from .schemas import ArchitectureInfo, Choices, RunSettings, RunState
 from .turns import Turns
@@ -91,6 +92,13 @@ class Training(Callback):
         self._go.set()
         if wait is not None and self._thread is not None:
             self._thread.join(wait)
+
+    async def stopped(self, seconds: float) -> None:
+        """The same from the event loop: no thread is kept waiting."""
+        self.stop()
+        end = time.monotonic() + seconds
+        while not self.has_ended and time.monotonic() < end:
+            await asyncio.sleep(0.01)
 
     @property
     def has_ended(self) -> bool:
@@ -275,6 +283,9 @@ class Trainings:
     data       what to train on
     on_model   called with a training's id and its model when it has ended well
     on_gone    called with the id of a training that is forgotten
+
+    A training that is forgotten while a batch runs, or kernels compile, ends after that; its model
+    is not kept, and no other training starts before.
     """
 
     def __init__(
@@ -287,6 +298,9 @@ class Trainings:
         self.turns, self.data = turns, data
         self.on_model, self.on_gone = on_model, on_gone
         self.all: dict[str, Training] = {}
+        self._ending: list[Training] = []  # forgotten, and not ended yet
+        self.listeners = 0
+        self._guard = threading.Lock()  # around all three, and what is called as they change
 
     def get(self, name: str) -> Training:
         if name not in self.all:
@@ -294,28 +308,54 @@ class Trainings:
         return self.all[name]
 
     def start(self, settings: RunSettings) -> Training:
-        for other in self.all.values():
-            if not other.has_ended:
-                raise ConflictError(f"{other.id}: still {other.status}; stop it first")
-        for old in list(self.all)[: max(0, len(self.all) + 1 - KEPT)]:
-            self.forget(old)
-        training = Training(settings, self.turns)
-        self.all[training.id] = training
-        training.start(self.data, lambda ended: self.on_model(ended.id, ended.model))
+        with self._guard:
+            self._ending = [other for other in self._ending if not other.has_ended]
+            for other in self._ending:
+                raise ConflictError(f"{other.id}: deleted, but still stopping; try again later")
+            for other in self.all.values():
+                if not other.has_ended:
+                    raise ConflictError(f"{other.id}: still {other.status}; stop it first")
+            training = Training(settings, self.turns)
+            for old in list(self.all)[: max(0, len(self.all) + 1 - KEPT)]:
+                self._forget(old)
+            self.all[training.id] = training
+        training.start(self.data, self._ended)
         return training
+
+    def _ended(self, training: Training) -> None:
+        """In the training's thread: its model is kept unless it was deleted meanwhile."""
+        with self._guard:
+            if training.id in self.all:
+                self.on_model(training.id, training.model)
 
     def forget(self, name: str) -> None:
         """Nothing where it is forgotten already, by another request."""
-        if self.all.pop(name, None) is not None:
+        with self._guard:
+            self._forget(name)
+
+    def _forget(self, name: str) -> None:
+        gone = self.all.pop(name, None)
+        if gone is not None:
+            if not gone.has_ended:
+                self._ending.append(gone)
             self.on_gone(name)
 
     def close(self) -> None:
-        for training in self.all.values():
+        for training in (*self.all.values(), *self._ending):
             training.stop(wait=10)
 
-    @property
-    def listeners(self) -> int:
-        return sum(len(training.listeners) for training in self.all.values())
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Inside, one more client listens; RefusedError where there are too many."""
+        with self._guard:
+            if self.listeners >= MAX_LISTENERS:
+                raise RefusedError(503, "too many live streams", **{"retry-after": "5"})
+            self.listeners += 1
+        try:
+            yield
+        finally:
+            with self._guard:
+                self.listeners -= 1
 
 
 def choices() -> Choices:

@@ -19,9 +19,22 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
-import uvicorn
 from PIL import Image
 from scratchnet.trace import copied
+from serving import (
+    ONE,
+    array,
+    canvas,
+    command,
+    connected,
+    events,
+    good,
+    is_problem,
+    png,
+    process,
+    served,
+    wait_for,
+)
 
 import scratchnet as sn
 from scratchnet import explain
@@ -31,29 +44,6 @@ from scratchnet.web.app import create_app
 from scratchnet.web.state import THREADS
 
 # -------------------------------------------------------------------------------------------- tools
-
-
-@contextlib.contextmanager
-def served(app):
-    """The application, really served, at an address of its own."""
-    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listening.bind(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-    thread.start()
-    try:
-        while not server.started:
-            assert thread.is_alive()
-            time.sleep(0.01)
-        with httpx.Client(
-            base_url=f"http://127.0.0.1:{listening.getsockname()[1]}", timeout=60
-        ) as client:
-            yield client
-    finally:
-        app.state.closing.set()
-        server.should_exit = True
-        thread.join(30)
-        assert not thread.is_alive()
 
 
 @pytest.fixture(scope="module")
@@ -81,36 +71,6 @@ def images(mnist):
 def server(few):
     with served(create_app(data=lambda: few)) as client:
         yield client
-
-
-def good(answer, status=200):
-    assert answer.status_code == status, answer.text
-    return answer.json()
-
-
-def array(found):
-    values = np.frombuffer(base64.b64decode(found["data"]), "<f4")
-    return values.reshape(found["shape"])
-
-
-def is_problem(answer, status):
-    """The answer is one line of JSON with that status."""
-    assert answer.status_code == status, answer.text
-    assert answer.headers["content-type"] == "application/json"
-    assert answer.json().keys() == {"error"}
-    line = answer.json()["error"]
-    assert line and line.isprintable() and "Traceback" not in line
-    return line
-
-
-def png(image, kind="PNG"):
-    file = io.BytesIO()
-    Image.fromarray(image).save(file, kind)
-    return file.getvalue()
-
-
-def canvas(image, side=56):
-    return np.asarray(Image.fromarray(np.pad(image, 4)).resize((side, side)))
 
 
 # ------------------------------------------------------------------------------------------ reading
@@ -315,8 +275,6 @@ def test_every_kind_of_layer_has_its_formula_and_a_window_where_it_has_one(few, 
 
 # ----------------------------------------------------------------------------------------- refusing
 
-ONE = [[255 * (4 <= y < 24 and 12 <= x < 16) for x in range(28)] for y in range(28)]
-
 
 @pytest.mark.parametrize(
     ("path", "body", "status", "says"),
@@ -474,10 +432,6 @@ def test_the_description_is_whole(server):
 # ------------------------------------------------------------------------------ the queue, leaving
 
 
-def connected(client):
-    return socket.create_connection((client.base_url.host, client.base_url.port), timeout=30)
-
-
 def test_a_full_queue_says_when_to_come_again(few):
     body = json.dumps({"pixels": ONE}).encode()
     head = b"POST /api/predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
@@ -528,27 +482,7 @@ def test_who_leaves_before_the_turn_is_not_computed_for(few, monkeypatch):
         assert asked == [None] * (THREADS + 1)
 
 
-def wait_for(condition, seconds=30):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)
-
-
 # --------------------------------------------------------------------------------------------- runs
-
-
-def events(client, run):
-    """(event, data) of a run's stream until it ends."""
-    with client.stream("GET", f"/api/runs/{run}/events") as stream:
-        assert stream.headers["content-type"].startswith("text/event-stream")
-        event = None
-        for line in stream.iter_lines():
-            key, _, value = line.partition(": ")
-            if key == "event":
-                event = value
-            elif key == "data":
-                yield event, json.loads(value)
 
 
 @pytest.fixture
@@ -691,24 +625,6 @@ def test_the_api_keeps_to_its_description_at_length(few, tmp_path):
 
 
 # -------------------------------------------------------------------------------------- the command
-
-
-def command(*arguments):
-    return [sys.executable, "-m", "scratchnet", "serve", *map(str, arguments)]
-
-
-@contextlib.contextmanager
-def process(*arguments):
-    """The command, once it tells its address."""
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command(*arguments), **pipes) as running:
-        try:
-            line = running.stdout.readline()
-            found = re.search(r"http://\S+", line)
-            assert found, line + running.stderr.read()
-            yield running, found[0]
-        finally:
-            running.kill()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -6,15 +6,20 @@ from fastapi import APIRouter, File, Form
 
 from .. import limits, reading
 from .. import schemas as s
+from ..bodies import Route
 from ..fields import Name
 from ..problems import post_problems
 from ..state import State
 
-router = APIRouter()
+router = APIRouter(route_class=Route)
 
 Image = Annotated[
     bytes,
-    File(description=f"{', '.join(limits.FORMATS)}; at most {limits.MAX_PIXELS:,} pixels"),
+    File(
+        description=f"One image file, by its content, whatever its name: "
+        f"{', '.join(limits.FORMATS)}; at most {limits.MAX_PIXELS:,} pixels. Another file is "
+        "refused with 415, a damaged one with 422, more pixels with 413."
+    ),
 ]
 FormName = Annotated[Name | None, Form()]
 

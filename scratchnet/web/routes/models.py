@@ -4,9 +4,10 @@ from fastapi import APIRouter
 
 from ... import __version__
 from .. import schemas as s
+from ..bodies import Route
 from ..state import State
 
-router = APIRouter()
+router = APIRouter(route_class=Route)
 
 
 @router.get("/api/health")

@@ -4,10 +4,11 @@ from fastapi import APIRouter
 
 from .. import inspection
 from .. import schemas as s
+from ..bodies import Route
 from ..problems import post_problems
 from ..state import State
 
-router = APIRouter()
+router = APIRouter(route_class=Route)
 
 
 @router.post("/api/trace", responses=post_problems(404))

@@ -1,17 +1,39 @@
 """Training: what can be trained, and the runs, each started, watched, paused and stopped."""
 
+from collections.abc import AsyncIterator
+from contextlib import AbstractContextManager
 from typing import Annotated
 
 from fastapi import APIRouter, Body, Depends, Response
 from fastapi.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from .. import schemas as s
-from ..limits import RefusedError
+from ..bodies import Route
 from ..problems import ConflictError, post_problems, problems
 from ..state import State
-from ..trainings import MAX_LISTENERS, Training
+from ..trainings import Training
 
-router = APIRouter()
+router = APIRouter(route_class=Route)
+
+
+class _Live(StreamingResponse):
+    """Events, and one of the places for those who listen while they are sent.
+
+    It is taken here, where it is sure to be given back: of a handler's answer nothing may be sent.
+    """
+
+    media_type = "text/event-stream"
+
+    def __init__(self, events: AsyncIterator[str], place: AbstractContextManager[None]) -> None:
+        super().__init__(events)
+        self.place = place
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self.place:
+            await super().__call__(scope, receive, send)
+
+
 #: how long an answer waits for the batch that runs
 SECONDS_TO_STOP = 10
 
@@ -50,8 +72,12 @@ async def one_run(training: Named) -> s.RunState:
 
 @router.delete("/api/runs/{name}", status_code=204, responses=post_problems(404))
 async def delete_run(state: State, training: Named) -> Response:
-    """Stop a run, and forget it and its model."""
-    await state.work(training.stop, SECONDS_TO_STOP)
+    """Stop a run, and forget it and its model.
+
+    Where the batch that runs takes long, the run is gone at once, and ends when it can; until then
+    no other is started.
+    """
+    await training.stopped(SECONDS_TO_STOP)
     state.trainings.forget(training.id)
     return Response(status_code=204)
 
@@ -71,13 +97,13 @@ async def resume_run(training: Named) -> s.RunState:
 
 
 @router.post("/api/runs/{name}/stop", responses=post_problems(404, 409))
-async def stop_run(state: State, training: Named) -> s.RunState:
+async def stop_run(training: Named) -> s.RunState:
     """End after the batch that runs; what was learnt until then is kept as a model."""
     if training.has_ended:
         raise ConflictError(
             f"{training.id}: expected a run that goes on, found it {training.status}"
         )
-    await state.work(training.stop, SECONDS_TO_STOP)
+    await training.stopped(SECONDS_TO_STOP)
     return training.describe()
 
 
@@ -88,7 +114,5 @@ async def stop_run(state: State, training: Named) -> s.RunState:
 )
 async def run_events(state: State, training: Named) -> StreamingResponse:
     """Events as they happen: state, progress, epoch, filters."""
-    if state.trainings.listeners >= MAX_LISTENERS:
-        raise RefusedError(503, "too many live streams", **{"retry-after": "5"})
     events = training.events(state.closing.is_set)
-    return StreamingResponse(events, media_type="text/event-stream")
+    return _Live(events, state.trainings.listening())
