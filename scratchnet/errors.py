@@ -3,6 +3,8 @@
 import math
 from typing import Any
 
+import numpy as np
+
 
 class InputError(ValueError):
     """Something handed in is wrong: a file, a shape, a number. Its text is one line.
@@ -27,7 +29,7 @@ def check_number(
     """value as a float if it is a finite number within the bounds, or raise."""
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = math.nan
     if isinstance(value, str) or not (least <= number <= most and above < number < below):
         wanted = [f"at least {least:g}"] if least > -math.inf else []
@@ -35,8 +37,24 @@ def check_number(
         wanted += [f"below {below:g}"] if below < math.inf else []
         wanted += [f"at most {most:g}"] if most < math.inf else []
         bounds = " and ".join(wanted) or "that is finite"
-        raise InputError(f"{name}: expected a number {bounds}, found {value!r}")
+        raise InputError(f"{name}: expected a number {bounds}, found {shown(value)}")
     return number
+
+
+def shown(value: object, most: int = 100) -> str:
+    """The value as an error message shows it: a long one is cut."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # an integer of thousands of digits, lists in lists
+        text = f"a {type(value).__name__}"
+    return text if len(text) <= most else f"{text[:most]}..."
+
+
+def check_flag(name: str, value: Any) -> bool:
+    """value as a bool if it is one (Python's or NumPy's), or raise."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise InputError(f"{name}: expected True or False, found {shown(value)}")
+    return bool(value)
 
 
 def is_whole(value: object, least: int | None = None) -> bool:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from .errors import InputError
+from .errors import InputError, shown
 
 Shape = tuple[int, ...]
 Initializer = Callable[[Shape, int, int, np.random.Generator, DTypeLike], NDArray]
@@ -63,6 +63,7 @@ INITIALIZERS: dict[str, Initializer] = {
 
 def get(name: str) -> Initializer:
     """The initializer of that name."""
-    if name not in INITIALIZERS:
-        raise InputError(f"initializer: expected one of {', '.join(INITIALIZERS)}, found {name!r}")
+    if not isinstance(name, str) or name not in INITIALIZERS:
+        known = ", ".join(INITIALIZERS)
+        raise InputError(f"initializer: expected one of {known}, found {shown(name)}")
     return INITIALIZERS[name]

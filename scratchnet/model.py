@@ -19,7 +19,7 @@ from . import losses, optimizers, summary, training
 from .backend import backend
 from .engine import threads
 from .engine.memory import flat_zeros
-from .errors import InputError, is_whole
+from .errors import InputError, is_whole, shown
 from .layers import Layer, Softmax
 from .layers.base import join
 from .losses import CategoricalCrossentropy, Loss, SparseCategoricalCrossentropy
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.floating]
 Shape = tuple[int, ...]
+
+#: characters; as many as a folder's name may have
+LONGEST_CLASS_NAME = 255
 
 
 class Runs(Protocol):
@@ -99,6 +102,7 @@ class Sequential:
             raise InputError(f"dtype: expected float32 or float64, found {self.dtype}")
         # streams apart, so that the order of the batches does not depend on the architecture
         streams = np.random.default_rng(seed).spawn(3)
+        self.seed = int(seed) if is_whole(seed) else None
         self.init_rng, self.shuffle_rng, self.augment_rng = streams
         self.input_shape = None  # type: ignore[assignment]
         self.flat_params = np.zeros(0, self.dtype)
@@ -141,8 +145,14 @@ class Sequential:
     def class_names(self, names: Sequence[str]) -> None:
         self._check_built("class_names")
         classes = self.output_shape[-1]
-        if len(names) != classes or not all(isinstance(name, str) for name in names):
-            raise InputError(f"class_names: expected {classes} texts, found {names!r}")
+        if isinstance(names, str) or not isinstance(names, Sequence) or len(names) != classes:
+            raise InputError(f"class_names: expected {classes} texts, found {shown(names)}")
+        for name in names:
+            if not isinstance(name, str) or len(name) > LONGEST_CLASS_NAME or not _is_utf8(name):
+                raise InputError(
+                    f"class_names: expected {classes} texts of at most {LONGEST_CLASS_NAME} "
+                    f"characters that UTF-8 has, found {shown(name)}"
+                )
         self._class_names = tuple(names)
 
     def build(self, input_shape: Shape) -> None:
@@ -580,6 +590,15 @@ class Sequential:
         from . import model_files
 
         return model_files.load(path)
+
+
+def _is_utf8(text: str) -> bool:
+    """Not so with half a surrogate pair, as in the name of a file that is not UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def load_model(path: str | PathLike) -> Sequential:

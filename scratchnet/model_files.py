@@ -3,22 +3,26 @@
 checkpoint.py writes and reads the file itself; here is what stands in it.
 """
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from os import PathLike
 from typing import Any
 
 from numpy.typing import NDArray
 
 from . import checkpoint, losses, optimizers
-from .errors import InputError
-from .layers import described, from_description
-from .layers.base import Shape, shapes_along
+from .errors import InputError, is_whole, shown
+from .layers import Layer, described, from_description
+from .layers.base import MOST_VALUES, Shape, shapes_along
+from .layers.registry import check_described
 from .model import Sequential
 
 #: the version of the description inside a saved model
 FORMAT_VERSION = 1
-#: a file that names more is not a model of ours
-MOST_LAYERS = 1000
+#: axes of an input, without the batch's
+MOST_AXES = 8
+#: what one layer's windows may read of one image; each value is copied, or compared
+MOST_READS = 2**29
 
 
 def save(model: Sequential, path: str | PathLike) -> None:
@@ -73,10 +77,19 @@ def _model_of(description: dict[str, Any], arrays: dict[str, NDArray]) -> Sequen
         raise InputError(
             f"expected format version {FORMAT_VERSION}, found {description.get('version')!r}"
         )
-    if len(description["layers"]) > MOST_LAYERS:
-        raise InputError(f"expected at most {MOST_LAYERS:,} layers, found more")
-    layers = [from_description(entry) for entry in description["layers"]]
-    input_shape, dtype = tuple(description["input_shape"]), description["dtype"]
+    entries, sizes, dtype = (description.get(key) for key in ("layers", "input_shape", "dtype"))
+    if not isinstance(entries, list) or not entries:
+        raise InputError(f"layers: expected a list of layers, found {shown(entries)}")
+    if not isinstance(sizes, list) or not sizes or not all(is_whole(size, 1) for size in sizes):
+        raise InputError(f"input_shape: expected positive whole numbers, found {shown(sizes)}")
+    if len(sizes) > MOST_AXES:
+        raise InputError(f"input_shape: expected at most {MOST_AXES} axes, found {len(sizes)}")
+    if dtype not in ("float32", "float64"):
+        raise InputError(f"dtype: expected float32 or float64, found {shown(dtype)}")
+    check_described(entries)
+    layers = [from_description(entry) for entry in entries]
+    input_shape = tuple(sizes)
+    _check_size(layers, input_shape)
 
     # what the architecture needs against what the file holds, before memory is taken for it
     expected: dict[str, Shape] = {}
@@ -100,6 +113,24 @@ def _model_of(description: dict[str, Any], arrays: dict[str, NDArray]) -> Sequen
         loss = losses.LOSSES[chosen["loss"]](**chosen["loss_config"])
         model.compile(optimizer, loss, chosen["metrics"])
     return model
+
+
+def _check_size(layers: Sequence[Layer], input_shape: Shape) -> None:
+    """Raise where one image through the network would take more than a network of any use does."""
+    values, reads = math.prod(input_shape), 0
+    for layer, shape, _ in shapes_along(layers, input_shape):
+        here = layer.footprint(shape)
+        values, reads = values + here.values, max(reads, here.reads)
+        if values > MOST_VALUES:
+            raise InputError(
+                f"expected at most {MOST_VALUES:,} values for one image, padding included, found "
+                f"more at {layer.name}"
+            )
+        if reads > MOST_READS:
+            raise InputError(
+                f"expected windows that read at most {MOST_READS:,} values of one image, found "
+                f"more at {layer.name}"
+            )
 
 
 def _name_in(known: Mapping[str, type], thing: object) -> str:

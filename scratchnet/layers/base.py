@@ -10,7 +10,7 @@ import enum
 import math
 import threading
 from collections.abc import Iterator, Sequence
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -21,7 +21,18 @@ Array = NDArray[np.floating]
 Shape = tuple[int, ...]
 
 #: values in one image's output; more is a mistake, or a file that means harm
-MOST_VALUES = 2**31
+MOST_VALUES = 2**28
+
+
+class Footprint(NamedTuple):
+    """What a layer's forward pass of one image takes, before anything is built.
+
+    values    that are in memory: the output, and a padded copy of the input
+    reads     values that its windows see, all positions together: im2col writes them all down
+    """
+
+    values: int
+    reads: int
 
 
 class Ran(enum.Enum):
@@ -97,6 +108,10 @@ class Layer:
 
     def place_window(self, input_shape: Shape) -> None:
         """Note what depends on the input's shape alone, such as the padding in numbers."""
+
+    def footprint(self, input_shape: Shape) -> Footprint:
+        """How much one image's forward pass takes; with windows and inner layers more."""
+        return Footprint(math.prod(self.shape_after(input_shape)), 0)
 
     def initialize(self, rng: np.random.Generator) -> None:
         """Fill params and buffers, which are zero when this is called."""

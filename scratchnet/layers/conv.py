@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from .. import initializers
-from ..errors import InputError, is_whole
-from .base import Array, Layer, Shape, image_shape
+from ..errors import InputError, check_flag, is_whole, shown
+from .base import Array, Footprint, Layer, Shape, image_shape
 from .functions import col2im, im2col, sum_rows
 from .registry import register
-from .window import fitted, pair, plain
+from .window import checked_padding, fitted, pair, window_footprint
 
 __all__ = ["Conv2D"]
 
@@ -68,12 +68,14 @@ class Conv2D(Layer):
     ) -> None:
         super().__init__()
         if not is_whole(filters, 1):
-            raise InputError(f"Conv2D filters: expected a positive whole number, found {filters!r}")
+            raise InputError(
+                f"Conv2D filters: expected a positive whole number, found {shown(filters)}"
+            )
         self.filters = int(filters)
         self.kernel_size = pair(kernel_size, "Conv2D kernel_size")
         self.strides = pair(strides, "Conv2D strides")
-        self.padding = plain(padding)
-        self.use_bias = use_bias
+        self.padding = checked_padding(padding, "Conv2D")
+        self.use_bias = check_flag("Conv2D use_bias", use_bias)
         self.kernel_initializer = kernel_initializer
         initializers.get(kernel_initializer)
 
@@ -85,6 +87,11 @@ class Conv2D(Layer):
     def place_window(self, input_shape: Shape) -> None:
         h, w, _ = input_shape
         self.pads, _ = fitted(self, (h, w), self.kernel_size, self.strides, self.padding)
+
+    def footprint(self, input_shape: Shape) -> Footprint:
+        return window_footprint(
+            input_shape, self.shape_after(input_shape), self.kernel_size, self.strides, self.padding
+        )
 
     def parameter_shapes(self, input_shape: Shape) -> dict[str, Shape]:
         W = (*self.kernel_size, input_shape[2], self.filters)

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from .. import initializers
-from ..errors import InputError, is_whole
+from ..errors import InputError, check_flag, is_whole, shown
 from .base import Array, Layer, Shape
 from .functions import sum_rows
 from .registry import register
@@ -38,9 +38,9 @@ class Dense(Layer):
     ) -> None:
         super().__init__()
         if not is_whole(units, 1):
-            raise InputError(f"Dense units: expected a positive whole number, found {units!r}")
+            raise InputError(f"Dense units: expected a positive whole number, found {shown(units)}")
         self.units = int(units)
-        self.use_bias = use_bias
+        self.use_bias = check_flag("Dense use_bias", use_bias)
         self.kernel_initializer = kernel_initializer
         initializers.get(kernel_initializer)
 

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
-from .base import Array, Layer, Shape, image_shape
+from .base import Array, Footprint, Layer, Shape, image_shape
 from .functions import average_pool, average_pool_backward, max_pool, max_pool_backward
 from .registry import register
-from .window import fitted, pair, plain
+from .window import checked_padding, fitted, pair, window_footprint
 
 __all__ = ["AveragePool2D", "GlobalAveragePool2D", "MaxPool2D"]
 
@@ -30,7 +30,7 @@ class _Pool2D(Layer):
         kind = type(self).__name__
         self.pool_size = pair(pool_size, f"{kind} pool_size")
         self.strides = self.pool_size if strides is None else pair(strides, f"{kind} strides")
-        self.padding = plain(padding)
+        self.padding = checked_padding(padding, kind)
 
     def shape_after(self, input_shape: Shape) -> Shape:
         h, w, c = image_shape(self, input_shape)
@@ -45,6 +45,11 @@ class _Pool2D(Layer):
     def place_window(self, input_shape: Shape) -> None:
         h, w, _ = input_shape
         self.pads, _ = fitted(self, (h, w), self.pool_size, self.strides, self.padding)
+
+    def footprint(self, input_shape: Shape) -> Footprint:
+        return window_footprint(
+            input_shape, self.shape_after(input_shape), self.pool_size, self.strides, self.padding
+        )
 
     def config(self) -> dict[str, Any]:
         return {"pool_size": self.pool_size, "strides": self.strides, "padding": self.padding}

@@ -9,12 +9,18 @@ own, and the translations to other tools refuse it by name. tests/project/test_c
 through all kinds and lists what each of them lacks.
 """
 
+import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from ..errors import InputError
+from ..errors import InputError, shown
 from .base import Layer
+
+#: a file that names more layers, inner ones too, or deeper ones, is not a model of ours
+MOST_LAYERS, MOST_DEPTH = 1000, 30
+#: characters
+LONGEST_NAME = 1000
 
 AnyLayer = TypeVar("AnyLayer", bound=type[Layer])
 
@@ -103,8 +109,45 @@ def described(layer: Layer) -> dict[str, Any]:
 
 def from_description(entry: dict[str, Any]) -> Layer:
     """The layer, not built yet, that `described` wrote down."""
-    if entry["kind"] not in LAYERS:
-        raise InputError(f"expected one of {', '.join(LAYERS)}, found layer {entry['kind']!r}")
-    layer = LAYERS[entry["kind"]].from_config(entry["config"])
-    layer.name = str(entry["name"])
+    if not isinstance(entry, dict):
+        raise InputError(f"expected the description of a layer, found {shown(entry)}")
+    kind, name, config = (entry.get(key) for key in ("kind", "name", "config"))
+    if not isinstance(kind, str) or kind not in LAYERS:
+        raise InputError(f"expected one of {', '.join(LAYERS)}, found layer {shown(kind)}")
+    if not isinstance(name, str) or not 0 < len(name) <= LONGEST_NAME:
+        raise InputError(
+            f"{kind}: expected a name of at most {LONGEST_NAME} characters, found {shown(name)}"
+        )
+    if not isinstance(config, dict):
+        raise InputError(f"{kind} {name}: expected its arguments by name, found {shown(config)}")
+    try:
+        layer = LAYERS[kind].from_config(config)
+    except (TypeError, LookupError) as error:  # an argument that it does not have, or lacks
+        raise InputError(f"{kind} {name}: expected its arguments, found {error}") from None
+    layer.name = name
     return layer
+
+
+def check_described(entries: Any) -> None:
+    """Raise if descriptions name too many layers, or layers too deep in others.
+
+    Only of what is there: whether it makes sense is for `from_description` to say.
+    """
+    count, level = 0, entries if isinstance(entries, list) else []
+    for depth in itertools.count():
+        count += len(level)
+        if count > MOST_LAYERS:
+            raise InputError(f"expected at most {MOST_LAYERS:,} layers, found more")
+        if not level:
+            return
+        if depth >= MOST_DEPTH:
+            raise InputError(f"expected layers at most {MOST_DEPTH} deep in others, found deeper")
+        configs = [entry.get("config") for entry in level if isinstance(entry, dict)]
+        rows = [row for config in configs if isinstance(config, dict) for row in config.values()]
+        level = [
+            inner
+            for row in rows
+            if isinstance(row, list)
+            for inner in row
+            if isinstance(inner, dict)
+        ]

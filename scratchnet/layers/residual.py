@@ -6,8 +6,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import DTypeLike
 
-from ..errors import InputError
-from .base import Array, Layer, Shape, join, shapes_along
+from ..errors import InputError, shown
+from .base import Array, Footprint, Layer, Shape, join, shapes_along
 from .registry import described, from_description, register
 
 __all__ = ["Residual"]
@@ -100,6 +100,12 @@ class Residual(Layer):
             )
         return main
 
+    def footprint(self, input_shape: Shape) -> Footprint:
+        rows = [shapes_along(row, input_shape) for row in (self.main, self.shortcut)]
+        inner = [layer.footprint(before) for row in rows for layer, before, _ in row]
+        total = super().footprint(input_shape).values + sum(part.values for part in inner)
+        return Footprint(total, max(part.reads for part in inner))
+
     def _inner_shapes(self, method: str, input_shape: Shape) -> dict[str, Shape]:
         steps = [*shapes_along(self.main, input_shape), *shapes_along(self.shortcut, input_shape)]
         return {
@@ -164,10 +170,11 @@ class Residual(Layer):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
-        return cls(
-            [from_description(entry) for entry in config["layers"]],
-            [from_description(entry) for entry in config["shortcut"]],
-        )
+        rows = config["layers"], config.get("shortcut", [])
+        if config.keys() - {"layers", "shortcut"} or not all(isinstance(r, list) for r in rows):
+            raise InputError(f"Residual: expected lists of layers, found {shown(config)}")
+        main, shortcut = ([from_description(entry) for entry in row] for row in rows)
+        return cls(main, shortcut)
 
     def __repr__(self) -> str:
         return f"Residual({self.main}" + (f", shortcut={self.shortcut})" if self.shortcut else ")")

@@ -4,7 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import InputError, is_whole
+from ..errors import InputError, is_whole, shown
+from .base import Footprint
 
 Pair = tuple[int, int]
 Pads = tuple[int, int, int, int]  # top, bottom, left, right
@@ -16,7 +17,7 @@ def pair(value: Any, name: str) -> Pair:
     values = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
     if len(values) != 2 or not all(is_whole(v, 1) for v in values):
         raise InputError(
-            f"{name}: expected a positive whole number or a pair of them, found {value!r}"
+            f"{name}: expected a positive whole number or a pair of them, found {shown(value)}"
         )
     return int(values[0]), int(values[1])
 
@@ -52,9 +53,29 @@ def pads_for(padding: Any, size: Pair, window: Pair, strides: Pair) -> Pads:
     if isinstance(padding, str) or len(sides) != 4 or not all(is_whole(p, 0) for p in sides):
         raise InputError(
             'padding: expected "valid", "same", a whole number, (ph, pw) or '
-            f"((top, bottom), (left, right)), none below 0, found {padding!r}"
+            f"((top, bottom), (left, right)), none below 0, found {shown(padding)}"
         )
     return sides[0], sides[1], sides[2], sides[3]
+
+
+def checked_padding(padding: Any, owner: str) -> Any:
+    """Padding as it was written, in Python's own numbers, if `pads_for` understands it."""
+    try:
+        pads_for(padding, (1, 1), (1, 1), (1, 1))
+    except InputError as error:
+        raise InputError(f"{owner} {error}") from None
+    return plain(padding)
+
+
+def window_footprint(
+    before: tuple[int, ...], after: tuple[int, ...], window: Pair, strides: Pair, padding: Any
+) -> Footprint:
+    """The `Layer.footprint` of a window from shape (h, w, c) to (out_h, out_w, channels)."""
+    h, w, c = before
+    top, bottom, left, right = pads_for(padding, (h, w), window, strides)
+    padded = (h + top + bottom) * (w + left + right) * c
+    out_h, out_w, channels = after
+    return Footprint(padded + out_h * out_w * channels, out_h * out_w * window[0] * window[1] * c)
 
 
 def fitted(
