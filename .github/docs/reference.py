@@ -237,6 +237,7 @@ def modules_of_the_package() -> dict[str, pdoc.doc.Module]:
     loaded: dict[str, Any] = sys.modules
     loaded |= dict.fromkeys(FRAMEWORKS)  # as if they were not installed
     found = {}
+    missing: dict[str, list[str]] = {}
     for path in sorted((ROOT / PACKAGE).rglob("*.py")):
         parts = path.relative_to(ROOT).with_suffix("").parts
         name = ".".join(parts).removesuffix(".__init__")
@@ -245,13 +246,14 @@ def modules_of_the_package() -> dict[str, pdoc.doc.Module]:
         try:
             module = importlib.import_module(name)
         except ImportError as error:
-            if error.name not in FRAMEWORKS:
-                print(f"left out: {name} ({error})", file=sys.stderr)
+            missing.setdefault(str(error.name), []).append(name)
             continue
         for public in getattr(module, "__all__", ()):  # those that are loaded when first asked for
             vars(module).setdefault(public, getattr(module, public))
         found[name] = pdoc.doc.Module(module)
         use_source(found[name])
+    for library in missing.keys() - set(FRAMEWORKS):
+        print(f"left out, for want of {library}: {', '.join(missing[library])}", file=sys.stderr)
     for cls in [cls for page in found.values() for cls in page.classes]:
         use_private_bases(cls, found)
     return found
