@@ -1,4 +1,4 @@
-"""Arrays as the fused kernels want them: in whole vectors, aligned, with slack behind the end."""
+"""Arrays as the fused kernels want them: in whole vectors, aligned, with slack after the end."""
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -7,7 +7,7 @@ from numpy.typing import DTypeLike, NDArray
 SHARDS = 8
 #: a vector's length: AVX-512's; LLVM splits it in two or four where the processor has less
 VECTOR_BYTES = 64
-#: elements behind the end of an array that is read in whole vectors
+#: elements after the end of an array that is read in whole vectors
 SLACK = 1024
 
 

@@ -57,7 +57,7 @@ class Residual(Layer):
               itself reaches the layers before. In a row of such blocks it reaches the first one,
               and so deep networks learn.
     Cache     nothing; the inner layers keep their own.
-    Edges     there is no activation behind the sum: put a ReLU() after the block.
+    Edges     there is no activation after the sum: put a ReLU() after the block.
               `params`, `grads` and `buffers` are those of the inner layers, called after them:
               "main.conv2d.W", "shortcut.conv2d.W".
     Source    He et al. 2016, "Deep Residual Learning for Image Recognition", eqs. 1 and 2; the

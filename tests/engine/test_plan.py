@@ -246,6 +246,8 @@ def test_batch_norm_equals_its_layers(rng, shape, n, relu, training):
         lambda: sn.MaxPool2D(2, strides=1),
         lambda: sn.AveragePool2D(3, strides=2, padding="same"),
         lambda: sn.GlobalAveragePool2D(),
+        lambda: sn.ReLU(),
+        lambda: sn.LeakyReLU(0.2),
         lambda: sn.Dropout(0.3),
         lambda: sn.Dropout(0.0),
     ],

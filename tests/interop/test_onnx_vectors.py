@@ -126,8 +126,6 @@ PYTORCH_EXCLUDED = {
     "converted/Embedding_sparse": "whole numbers",
     "converted/GLU": "operator Split",
     "converted/GLU_dim": "operator Split",
-    "converted/LeakyReLU": "operator LeakyRelu",
-    "converted/LeakyReLU_with_negval": "operator LeakyRelu",
     "converted/LogSoftmax": "operator LogSoftmax",
     "converted/MaxPool1d": "one axis",
     "converted/MaxPool1d_stride": "one axis",
@@ -505,7 +503,7 @@ def check_imported(case):
 def test_all_cases_from_pytorch_are_there():
     assert len(PYTORCH) == 117, f"{len(PYTORCH)} cases in {DATA}; onnx 1.22.0 has them"
     assert PYTORCH_EXCLUDED.keys() <= set(PYTORCH)
-    assert len(PYTORCH) - len(PYTORCH_EXCLUDED) == 21
+    assert len(PYTORCH) - len(PYTORCH_EXCLUDED) == 23
 
 
 @pytest.mark.parametrize("name", PYTORCH)

@@ -1,0 +1,129 @@
+"""Which test protects which promise of the README: a table that cannot go stale.
+
+A promise is a few words of the README, as they stand there; beside it are the tests that would fail
+if it no longer held. Speeds are not here: benchmarks measure them, beside the contenders.
+"""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+README = " ".join((ROOT / "README.md").read_text("utf-8").split())
+
+PROMISES = {
+    "every gradient is checked against a numeric one": [
+        "layers/test_gradients.py::test_gradients_of_layer_are_right",
+        "layers/test_gradients.py::test_gradients_of_a_whole_network_are_right",
+    ],
+    "MNIST and trained weights are in the package; nothing is downloaded": [
+        "data/test_datasets.py::test_mnist_is_the_canonical_one_and_checked_at_every_load",
+        "commands/test_cli.py::test_the_shipped_weights_read_mnist",
+    ],
+    "all of training in thirty lines": ["project/test_examples.py"],
+    "the arithmetic behind any one value, inside residual blocks too": [
+        "seeing/test_trace.py::test_every_output_is_its_sum",
+        "seeing/test_trace.py::test_layers_inside_a_layer_are_traced_and_explained_too",
+        "web/test_web_page.py::test_forward_shows_every_layer_and_the_sum_behind_a_value",
+    ],
+    "each parameter's gradient beside its numeric derivative": [
+        "seeing/test_trace.py::test_every_gradient_is_its_sum_and_its_numeric_derivative",
+        "web/test_web_page.py::test_analytic_and_numeric_agree_for_twenty_random_parameters",
+    ],
+    "training runs to watch, pause and use at once": [
+        "web/test_web_page.py::test_a_training_is_watched_paused_stopped_and_used",
+    ],
+    "leaves a folder with the model, `history.json` and four pictures": [
+        "commands/test_cli.py::test_train_leaves_a_whole_run",
+    ],
+    "Ctrl-C stops after the batch and saves the state": [
+        "commands/test_cli.py::test_ctrl_c_in_the_first_epoch_saves_what_there_is",
+    ],
+    "ends with the same bits as a run that was never stopped": [
+        "training/test_resume.py::test_a_training_that_crashed_ends_with_the_same_bits",
+        "commands/test_resume_cli.py::test_a_run_killed_at_a_random_moment_ends_with_the_same_bits",
+    ],
+    "Every option changes one of them": [
+        "training/test_recipes.py::test_train_takes_a_recipe_and_options_that_change_it",
+    ],
+    "any size, dark on light or light on dark, off-centre, transparent": [
+        "pictures/test_pictures.py::test_any_ink_on_any_paper",
+        "pictures/test_pictures.py::test_any_size",
+        "pictures/test_pictures.py::test_off_centre_and_cut_close",
+        "pictures/test_pictures.py::test_strokes_on_a_transparent_background",
+    ],
+    "reads whole numbers, in several lines too": [
+        "pictures/test_sequences.py::test_digits_are_read_from_left_to_right",
+        "pictures/test_sequences.py::test_lines_run_from_top_to_bottom",
+    ],
+    "a sixth of each is held out": [
+        "data/test_folder.py::test_sub_folders_are_classes_and_a_sixth_is_held_out",
+    ],
+    "Downloads are checked by SHA-256, resumed where they broke off": [
+        "data/test_download.py::test_a_file_is_downloaded_once_and_said_so",
+        "data/test_download.py::test_what_was_received_is_not_asked_for_again",
+    ],
+    "The model's file holds the classes' names": [
+        "data/test_folder.py::test_names_are_saved_with_the_model",
+    ],
+    "1 failed, with one line that says why, 2 wrong usage": [
+        "commands/test_cli.py::test_bad_input_is_one_line_and_leaves_nothing",
+    ],
+    "the last line on standard output is one JSON object": [
+        "commands/test_cli.py::test_train_json_is_the_last_line_and_progress_goes_to_stderr",
+    ],
+    "ONNX Runtime computes the same outputs from the file": [
+        "interop/test_onnx.py::test_every_architecture_runs_in_onnx_runtime",
+    ],
+    "refused, naming node, operator, attribute and value": [
+        "interop/test_onnx.py::test_what_our_layers_do_not_offer_is_named_in_one_line",
+    ],
+    "nothing in a file is executed": [
+        "saved/test_checkpoint.py::test_a_foreign_file_is_refused_and_nothing_in_it_executed",
+        "saved/test_export.py::test_an_npz_that_runs_code_or_fills_the_memory_is_refused",
+    ],
+    "losses must be equal first": ["project/test_benchmarks.py"],
+    "kinks and ties, where there is no derivative, are counted apart": [
+        "layers/test_gradients.py::test_kinks_are_counted_apart_and_not_as_mistakes",
+        "layers/test_gradients.py::test_ties_of_a_maximum_are_kinks",
+        "layers/test_gradients.py::test_kinks_that_meet_in_a_deeper_layer_are_no_mistakes",
+    ],
+    "agree with PyTorch and Keras": [
+        "interop/test_parity_torch.py",
+        "interop/test_parity_keras.py",
+    ],
+    "ONNX standard's own test cases run": [
+        "interop/test_onnx_vectors.py::test_all_cases_are_there_and_nearly_all_are_run",
+        "interop/test_onnx_vectors.py::test_operators_give_what_the_standard_says",
+    ],
+    "the tests must catch every one": [
+        "project/test_mutations.py::test_every_mutation_is_caught_by_the_default_suite",
+    ],
+    "Imports run one way": ["project/test_imports.py::test_imports_run_one_way"],
+    "runs them one by one, or in plain NumPy, to the same numbers": [
+        "engine/test_kernels.py::test_compiled_equals_reference",
+        "engine/test_plan.py::test_a_chain_of_groups_equals_its_layers",
+    ],
+    "the result has the same bits for any number": [
+        "engine/test_plan.py::test_same_bits_for_one_and_two_threads",
+        "engine/test_kernels.py::test_compiled_result_has_the_same_bits_for_one_thread_and_two",
+        "project/test_adding_a_layer.py::test_the_same_bits_for_any_number_of_threads",
+    ],
+}
+
+
+@pytest.mark.parametrize("promise", PROMISES)
+def test_the_readme_still_promises_it(promise):
+    assert promise in README
+
+
+@pytest.mark.parametrize(
+    "test", sorted({test for tests in PROMISES.values() for test in tests}), ids=str
+)
+def test_the_test_that_protects_it_is_there(test):
+    file, _, name = test.partition("::")
+    tree = ast.parse((ROOT / "tests" / file).read_text("utf-8"))
+    names = [node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+    assert name in names if name else any(map(re.compile("test_").match, names)) or tree.body
