@@ -56,6 +56,7 @@ DRAWING = [f"plots/{name}.py" for name in LATE]
 SERVER = {"fastapi", "starlette", "pydantic", "uvicorn"}
 AT_THE_TOP = {path: {"typer"} for path in FILES if path.startswith("cli/")} | {
     **{path: SERVER for path in FILES if path.startswith("web/")},
+    "web/connections.py": {"uvicorn"},  # loaded by `serve` alone
     **dict.fromkeys(COMPILED, {"numba"}),
     **dict.fromkeys(DRAWING, {"matplotlib"}),
     "interop/torch_modules.py": {"torch"},  # loaded late, too

@@ -16,12 +16,17 @@ router = APIRouter(route_class=Route)
 Image = Annotated[
     bytes,
     File(
-        description=f"One image file, by its content, whatever its name: "
-        f"{', '.join(limits.FORMATS)}; at most {limits.MAX_PIXELS:,} pixels. Another file is "
-        "refused with 415, a damaged one with 422, more pixels with 413."
+        description="One image, as a part with a file name (of several the last counts), judged by "
+        f"its content: {', '.join(limits.FORMATS)}; at most {limits.MAX_PIXELS:,} pixels. "
+        "Anything else is refused with 415, a damaged image with 422, more pixels with 413."
     ),
 ]
-FormName = Annotated[Name | None, Form()]
+FormSteps = Annotated[
+    bool, Form(description="Whether to send pictures of the preparation: true or false.")
+]
+FormName = Annotated[
+    Name | None, Form(description="A name from /api/models, as a part without a file name.")
+]
 
 
 @router.post("/api/predict", responses=post_problems(404))
@@ -33,7 +38,7 @@ async def predict(state: State, query: s.PredictQuery) -> s.Prediction:
 
 @router.post("/api/predict/file", responses=post_problems(404, 415))
 async def predict_file(
-    state: State, image: Image, steps: Annotated[bool, Form()] = False, model: FormName = None
+    state: State, image: Image, steps: FormSteps = False, model: FormName = None
 ) -> s.Prediction:
     """The digit in a photo or drawing."""
     net = state.models.get(model)
