@@ -7,7 +7,7 @@ from keras import ops
 
 
 @keras.saving.register_keras_serializable("scratchnet")
-class PaddedPooling2D(keras.layers.Layer):  # type: ignore[misc] # Keras has no types
+class PaddedPooling2D(keras.layers.Layer):
     """Max or average pooling with any padding, which never wins and is not counted.
 
     edges    ((top, bottom), (left, right))

@@ -207,6 +207,16 @@ class Row:
         self._place(node, GlobalAveragePool2D())
         self.order = np.arange(self.shape[0]).reshape(-1, 1, 1)  # ONNX keeps (n, c, 1, 1)
 
+    def reduce_mean(self, node: Node) -> None:
+        """The mean over height and width, which is global average pooling."""
+        self._check_images(node)
+        axes, keep = self._numbers(node, "axes", 1), node.take("keepdims", 1)
+        node.only("noop_with_empty_axes", 0)
+        if axes is None or sorted(axis % 4 for axis in axes) != [2, 3]:
+            node.fail("axes 2 and 3", axes)
+        self._place(node, GlobalAveragePool2D())
+        self.order = np.arange(self.shape[0]).reshape(-1, *([1, 1] if keep else []))
+
     def gemm(self, node: Node) -> None:
         self._check_vectors(node)
         node.only("transA", 0)
@@ -319,7 +329,9 @@ class Row:
 
     def reshape(self, node: Node) -> None:
         wanted = self._numbers(node, "shape", 1)
-        node.only("allowzero", 0)
+        # says what a 0 in the shape means: a length, or "as it was"; without one, nothing
+        if node.take("allowzero", 0) and wanted and 0 in wanted:
+            node.fail("a shape without 0 where allowzero is 1", wanted)
         if not wanted or wanted[0] not in (0, -1, self.batch) or (wanted[0] == -1 in wanted[1:]):
             node.fail("a shape that keeps the batch axis", wanted)
         shape = self.order.shape
@@ -382,6 +394,7 @@ READERS: dict[str, Callable[[Row, Node], None]] = {
     "MaxPool": Row.max_pool,
     "AveragePool": Row.average_pool,
     "GlobalAveragePool": Row.global_average_pool,
+    "ReduceMean": Row.reduce_mean,
     "Gemm": Row.gemm,
     "MatMul": Row.mat_mul,
     "Add": Row.bias,

@@ -282,6 +282,34 @@ def test_a_view_with_an_unknown_batch_is_a_flatten(rng):
     assert [type(layer).__name__ for layer in model.layers] == ["Flatten", "Dense"]
 
 
+def test_allowzero_says_nothing_of_a_shape_without_zeros(rng):
+    """PyTorch's default exporter sets it at every view and Flatten."""
+    nodes = [
+        helper.make_node("Reshape", ["x", "shape"], ["flat"], allowzero=1),
+        helper.make_node("MatMul", ["flat", "W"], ["y"]),
+    ]
+    weights = {"W": rng.normal(size=(84, 3)), "shape": np.array([-1, 84])}
+    model = check_import(graph(nodes, weights), rng)
+    assert [type(layer).__name__ for layer in model.layers] == ["Flatten", "Dense"]
+    weights["shape"] = np.array([0, 84])
+    with pytest.raises(sn.InputError, match="without 0 where allowzero is 1"):
+        interop.from_onnx(graph(nodes, weights))
+
+
+@pytest.mark.parametrize("keep", [0, 1])
+def test_a_mean_over_height_and_width_is_global_pooling(rng, keep):
+    """PyTorch's default exporter writes AdaptiveAvgPool2d(1) so."""
+    nodes = [helper.make_node("ReduceMean", ["x"], ["m"], axes=[-1, 2], keepdims=keep)]
+    nodes += [helper.make_node("Flatten", ["m"], ["v"])] * keep
+    nodes += [helper.make_node("MatMul", ["v" if keep else "m", "W"], ["y"])]
+    model = check_import(graph(nodes, {"W": rng.normal(size=(2, 3))}), rng)
+    assert type(model.layers[0]) is sn.GlobalAveragePool2D
+    for axes in ([1], [2], [0, 1, 2, 3]):
+        nodes[0] = helper.make_node("ReduceMean", ["x"], ["m"], axes=axes)
+        with pytest.raises(sn.InputError, match="expected axes 2 and 3"):
+            interop.from_onnx(graph(nodes, {"W": rng.normal(size=(2, 3))}))
+
+
 def test_a_channels_last_network_with_a_transpose_keeps_its_input(rng):
     """As tf2onnx and our own export write it: (n, h, w, c) in, transposed once."""
     W, D = rng.normal(size=(3, 2, 3, 3)), rng.normal(size=(3 * 20, 4))
