@@ -226,6 +226,8 @@ def _plain(config: Any) -> Any:
 
 def _named(augment: Any) -> str | None:
     """An augmentation's settings, or a function's name."""
-    if augment is None or is_dataclass(augment):
-        return augment and repr(augment)
-    return getattr(augment, "__qualname__", type(augment).__qualname__)
+    if augment is None:
+        return None
+    if is_dataclass(augment):
+        return repr(augment)
+    return str(getattr(augment, "__qualname__", type(augment).__qualname__))

@@ -102,7 +102,7 @@ class Sequential:
             raise InputError(f"dtype: expected float32 or float64, found {self.dtype}")
         # streams apart, so that the order of the batches does not depend on the architecture
         streams = np.random.default_rng(seed).spawn(3)
-        self.seed = int(seed) if is_whole(seed) else None
+        self.seed = int(seed) if is_whole(seed) else None  # type: ignore[arg-type]
         self.init_rng, self.shuffle_rng, self.augment_rng = streams
         self.input_shape = None  # type: ignore[assignment]
         self.flat_params = np.zeros(0, self.dtype)
