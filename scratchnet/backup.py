@@ -8,10 +8,12 @@ Each backup is a file of its own, written whole or not at all. The one before is
 that the disk damages the newest.
 """
 
+import json
 import re
 import sys
 import time
 import zlib
+from dataclasses import is_dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -19,14 +21,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import checkpoint
+from . import checkpoint, training_state
 from .errors import InputError, is_whole
 from .run import Callback
+from .training_state import KIND, VERSION
 
-#: of the files; one of another version is refused
-VERSION = 1
-KIND = "training state"
+#: what was not in the files of earlier versions
+LATER = {"seed", "optimizer settings", "loss", "augmentation"}
 FILE = re.compile(r"state-\d{10}\.safetensors")
+
+
+class AnotherTrainingError(InputError):
+    """A good state, but of another training: so would be the one before it."""
 
 
 class BackupAndRestore(Callback):
@@ -42,8 +48,9 @@ class BackupAndRestore(Callback):
     A stop in the middle of an epoch (`stop_training`, set in another callback) is saved at once.
 
     Raises InputError where the backups belong to another training: other data, another batch size,
-    another network, optimizer or list of callbacks. A damaged file is named on stderr, and the one
-    before it is used; if none is left, that is an InputError as well.
+    another network, seed, optimizer, learning rate, augmentation or list of callbacks. A damaged
+    file is named on stderr, and the one before it is used; if none is left, that is an InputError
+    as well.
     """
 
     runs_last = True
@@ -82,11 +89,18 @@ class BackupAndRestore(Callback):
             "network": [repr(layer) for layer in model.layers],
             "optimizer": type(model.optimizer).__name__,
             "callbacks": [type(callback).__name__ for callback in run.callbacks],
+            "seed": model.seed,
+            "optimizer settings": _plain(model.optimizer.config()),
+            "loss": [type(model.loss).__name__, _plain(model.loss.config())],
+            "augmentation": _named(run.augment),
         }
         files = self._files()
         for number, path in reversed(list(enumerate(files))):
             try:
                 description, arrays = checkpoint.load(path)
+                self._check(path, description, arrays)
+            except AnotherTrainingError:
+                raise
             except InputError as error:
                 if number == 0:
                     raise InputError(f"{error}; no backup before it is left") from None
@@ -151,20 +165,38 @@ class BackupAndRestore(Callback):
             if old not in self.kept:
                 old.unlink()
 
+    def _check(self, path: Path, description: dict[str, Any], arrays: dict[str, NDArray]) -> None:
+        """Raise unless the state is whole, and of this training."""
+        theirs = description.get("training")
+        if (
+            description.get("kind") == KIND
+            and isinstance(theirs, dict)
+            and self.training.keys() - LATER <= theirs.keys()
+        ):
+            try:  # first: a state of another training may well have another form
+                training_state.check_common(theirs, self.training, LATER)
+            except InputError as error:
+                raise AnotherTrainingError(f"{path}: {error}") from None
+        try:
+            training_state.check(description, arrays, self.run, self.model)
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from None
+
     def _restore(self, path: Path, description: dict[str, Any], arrays: dict[str, NDArray]) -> None:
-        found = {key: description.get(key) for key in ("kind", "version")}
-        if found != {"kind": KIND, "version": VERSION}:
-            raise InputError(
-                f"{path}: expected a {KIND} of version {VERSION}, "
-                f"found {found['kind'] or 'something else'} of version {found['version']}"
-            )
-        for key, mine in self.training.items():
-            theirs = description["training"].get(key)
-            if theirs != mine:
-                raise InputError(
-                    f"{path}: expected a backup of this training, with {key} {mine}, found {theirs}"
-                )
+        """Take over what `training_state.check` has found good."""
         run, model = self.run, self.model
+        for i, callback in enumerate(run.callbacks):  # first: one of a user's own may still refuse
+            numbers = description["callbacks"][i]
+            state = training_state.part(f"callback {i}", numbers, arrays)
+            try:
+                callback.load_state(state)
+            except (LookupError, TypeError, ValueError, AttributeError) as error:
+                raise InputError(
+                    f"{path}: expected the state of {type(callback).__name__}, found one that it "
+                    f"cannot load ({type(error).__name__}: {error})"
+                ) from None
+        state = training_state.part("optimizer", description["optimizer"], arrays)
+        model.optimizer.load_state(state)
         for name, array in model.arrays().items():
             array[...] = arrays[f"model/{name}"]
         run.epoch, run.batch = description["epoch"], description["batch"]
@@ -178,10 +210,6 @@ class BackupAndRestore(Callback):
             # in place, as unpickling does it: a layer may share its stream with others
             seed = np.random.SeedSequence(**kept["seed"])
             rng.bit_generator.__setstate__((kept["state"], seed))
-        model.optimizer.load_state(_state("optimizer", description["optimizer"], arrays))
-        for i, callback in enumerate(run.callbacks):
-            numbers = description["callbacks"][i]
-            callback.load_state(_state(f"callback {i}", numbers, arrays))
 
 
 def _numbers(owner: str, state: dict[str, Any], arrays: dict[str, NDArray]) -> dict[str, Any]:
@@ -191,8 +219,15 @@ def _numbers(owner: str, state: dict[str, Any], arrays: dict[str, NDArray]) -> d
     return {key: value for key, value in state.items() if key not in own}
 
 
-def _state(owner: str, numbers: dict[str, Any], arrays: dict[str, NDArray]) -> dict[str, Any]:
-    """What `_numbers` took apart."""
-    start = f"{owner}/"
-    own = {name.removeprefix(start): arrays[name] for name in arrays if name.startswith(start)}
-    return {**numbers, **own}
+def _plain(config: Any) -> Any:
+    """The values as a file gives them back."""
+    return json.loads(json.dumps(config, default=repr))
+
+
+def _named(augment: Any) -> str | None:
+    """An augmentation's settings, or a function's name."""
+    if augment is None:
+        return None
+    if is_dataclass(augment):
+        return repr(augment)
+    return str(getattr(augment, "__qualname__", type(augment).__qualname__))

@@ -20,6 +20,7 @@ from .checkpoint import write_atomically
 from .errors import InputError, check_number, is_whole
 from .metrics import finite_or_none
 from .run import Callback
+from .training_state import check_arrays, check_real, check_whole
 
 __all__ = [
     "BackupAndRestore",
@@ -62,6 +63,11 @@ class Best:
         if better:
             self.value = value
         return better
+
+
+def _check_best(value: Any) -> None:
+    if value is not None:
+        check_real("best", value)
 
 
 class EarlyStopping(Callback):
@@ -119,6 +125,16 @@ class EarlyStopping(Callback):
             **self.weights,
         }
 
+    def check_state(self, state: dict[str, Any]) -> None:
+        rest = dict(state)
+        _check_best(rest.pop("best", ""))
+        check_whole("wait", rest.pop("wait", None))
+        for key in ("best_epoch", "stopped_epoch"):
+            if (value := rest.pop(key, "")) is not None:
+                check_whole(key, value)
+        if rest:
+            check_arrays("best weights", rest, self.model.arrays())
+
     def load_state(self, state: dict[str, Any]) -> None:
         rest = dict(state)
         self.best.value = rest.pop("best")
@@ -163,6 +179,9 @@ class ModelCheckpoint(Callback):
 
     def state(self) -> dict[str, Any]:
         return {"best": self.best.value}
+
+    def check_state(self, state: dict[str, Any]) -> None:
+        _check_best(state.get("best", ""))
 
     def load_state(self, state: dict[str, Any]) -> None:
         self.best.value = state["best"]

@@ -12,6 +12,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,10 @@ from .errors import InputError
 DESCRIPTION = "scratchnet"
 #: the key of the checksum; files of older versions have none
 CHECKSUM = "sha256"
+
+
+#: how the name of a temporary file ends
+LEFTOVER = re.compile(r"\.[a-z0-9_]{8}\.tmp$")
 
 
 def write_atomically(path: str | os.PathLike, content: bytes) -> None:
@@ -47,7 +52,8 @@ def write_atomically(path: str | os.PathLike, content: bytes) -> None:
         os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
     except OSError as error:
-        os.unlink(temporary)
+        with contextlib.suppress(OSError):  # the folder may be gone
+            os.unlink(temporary)
         raise InputError(f"{path}: cannot write there: {error.strerror}") from None
     except BaseException:
         os.unlink(temporary)
@@ -67,7 +73,9 @@ def remove_leftovers(folder: str | os.PathLike, name: str = "*") -> None:
     Only for a folder in which nothing else writes now.
     """
     for path in Path(folder).glob(f".{name}.*.tmp"):
-        path.unlink(missing_ok=True)
+        # the rest of the name is mkstemp's: a user's own ".my.notes.tmp" stays
+        if LEFTOVER.search(path.name) and path.is_file():
+            path.unlink(missing_ok=True)
 
 
 def _umask() -> int:

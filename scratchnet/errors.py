@@ -15,7 +15,12 @@ class InputError(ValueError):
 
     def __init__(self, message: str) -> None:
         # names of files and layers come from outside and may hold anything, line breaks too
-        super().__init__("".join(c if c.isprintable() else "?" for c in message))
+        super().__init__(printable(message))
+
+
+def printable(text: str) -> str:
+    """The text without what a terminal would obey, such as line breaks and escapes."""
+    return "".join(c if c.isprintable() else "?" for c in text)
 
 
 def check_number(

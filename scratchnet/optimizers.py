@@ -12,10 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .backend import runs_twin
-from .errors import InputError, check_number
+from .errors import InputError, check_number, is_whole, shown
 from .schedules import SCHEDULES, Constant, Schedule
 
 Array = NDArray[np.floating]
+
+#: steps; more were never done
+MOST_ITERATIONS = 10**15
 
 
 class HasParameters(Protocol):
@@ -52,6 +55,9 @@ class Optimizer:
     are newer than the average. (PyTorch's AveragedModel does the same with use_buffers=True; the
     other way, Izmailov et al. 2018, section 3.2, is one more pass over the training set.)
     """
+
+    #: the arrays that it has after a step, besides averages
+    remembers: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -167,8 +173,40 @@ class Optimizer:
         """All that it remembers between steps, by name; the arrays are its own, not copies."""
         return {"iterations": self.iterations, **self.memory}
 
+    def check_state(self, state: dict[str, Any], model: HasParameters) -> None:
+        """Raise InputError unless it is the state of such an optimizer of that model."""
+        _check_iterations(state.get("iterations"))
+        found = state.keys() - {"iterations"}
+        own = type(self) in OPTIMIZERS.values()  # a subclass may remember more
+        known = self.remembers if own else found
+        if own and state["iterations"] == 0:
+            known = ()
+        pairs = {"average", "average_buffers"} if self.use_ema and state["iterations"] else set()
+        if "raw" in found and pairs:
+            pairs |= {"raw", "raw_buffers"}
+        wanted = {*known, *pairs}
+        if found != wanted:
+            raise InputError(
+                f"optimizer: expected {', '.join(sorted(wanted)) or 'no arrays'}, "
+                f"found {', '.join(sorted(found)) or 'none'}"
+            )
+        for key in sorted(found):
+            array = state[key]
+            like = model.flat_buffers if key.endswith("_buffers") else model.flat_params
+            if not own and key not in (*self.remembers, "average", "raw"):
+                continue
+            if (
+                not isinstance(array, np.ndarray)
+                or array.shape != like.shape
+                or array.dtype != like.dtype
+            ):
+                raise InputError(
+                    f"optimizer {key}: expected {like.dtype} {like.shape}, found {_form(array)}"
+                )
+
     def load_state(self, state: dict[str, Array | float]) -> None:
         """Remember, instead, what `state` of an optimizer of this kind returned; it is copied."""
+        _check_iterations(state.get("iterations"))
         self.iterations = int(state["iterations"])
         self.memory = {key: np.array(state[key]) for key in state if key != "iterations"}
 
@@ -192,6 +230,8 @@ class SGD(Optimizer):
 
     shared: what every Optimizer takes, see there
     """
+
+    remembers = ("velocity",)
 
     def __init__(
         self,
@@ -232,6 +272,7 @@ class Adam(Optimizer):
     shared: what every Optimizer takes, see there
     """
 
+    remembers = ("m", "v")
     #: what the kernel takes off all parameters in its one pass; AdamW's
     decay_of_all = 0.0
 
@@ -363,6 +404,17 @@ def average_step(average: Array, values: Array, momentum: float) -> None:
     """average <- momentum * average + (1 - momentum) * values, in place; both flat, (size,)."""
     average *= momentum
     average += (1 - momentum) * values
+
+
+def _check_iterations(value: Any) -> None:
+    if not is_whole(value, 0) or value > MOST_ITERATIONS:
+        raise InputError(
+            f"iterations: expected an integer from 0 to {MOST_ITERATIONS:,}, found {shown(value)}"
+        )
+
+
+def _form(value: Any) -> str:
+    return f"{value.dtype} {value.shape}" if isinstance(value, np.ndarray) else shown(value)
 
 
 OPTIMIZERS: dict[str, type[SGD] | type[Adam]] = {"sgd": SGD, "adam": Adam, "adamw": AdamW}

@@ -78,6 +78,9 @@ class Callback:
         """What has to be remembered to go on after a crash: numbers and arrays by name."""
         return {}
 
+    def check_state(self, state: dict[str, Any]) -> None:
+        """Raise InputError unless `load_state` can take that state; changes nothing."""
+
     def load_state(self, state: dict[str, Any]) -> None:
         """Remember what `state` returned; comes after `on_train_begin`."""
 
@@ -122,6 +125,7 @@ class Run:
     batch       how many batches of the epoch are done
     order       of its examples; None where it has not begun
     history     of the epochs before it
+    augment     what changes the examples, or None
     """
 
     x: NDArray
@@ -134,6 +138,7 @@ class Run:
     batch: int = 0
     order: NDArray[np.int64] | None = None
     history: History = field(default_factory=History)
+    augment: Any = None
     _memory: dict[str, NDArray] = field(default_factory=dict, repr=False)
 
     @property

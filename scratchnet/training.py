@@ -84,6 +84,7 @@ def fit(
         model(x[:1])  # callbacks may want to see the parameters before the first batch
 
     run = Run(x, y, batch_size, callbacks, initial_epoch, Means(model.metrics), epochs)
+    run.augment = augment
     progress = Progress() if progress is None else progress
     first = [progress, *(callback for callback in callbacks if not callback.runs_last)]
     last = [callback for callback in callbacks if callback.runs_last]

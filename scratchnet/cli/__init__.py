@@ -7,6 +7,7 @@ Ctrl-C or SIGTERM after saving what there is. Results go to stdout and progress 
 Libraries that only one command needs are imported inside it: `predict` must answer at once.
 """
 
+import contextlib
 import os
 import signal
 import sys
@@ -41,6 +42,8 @@ def main() -> None:
     datasets.download.announce = lambda line: print(f"scratchnet: {line}", file=sys.stderr)
     try:
         code = app(standalone_mode=False)
+        if sys.stdout is not None:
+            sys.stdout.flush()  # here, where a full disk is one line
     except typer.TyperException as error:  # wrong usage
         code = error.exit_code
         message = " ".join(error.format_message().split())
@@ -55,7 +58,23 @@ def main() -> None:
     except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
+    except OSError as error:  # a full disk under our output, a folder that went away
+        code = 1
+        name = f"{error.filename}: " if error.filename else ""
+        with contextlib.suppress(OSError):
+            print(f"scratchnet: {name}{error.strerror or error}", file=sys.stderr)
+        _forget_output()
     sys.exit(code)
+
+
+def _forget_output() -> None:
+    """What is still in the buffers cannot be written; Python would try again at its end."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError, AttributeError):  # full; closed; none at all
+            with contextlib.suppress(OSError, ValueError, AttributeError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 @app.callback(invoke_without_command=True)

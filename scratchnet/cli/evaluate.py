@@ -10,7 +10,7 @@ import typer
 from numpy.typing import NDArray
 
 from .. import datasets, metrics, training
-from ..errors import InputError
+from ..errors import InputError, printable
 from .shared import DataOption, JsonOption, app, load, test
 
 MOST_IN_TABLE = 20  # classes; more do not fit on a screen
@@ -48,11 +48,11 @@ def evaluate(
         "confusion_matrix": matrix.tolist(),
         "class_names": net.class_names,
     }
-    print(json.dumps(result))
+    print(json.dumps(metrics.finite_or_none(result)))
 
 
 def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
+    return ", ".join(map(printable, names[:12])) + (", ..." if len(names) > 12 else "")
 
 
 def _print_confusion(matrix: NDArray[np.int64], names: Sequence[str]) -> None:
@@ -64,11 +64,11 @@ def _print_confusion(matrix: NDArray[np.int64], names: Sequence[str]) -> None:
     table.add_column("", no_wrap=True)
     wide = len(str(matrix.max()))
     for name in names:  # a long name is folded, a count never
-        table.add_column(Text(name), justify="right", overflow="fold", min_width=wide)
+        table.add_column(Text(printable(name)), justify="right", overflow="fold", min_width=wide)
     for k, row in enumerate(matrix):
         cells = [Text(str(count) if count else ".") for count in row]
         cells[k].stylize("bold")
-        table.add_row(Text(names[k], "bold"), *cells)
+        table.add_row(Text(printable(names[k]), "bold"), *cells)
     Console().print(table)
 
 
@@ -77,4 +77,5 @@ def _print_mistakes(matrix: NDArray[np.int64], names: Sequence[str]) -> None:
     for cell in np.argsort(-mistakes, axis=None, kind="stable")[:MOST_IN_TABLE]:
         true, read_as = divmod(int(cell), len(matrix))
         if mistakes[true, read_as]:
-            print(f"{mistakes[true, read_as]:6,}  {names[true]} read as {names[read_as]}")
+            classes = f"{printable(names[true])} read as {printable(names[read_as])}"
+            print(f"{mistakes[true, read_as]:6,}  {classes}")

@@ -8,7 +8,8 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from ..errors import InputError
+from ..errors import InputError, printable
+from ..metrics import finite_or_none
 from ..model import Sequential
 from .shared import JsonOption, app, load_reader
 
@@ -52,7 +53,7 @@ def predict(
             print(f"scratchnet: {error}", file=sys.stderr)
             failed = True
     if json_:
-        print(json.dumps(results))
+        print(json.dumps(finite_or_none(results)))
     if failed:
         raise typer.Exit(1)
 
@@ -64,8 +65,11 @@ def _read_digit(path: Path, net: Sequential, show_steps: Path | None, quiet: boo
     probabilities = net.predict(prepared.image)[0]
     best = np.argsort(-probabilities)
     if not quiet:
-        others = ", ".join(f"{names[d]} {100 * probabilities[d]:.1f} %" for d in best[1:3])
-        print(f"{path}: {names[best[0]]}  {100 * probabilities[best[0]]:.1f} %   (then {others})")
+        others = ", ".join(
+            f"{printable(names[d])} {100 * probabilities[d]:.1f} %" for d in best[1:3]
+        )
+        read = printable(names[best[0]])
+        print(f"{path}: {read}  {100 * probabilities[best[0]]:.1f} %   (then {others})")
     if show_steps:
         from .. import plots
 
@@ -87,7 +91,7 @@ def _read_sequence(path: Path, net: Sequential, show: Path | None, quiet: bool) 
     if not quiet:
         for text, line in zip(lines, reading.lines, strict=True):
             least = min(digit.confidence for digit in line)
-            print(f"{path}: {text}   (each at least {100 * least:.1f} %)")
+            print(f"{path}: {printable(text)}   (each at least {100 * least:.1f} %)")
     if show:
         from .. import plots
 

@@ -22,6 +22,8 @@ from ..training import Augment, check_count
 MODEL_FILE = "model.safetensors"
 HISTORY_FILE = "history.json"
 LOCK_FILE = ".lock"
+#: epochs, or images a batch; more is a mistake
+MOST_COUNT = 10**9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,8 +68,9 @@ class Settings:
         if self.model not in architectures.ARCHITECTURES:
             known = ", ".join(architectures.ARCHITECTURES)
             raise InputError(f"--model: expected one of {known}, found {self.model!r}")
-        check_count("--epochs", self.epochs, 1)
-        check_count("--batch-size", self.batch_size, 1)
+        for option, count in (("--epochs", self.epochs), ("--batch-size", self.batch_size)):
+            check_count(option, count, 1)
+            check_number(option, count, most=MOST_COUNT)
         check_number("--lr", self.lr, above=0)
         check_count("--seed", self.seed, 0)
         if not isinstance(self.data, str):
@@ -144,7 +147,7 @@ def found_again(folder: Path) -> tuple[Settings, dict[str, Any]]:
         record["train_seconds"] = check_number("train_seconds", record["train_seconds"], least=0)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
-    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
+    except (OSError, ValueError, LookupError, TypeError, RecursionError, OverflowError) as error:
         reason = " ".join(str(error).split())
         raise InputError(
             f"{path}: expected the record of a run, found none ({type(error).__name__}: {reason})"

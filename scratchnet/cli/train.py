@@ -1,5 +1,6 @@
 """`scratchnet train`: from images to a folder with the model, its history and pictures."""
 
+import itertools
 import json
 import math
 import os
@@ -145,9 +146,27 @@ def train(
     except InputError as error:
         raise typer.BadParameter(str(error)) from None
     prepared = _prepared(settings)
-    folder = out or Path("runs") / f"{settings.model}-{time.strftime('%Y%m%d-%H%M%S')}"
+    folder = out or _new_folder(settings.model)
     with runs.in_folder(folder):
         _train(folder, settings, runs.started_anew(folder, settings), prepared, json_)
+
+
+def _new_folder(model: str) -> Path:
+    """runs/MODEL-TIME, made now: two starts in one second get two folders."""
+    first = Path("runs") / f"{model}-{time.strftime('%Y%m%d-%H%M%S')}"
+    for number in itertools.count(2):
+        try:
+            first.parent.mkdir(exist_ok=True)
+            folder = first if number == 2 else first.with_name(f"{first.name}-{number - 1}")
+            folder.mkdir()
+        except FileExistsError:
+            if first.parent.is_dir():
+                continue
+            raise InputError("runs: expected a folder, found a file") from None
+        except OSError as error:
+            raise InputError(f"{first}: expected a folder to write to: {error.strerror}") from None
+        return folder
+    raise AssertionError
 
 
 def _check_same(settings: Settings, given: dict[str, Any], folder: Path) -> None:

@@ -75,7 +75,9 @@ def window_footprint(
     top, bottom, left, right = pads_for(padding, (h, w), window, strides)
     padded = (h + top + bottom) * (w + left + right) * c
     out_h, out_w, channels = after
-    return Footprint(padded + out_h * out_w * channels, out_h * out_w * window[0] * window[1] * c)
+    # NumPy loops over the window's places: one costs as much as some hundred values
+    reads = window[0] * window[1] * max(out_h * out_w * c, 512)
+    return Footprint(padded + out_h * out_w * channels, reads)
 
 
 def fitted(

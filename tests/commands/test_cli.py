@@ -365,3 +365,12 @@ def test_warmup_trains_every_architecture_for_a_moment(monkeypatch, capsys):
     assert not end.value.code
     ready, seconds = capsys.readouterr().out.splitlines()
     assert ready == "mlp: ready" and seconds.endswith(" s")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs Linux's full device")
+def test_a_full_disk_under_the_output_is_one_line(tmp_path):
+    with open("/dev/full", "w") as full:
+        command = [*COMMAND, "summary", "--json"]
+        done = subprocess.run(command, cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 1
+    assert done.stderr == "scratchnet: No space left on device\n"

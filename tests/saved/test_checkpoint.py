@@ -437,3 +437,58 @@ def test_any_value_in_the_description_never_raises_anything_else(saved, tmp_path
     description = changed(saved.description, draw.draw(st.sampled_from(places)), value)
     save_file(saved.arrays, tmp_path / "m", {"scratchnet": json.dumps(description)})
     loads_or_refuses(tmp_path / "m")
+
+
+# -------------------------------------------------------------------- small files that ask for much
+
+
+def described_layer(kind, **config):
+    return {"kind": kind, "name": kind.lower(), "config": config}
+
+
+def nested(depth):
+    layer = described_layer("ReLU")
+    for _ in range(depth):
+        layer = described_layer("Residual", layers=[layer], shortcut=[])
+    return layer
+
+
+RELUS = [{"kind": "ReLU", "name": f"r{i}", "config": {}} for i in range(10_000)]
+CONV = {"filters": 1, "kernel_size": 1, "use_bias": False}
+
+
+@pytest.mark.parametrize(
+    ("shape", "layer", "words"),
+    [
+        ([2**31 - 1, 1, 1], described_layer("ReLU"), "sane size|at most"),
+        ([28, 28, 1], described_layer("Conv2D", **CONV, padding=20_000), "sane size|padding"),
+        ([28, 28, 1], described_layer("MaxPool2D", pool_size=10_001, padding="same"), "windows"),
+        ([28, 28, 1], described_layer("Residual", layers=RELUS, shortcut=[]), "1,000 layers"),
+        ([28, 28, 1], nested(200), "deep"),
+        ([28, 28, 1], {**described_layer("ReLU"), "name": "a" * 30_000}, "at most"),
+        ([28, 28, 1], described_layer("Conv2D", filters="3", kernel_size=3), "found '3'"),
+        ([28, 28, 1], described_layer("Dropout", rate=10**400), "Dropout rate"),
+        ([1] * 40, described_layer("ReLU"), "axes"),
+    ],
+    ids=["input", "padding", "window", "layers", "depth", "name", "text", "rate", "axes"],
+)
+def test_a_small_file_that_asks_for_much_is_refused(tmp_path, shape, layer, words):
+    description = {"version": 1, "input_shape": shape, "dtype": "float32", "layers": [layer]}
+    arrays = {"conv2d.W": np.zeros((1, 1, 1, 1), np.float32)} if "Conv2D" in str(layer) else {}
+    checkpoint.save(tmp_path / "m", description, arrays or {"a": np.zeros(1, np.float32)})
+    with pytest.raises(InputError, match=words):
+        sn.load_model(tmp_path / "m")
+
+
+@pytest.mark.parametrize("name", ["\ud800", "a" * 30_000])
+def test_class_names_that_cannot_be_shown_are_refused(name):
+    with pytest.raises(InputError, match="class_names: expected"):
+        trained_nothing().class_names = ["a", name]
+
+
+def test_a_file_of_the_user_is_no_leftover(tmp_path):
+    mine = tmp_path / ".my.notes.tmp"
+    mine.write_text("mine")
+    (tmp_path / ".state.abcd_123.tmp").write_text("left")
+    checkpoint.remove_leftovers(tmp_path)
+    assert list(tmp_path.iterdir()) == [mine]

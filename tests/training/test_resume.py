@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import scratchnet as sn
-from scratchnet import InputError
+from scratchnet import InputError, checkpoint
 from scratchnet.callbacks import (
     BackupAndRestore,
     Callback,
@@ -151,9 +151,10 @@ def test_a_training_that_ended_stays_as_it_is(tmp_path, uninterrupted):
     assert result(tmp_path, trained(tmp_path, CrashAt(1))) == uninterrupted()
 
 
-def test_a_model_of_another_seed_takes_over_every_random_stream(tmp_path, uninterrupted):
-    assert trained(tmp_path, CrashAt(10)) is None
-    again = trained(tmp_path, model=model_of(seed=99))
+def test_a_model_without_a_seed_takes_over_every_random_stream(tmp_path, uninterrupted):
+    """Every start has streams of its own then, and must go on with those of the first."""
+    assert trained(tmp_path, CrashAt(10), model=model_of(seed=np.random.default_rng(3))) is None
+    again = trained(tmp_path, model=model_of(seed=None))
     assert result(tmp_path, again) == uninterrupted()
 
 
@@ -309,12 +310,21 @@ def test_a_damaged_model_is_refused_too(tmp_path):
         ({"optimizer": "sgd"}, "optimizer SGD, found Adam"),
         ({"model": "dense"}, "network"),
         ({"crash": Callback()}, "callbacks"),
+        ({"model": model_of(seed=4)}, "seed 4, found 3"),
+        ({"model": model_of("sgd")}, "optimizer SGD"),
+        ({"augment": None}, "augmentation None, found brightness"),
+        ({"augment": sn.datasets.augmentation.Augmentation(shift=1)}, "augmentation Augmentation"),
+        ({"model": "rate"}, "optimizer settings"),
     ],
     ids=lambda value: value if isinstance(value, str) else next(iter(value)),
 )
 def test_a_backup_of_another_training_is_refused(tmp_path, change, words):
     assert trained(tmp_path, CrashAt(10)) is None
-    if "model" in change:
+    if change.get("model") == "rate":
+        change = {"model": model_of()}
+        rate = sn.schedules.OneCycle(0.01, STEPS)
+        change["model"].compile(sn.Adam(rate), "sparse_categorical_crossentropy", ["accuracy"])
+    elif change.get("model") == "dense":
         model = sn.Sequential([sn.Flatten(), sn.Dense(3), sn.Softmax()], input_shape=(6, 6, 1))
         model.compile("adam", "sparse_categorical_crossentropy", ["accuracy"])
         change = {"model": model}
@@ -376,3 +386,129 @@ def test_a_deep_copy_before_the_input_shape_is_known():
     twin.compile("sgd", "sparse_categorical_crossentropy")
     twin.fit(np.ones((4, 2)), np.arange(4) % 3, verbose=0)
     assert twin.count_params() == 9
+
+
+# ----------------------------------------------------------------- whole files with other content
+
+
+def rewritten(path, change):
+    """The state with something else in it, and a checksum that says it is whole."""
+    description, arrays = checkpoint.load(path)
+    change(description, arrays)
+    checkpoint.save(path, description, arrays)
+
+
+def put(where, value):
+    """A change: the description's value at that place; "delete" takes it away."""
+
+    def change(description, arrays):
+        *path, last = where
+        for key in path:
+            description = description[key]
+        if value == "delete":
+            del description[last]
+        else:
+            description[last] = value
+
+    change.__name__ = f"{'.'.join(map(str, where))}={str(value)[:20]}"
+    return change
+
+
+def put_array(name, value):
+    def change(description, arrays):
+        if value is None:
+            del arrays[name]
+        else:
+            arrays[name] = value
+
+    change.__name__ = f"{name}={value if value is None else (value.dtype, value.shape)}"
+    return change
+
+
+STREAM = ("random", "shuffle")
+BROKEN = [
+    *(put((key,), "delete") for key in ("training", "epoch", "batch", "means", "history")),
+    *(put((key,), "delete") for key in ("random", "optimizer", "callbacks", "version")),
+    *(put((key,), []) for key in ("training", "means", "history", "random", "optimizer")),
+    *(put(("epoch",), value) for value in (-1, 10**30, "1", 1.0, True, None)),
+    *(put(("batch",), value) for value in (-1, 8, 10**30, "1", 3.5)),
+    *(put(("means", "images"), value) for value in (-1, 10**30, 7)),
+    put(("means", "correct"), 10**6),
+    put(("means", "loss"), "low"),
+    put(("means", "more"), 1),
+    put(("history", "epoch"), [0, 0]),
+    put(("history", "epoch"), []),
+    put(("history", "epoch"), ["0"]),
+    put(("history", "history", "loss"), []),
+    put(("history", "history", "loss"), ["x"]),
+    put(("history", "history", "loss"), [10**400]),
+    put(("training", "examples"), "delete"),
+    put(STREAM, "delete"),
+    put((*STREAM, "seed"), None),
+    put((*STREAM, "seed", "pool_size"), 10**9),
+    put((*STREAM, "seed", "spawn_key"), [-1]),
+    put((*STREAM, "seed", "n_children_spawned"), -1),
+    put((*STREAM, "state", "bit_generator"), "MT19937"),
+    put((*STREAM, "state", "state", "state"), -1),
+    put((*STREAM, "state", "state", "inc"), 2**200),
+    put((*STREAM, "state", "has_uint32"), "x"),
+    *(put(("optimizer", "iterations"), value) for value in (-1, 10**30, "1", None, "delete")),
+    put(("callbacks",), []),
+    put(("callbacks", 1), None),
+    put(("callbacks", 1, "best"), "x"),
+    put(("callbacks", 1, "wait"), -1),
+    put(("callbacks", 1, "stopped_epoch"), "1"),
+    put(("callbacks", 2, "best"), "delete"),
+    put_array("order", None),
+    put_array("order", np.zeros(54, np.int64)),
+    put_array("order", np.arange(53)),
+    put_array("order", np.arange(54, dtype=np.int32)),
+    put_array("order", np.arange(54) - 1),
+    put_array("model/dense.W", None),
+    put_array("model/dense.W", np.zeros((1, 1), np.float32)),
+    put_array("model/more", np.zeros(1)),
+    put_array("optimizer/m", None),
+    put_array("optimizer/m", np.zeros(3, np.float32)),
+    put_array("optimizer/more", np.zeros(3, np.float32)),
+    put_array("callback 1/dense.W", np.zeros(3, np.float32)),
+    put_array("else", np.zeros(3)),
+]
+
+
+@pytest.mark.parametrize("change", BROKEN, ids=lambda change: change.__name__)
+def test_a_state_with_broken_content_is_named_and_the_one_before_used(tmp_path, change, capsys):
+    with sn.use_backend("reference"):
+        assert trained(tmp_path, CrashAt(10)) is None
+        older, newest = backups(tmp_path)
+        rewritten(newest, change)
+        assert trained(tmp_path, CrashAt(1)) is None
+        (line,) = capsys.readouterr().err.splitlines()
+        assert str(newest) in line
+        assert "expected" in line
+        assert "going on from the one before it" in line
+
+
+@pytest.mark.parametrize("change", BROKEN[::5], ids=lambda change: change.__name__)
+def test_a_refused_state_changes_nothing(tmp_path, change):
+    with sn.use_backend("reference"):
+        assert trained(tmp_path, CrashAt(10)) is None
+        for path in backups(tmp_path):
+            rewritten(path, change)
+        model, callback = model_of(), EarlyStopping()
+        before = model.flat_params.copy(), model.flat_buffers.copy(), model.generators()["init"]
+        state = before[2].bit_generator.state
+        with pytest.raises(InputError, match="no backup before it is left"):
+            trained(tmp_path, model=model)
+        assert np.array_equal(model.flat_params, before[0])
+        assert np.array_equal(model.flat_buffers, before[1])
+        assert model.generators()["init"].bit_generator.state == state
+        assert model.optimizer.state() == {"iterations": 0}
+        assert callback.best.value is None
+
+
+def test_a_state_of_an_earlier_version_is_resumed(tmp_path, uninterrupted):
+    assert trained(tmp_path, CrashAt(10)) is None
+    for path in backups(tmp_path):
+        for key in ("seed", "optimizer settings", "loss", "augmentation"):
+            rewritten(path, put(("training", key), "delete"))
+    assert result(tmp_path, trained(tmp_path)) == uninterrupted()
