@@ -123,7 +123,7 @@ class BackupAndRestore(Callback):
     def delete(self) -> None:
         """Delete all backups in the folder."""
         for path in self._files():
-            path.unlink()
+            path.unlink(missing_ok=True)
 
     def _files(self) -> list[Path]:
         return sorted(path for path in self.folder.iterdir() if FILE.fullmatch(path.name))
@@ -163,7 +163,7 @@ class BackupAndRestore(Callback):
         self.kept = [*(kept for kept in self.kept if kept != path), path][-2:]
         for old in self._files():
             if old not in self.kept:
-                old.unlink()
+                old.unlink(missing_ok=True)
 
     def _check(self, path: Path, description: dict[str, Any], arrays: dict[str, NDArray]) -> None:
         """Raise unless the state is whole, and of this training."""

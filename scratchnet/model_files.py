@@ -36,7 +36,7 @@ def load(path: str | PathLike) -> Sequential:
     try:
         return _model_of(description, arrays)
     except InputError as error:
-        raise InputError(f"{path}: {error}") from None
+        raise InputError(f"{path}: {_cut(error)}") from None
     except (
         LookupError,
         TypeError,
@@ -47,8 +47,14 @@ def load(path: str | PathLike) -> Sequential:
     ) as error:
         raise InputError(
             f"{path}: expected a model description of version {FORMAT_VERSION}, found one "
-            f"that cannot be read ({type(error).__name__}: {error})"
+            f"that cannot be read ({type(error).__name__}: {_cut(error)})"
         ) from None
+
+
+def _cut(error: Exception, most: int = 2000) -> str:
+    """The error's text; what a file holds may be as long as the file."""
+    text = str(error)
+    return text if len(text) <= most else f"{text[:most]}..."
 
 
 def description_of(model: Sequential) -> dict[str, Any]:
