@@ -490,7 +490,7 @@ class Sequential:
         if found is None:
             starts = range(0, max(len(x), 1), batch_size)
             found = np.concatenate([self.forward(x[i : i + batch_size]) for i in starts])
-        self._runner.ran = None  # nothing is kept for backward
+            self._runner.ran = None  # nothing is kept for backward
         return found
 
     def _predict_one(self, x: NDArray, prepare: bool = False) -> Array | None:
@@ -498,7 +498,7 @@ class Sequential:
         if not self._fuses:
             return None
         runner = self._runner
-        one = runner.prepared()
+        one, runner.ran = runner.prepared(), None
         if one is None:
             if not (prepare or runner.is_time_to_prepare()):
                 return None
@@ -506,7 +506,7 @@ class Sequential:
                 one = runner.prepare()
         if one is None:
             return None
-        if len(one.segments) == 1:  # nothing in it uses more than this thread
+        if not one.following:  # nothing in it uses more than this thread
             return one.predict(x)
         with self._threads_for(one.groups, 1):
             return one.predict(x)

@@ -204,27 +204,32 @@ def _row_of_windows(g: Geometry, window, end):
 
 
 @inner
-def _conv_relu_pool_row(g, tile, x, at, w, bias, windows, y, code, to):
+def _conv_relu_pool_windows(g, tile, x, w, bias, first, end, y, code):
+    """The pooling windows first..end, row by row."""
     step = len(tile) * (VECTOR_BYTES // x.itemsize)
-    c, row, fp = g.right, g.row, g.fp
-    for j in range(windows):
-        corner = at + 2 * j * c
-        for f in range(0, fp, step):
-            # the window's four convolution outputs, row by row
-            a0 = load(tile, bias, f)
-            a1, a2, a3 = a0, a0, a0
-            tap = f
-            for u in range(g.kh):
-                p = corner + u * row
-                q = p + row
-                for k in range(g.run):
-                    weights = load(tile, w, tap)
-                    a0 = fma(a0, x[p + k], weights)
-                    a1 = fma(a1, x[p + k + c], weights)
-                    a2 = fma(a2, x[q + k], weights)
-                    a3 = fma(a3, x[q + k + c], weights)
-                    tap += fp
-            store_largest(a0, a1, a2, a3, y, code, to + j * fp + f)
+    c, row, kh, run, fp = g.right, g.row, g.kh, g.run, g.fp
+    window = first
+    while window < end:
+        at, windows = _row_of_windows(g, window, end)
+        for j in range(windows):
+            corner = at + 2 * j * c
+            for f in range(0, fp, step):
+                # the window's four convolution outputs, row by row
+                a0 = load(tile, bias, f)
+                a1, a2, a3 = a0, a0, a0
+                tap = f
+                for u in range(kh):
+                    p = corner + u * row
+                    q = p + row
+                    for k in range(run):
+                        weights = load(tile, w, tap)
+                        a0 = fma(a0, x[p + k], weights)
+                        a1 = fma(a1, x[p + k + c], weights)
+                        a2 = fma(a2, x[q + k], weights)
+                        a3 = fma(a3, x[q + k + c], weights)
+                        tap += fp
+                store_largest(a0, a1, a2, a3, y, code, (window + j) * fp + f)
+        window += windows
 
 
 @parallel
@@ -235,28 +240,30 @@ def conv_relu_pool(g, tile, x, w, bias, y, code):
     """
     windows = g.n * g.out_h * g.out_w
     for shard in prange(SHARDS):
-        window, end = shard * windows // SHARDS, (shard + 1) * windows // SHARDS
-        while window < end:
-            at, here = _row_of_windows(g, window, end)
-            _conv_relu_pool_row(g, tile, x, at, w, bias, here, y, code, window * g.fp)
-            window += here
+        first, end = shard * windows // SHARDS, (shard + 1) * windows // SHARDS
+        _conv_relu_pool_windows(g, tile, x, w, bias, first, end, y, code)
 
 
 @inner
-def _conv_relu_pool_few_row(g, few, x, at, weights, bias, windows, y, code, to):
+def _conv_relu_pool_few_windows(g, few, x, weights, bias, first, end, y, code):
+    """The pooling windows first..end, row by row."""
     patch, tile, rows, run = few
     step = len(tile) * (VECTOR_BYTES // x.itemsize)
-    c, row = g.right, g.row
-    for f in range(0, g.fp, step):
-        w = load(patch, weights, f * len(rows) * len(run))
-        start = load(tile, bias, f)
-        for j in range(windows):
-            p = at + 2 * j * c
-            a0 = dot_patch(start, rows, run, x, p, row, w)
-            a1 = dot_patch(start, rows, run, x, p + c, row, w)
-            a2 = dot_patch(start, rows, run, x, p + row, row, w)
-            a3 = dot_patch(start, rows, run, x, p + row + c, row, w)
-            store_largest(a0, a1, a2, a3, y, code, to + j * g.fp + f)
+    c, row, fp = g.right, g.row, g.fp
+    window = first
+    while window < end:
+        at, windows = _row_of_windows(g, window, end)
+        for f in range(0, fp, step):
+            w = load(patch, weights, f * len(rows) * len(run))
+            start = load(tile, bias, f)
+            for j in range(windows):
+                p = at + 2 * j * c
+                a0 = dot_patch(start, rows, run, x, p, row, w)
+                a1 = dot_patch(start, rows, run, x, p + c, row, w)
+                a2 = dot_patch(start, rows, run, x, p + row, row, w)
+                a3 = dot_patch(start, rows, run, x, p + row + c, row, w)
+                store_largest(a0, a1, a2, a3, y, code, (window + j) * fp + f)
+        window += windows
 
 
 @parallel
@@ -268,12 +275,9 @@ def conv_relu_pool_few(g, few, x, weights, bias, y, code):
     windows = g.n * g.out_h * g.out_w
     patch, tile, rows, run = few
     for shard in prange(SHARDS):
-        window, end = shard * windows // SHARDS, (shard + 1) * windows // SHARDS
-        while window < end:
-            at, here = _row_of_windows(g, window, end)
-            part = Few(patch, tile, rows, run)
-            _conv_relu_pool_few_row(g, part, x, at, weights, bias, here, y, code, window * g.fp)
-            window += here
+        first, end = shard * windows // SHARDS, (shard + 1) * windows // SHARDS
+        part = Few(patch, tile, rows, run)
+        _conv_relu_pool_few_windows(g, part, x, weights, bias, first, end, y, code)
 
 
 # ---- backward: the weights ---------------------------------------------------------------------

@@ -91,6 +91,7 @@ class OneImage:
             else:
                 segment.after = group
                 self.segments.append(Segment(_kept(group.forward(segment.y, training=False))))
+        self.following = self.segments[1:]
         # the bytes' call in front of the first segment's: one native function for both
         self.from_bytes.calls += first.calls
         self.from_bytes.y, self.from_bytes.after = first.y, first.after
@@ -113,7 +114,7 @@ class OneImage:
         else:
             first.x[:] = x
         segment = first
-        for following in self.segments[1:]:
+        for following in self.following:
             if not segment.run():
                 return None
             assert segment.after is not None
