@@ -215,7 +215,7 @@ MUTATIONS = [
              "            dx[begin * image : end * image] = 0", "            pass",
              f"{PLAN} winograd"),
     Mutation("plan: batch norm's variance about the wrong point", "engine/normalization.py",
-             "counts * np.square(means - mu)", "0", f"{PLAN} batch_norm"),
+             "squares += count * apart * apart", "pass", f"{PLAN} batch_norm"),
     Mutation("plan: a block's squares stay about its own mean", "engine/normalization.py",
              "squares[k] += before * here / (before + here) * apart * apart", "pass",
              f"{PLAN} outlier"),

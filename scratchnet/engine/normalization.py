@@ -6,7 +6,7 @@ import numpy as np
 from numba import prange
 
 from ..layers import BatchNorm, Layer
-from .compiler import inner, parallel
+from .compiler import inner, parallel, serial
 from .group import Array, Gradients, Group
 from .memory import SHARDS
 
@@ -48,13 +48,10 @@ class BatchNormRelu(Group):
     def _moments(self, rows: Array) -> tuple[Array, Array]:
         """Mean and variance of each channel: the shards' own, put together in float64."""
         sums = self.buffer("moments", (SHARDS, 2, self.c), np.float64)
+        mu, var = self.buffer("mu", (self.c,)), self.buffer("var", (self.c,))
         self.call(moments, rows, sums)
-        m = len(rows)
-        counts = np.diff(np.arange(SHARDS + 1) * m // SHARDS)[:, None]  # (SHARDS, 1)
-        means = sums[:, 0] / np.maximum(counts, 1)
-        mu = sums[:, 0].sum(axis=0) / m
-        var = (sums[:, 1] + counts * np.square(means - mu)).sum(axis=0) / m
-        return mu.astype(self.dtype), var.astype(self.dtype)
+        self.call(put_together, sums, len(rows), mu, var)
+        return mu, var
 
     def backward(self, dy: Array, need_dx: bool = True) -> Array | None:
         rows = self.contiguous("dy in one", dy).reshape(-1, self.c)
@@ -102,6 +99,24 @@ def moments(x, sums):
                     squares[k] += before * here / (before + here) * apart * apart
                 first[k] += total[k]
                 second[k] += squares[k]
+
+
+@serial
+def put_together(sums, m, mu, var):
+    """mu, var (c,) <- of all m rows, from what `moments` found of each shard's."""
+    shards, _, c = sums.shape
+    for k in range(c):
+        total = 0.0
+        for shard in range(shards):
+            total += sums[shard, 0, k]
+        mean, squares = total / m, 0.0
+        for shard in range(shards):
+            count = (shard + 1) * m // shards - shard * m // shards
+            squares += sums[shard, 1, k]
+            if count > 0:
+                apart = sums[shard, 0, k] / count - mean
+                squares += count * apart * apart
+        mu[k], var[k] = mean, squares / m
 
 
 @inner
