@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import scratchnet as sn
-from scratchnet.engine import threads
+from scratchnet.engine import plan, threads
 from scratchnet.interop import onnx
 from scratchnet.layers.registry import KINDS, LAYERS
 
@@ -112,7 +112,7 @@ def test_the_same_bits_for_any_number_of_threads(shifted):
 
 
 def test_of_an_unknown_layer_blas_is_held_to_one_thread(shifted):
-    groups = network(shifted).groups()
+    groups = plan.make(network(shifted).layers)
     assert [g.uses_blas for g in groups] == [type(g.layers[0]) is shifted for g in groups]
 
 
