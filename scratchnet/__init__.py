@@ -3,6 +3,8 @@
 import scratchnet as sn; see `Sequential` for the model and `layers` for the mathematics.
 """
 
+from typing import TYPE_CHECKING
+
 from . import (
     _moved,
     architectures,
@@ -34,8 +36,10 @@ from .training import Callback, History, batches
 __version__ = "0.1.0"
 
 
-def __getattr__(name: str) -> object:
-    return _moved.late(name)
+if not TYPE_CHECKING:  # or a type checker would take every name to be there
+
+    def __getattr__(name: str) -> object:
+        return _moved.late(name)
 
 
 imaging, arithmetic = pictures, microscope.arithmetic  # their old names

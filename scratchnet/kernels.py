@@ -3,11 +3,13 @@
     sn.kernels.set_threads(1)
     sn.kernels.im2col(x, (3, 3), (1, 1), (0, 0, 0, 0))
 
-What stands here lives elsewhere: backend.py, engine/threads.py, layers/functions.py, optimizers.py.
+What stands here lives elsewhere: backend.py, engine/threads.py, layers/functions.py, optimizers.py,
+datasets/augmentation.py.
 """
 
 from .backend import BACKENDS, backend, use_backend
-from .engine.threads import on_compiling, one_blas_thread, one_thread, set_threads
+from .datasets.augmentation import smooth, warp
+from .engine.threads import compiles, on_compiling, one_blas_thread, one_thread, set_threads
 from .layers.functions import (
     average_pool,
     average_pool_backward,
@@ -46,6 +48,7 @@ __all__ = [
     "average_step",
     "backend",
     "col2im",
+    "compiles",
     "im2col",
     "max_pool",
     "max_pool_backward",
@@ -56,6 +59,8 @@ __all__ = [
     "relu_backward",
     "set_threads",
     "sgd_step",
+    "smooth",
     "sum_rows",
     "use_backend",
+    "warp",
 ]

@@ -13,7 +13,9 @@ loaded when a model first runs.
                         datasets/augmentation.py say in NumPy
     single              one image through all groups in one native call
     simd, memory        vectors as Numba values; arrays with room for whole ones
-    compiler, threads   how loops are compiled and cached; cores, and BLAS beside them
+    runner              what one Python thread needs to run a model
+    compiler, cache     how loops are compiled, and kept between processes
+    launch, threads     how parallel loops are entered; cores, BLAS beside them, the environment
 
 The words that the loops use
     lane    one of the values that a vector holds: 16 of float32, 8 of float64 (memory.lanes)

@@ -9,7 +9,7 @@ from numba.core import event
 
 from .cache import KernelCache
 from .launch import Parallel
-from .threads import compiling, heed_environment
+from .threads import compiles, compiling, heed_environment
 
 config: Any = numba.config  # it makes its attributes as it is loaded; mypy does not see them
 
@@ -21,11 +21,6 @@ if "OMP_WAIT_POLICY" not in os.environ:
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 heed_environment()
-
-
-def compiles() -> bool:
-    """Whether Numba compiles: not with NUMBA_DISABLE_JIT=1."""
-    return not config.DISABLE_JIT
 
 
 class _Compiling(event.Listener):

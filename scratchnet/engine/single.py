@@ -22,11 +22,11 @@ from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import cpu_target
 from numpy.typing import NDArray
 
-from .compiler import compiles
 from .ends import pixels
 from .group import Array, Group, Single
 from .launch import Parallel
 from .memory import flat_zeros
+from .threads import compiles
 
 #: the single image at which a row of groups is prepared for it: that takes as long as some hundred
 #: images, and a few seconds where its loops are not in the cache

@@ -97,6 +97,14 @@ def _not_understood() -> list[tuple[str, str, str]]:
     return [(match[1], match[2], match[3]) for match in found if match]
 
 
+def compiles() -> bool:
+    """Whether Numba compiles: not with NUMBA_DISABLE_JIT=1."""
+    import numba
+
+    config: Any = numba.config
+    return not config.DISABLE_JIT
+
+
 def set_threads(number: int | str) -> None:
     """How many threads the kernels use, from now on; results have the same bits for any number.
 

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 import scratchnet as sn
 from scratchnet.engine import plan
-from scratchnet.engine.compiler import compiles
 from scratchnet.engine.ends import CrossEntropy, Pixels
 from scratchnet.engine.group import Gradients
+from scratchnet.engine.threads import compiles
 from scratchnet.losses import SparseCategoricalCrossentropy
 
 

@@ -8,8 +8,8 @@ import pytest
 
 import scratchnet as sn
 from scratchnet import kernels
-from scratchnet.engine.compiler import compiles
 from scratchnet.engine.single import PREPARE_AT
+from scratchnet.engine.threads import compiles
 from scratchnet.layers import (
     BatchNorm,
     Conv2D,

@@ -92,7 +92,7 @@ def test_random_networks_compute_the_same_in_every_way():
 
 @pytest.mark.slow
 def test_random_networks_compute_what_pytorch_computes():
-    torch = pytest.importorskip("torch")
+    torch = pytest.importorskip("torch", reason='needs PyTorch: pip install ".[parity]"')
     from scratchnet.interop import torch as to_torch
 
     for seed in range(NETWORKS):

@@ -2,6 +2,7 @@
 
 import copy
 import multiprocessing
+import os
 import pickle
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 import scratchnet as sn
-from scratchnet.engine.compiler import compiles
+from scratchnet.engine.threads import compiles
 
 ROWS = {
     "pooled": lambda: [sn.Conv2D(8, 3), sn.ReLU(), sn.MaxPool2D(2), sn.Flatten(), sn.Dense(10)],
@@ -192,7 +193,7 @@ with multiprocessing.get_context("fork").Pool(2) as pool:
 """
 
 
-@pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="there is no fork here")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 @pytest.mark.parametrize("how", ["plain", "prepared"])
 def test_a_process_that_was_forked_after_kernels_ran(how, monkeypatch):
     monkeypatch.setenv("SCRATCHNET_THREADS", "2")

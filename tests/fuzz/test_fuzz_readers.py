@@ -18,7 +18,7 @@ from PIL import Image
 import scratchnet as sn
 from scratchnet.datasets import folder as image_folder
 from scratchnet.datasets import idx
-from scratchnet.engine import cache, compiler
+from scratchnet.engine import cache, threads
 from scratchnet.interop import weights
 from scratchnet.pictures import prepare, sequences
 from scratchnet.web import limits
@@ -282,7 +282,7 @@ sys.stdout.buffer.write(test_fuzz_readers.kept(sys.argv[1])[2])
 """
 
 
-@pytest.mark.skipif(not compiler.compiles(), reason="without the compiler nothing is kept")
+@pytest.mark.skipif(not threads.compiles(), reason="without the compiler nothing is kept")
 def test_fuzz_kernels(tmp_path):
     here = Path(__file__).parent
     command = [sys.executable, "-W", "ignore", "-c", FIRST, tmp_path, here, here.parent]

@@ -9,8 +9,9 @@ import pytest
 
 from scratchnet.interop import onnx
 
-torch = pytest.importorskip("torch")
-pytest.importorskip("onnxscript")  # the default exporter of PyTorch needs it
+NEEDED = 'needs PyTorch and onnxscript, for its default exporter: pip install ".[parity]"'
+torch = pytest.importorskip("torch", reason=NEEDED)
+pytest.importorskip("onnxscript", reason=NEEDED)
 nn = torch.nn
 
 #: of the older exporter; the default one chooses its own

@@ -22,7 +22,7 @@ ROOMS = {
     "layers": {"backend", "initializers", "errors", "layers"},
     **dict.fromkeys(SMALL - {"backend", "errors"}, SMALL),
     "engine": {"engine", "layers", "losses", "errors"},
-    "kernels": {"backend", "engine", "layers", "optimizers"},
+    "kernels": {"backend", "datasets", "engine", "layers", "optimizers"},
     "checkpoint": {"errors", "metrics"},
     "text": set(),
     "frozen": set(),
