@@ -17,10 +17,10 @@ import numpy as np
 import pytest
 from command import COMMAND
 
-from scratchnet.engine import cache, compiler
+from scratchnet.engine import cache, threads
 
 pytestmark = pytest.mark.skipif(
-    not compiler.compiles(), reason="without the compiler there is nothing to keep"
+    not threads.compiles(), reason="without the compiler there is nothing to keep"
 )
 CODE = """
 import numpy as np
