@@ -11,7 +11,7 @@ Every contender runs the same network, which `scratchnet.interop` builds from th
 included (jax_network.py for JAX). It lives in its own process, so that no two thread pools fight,
 and answers the parent line by line: the parent can interleave the contenders round by round. A
 framework is imported in its own process only. Left out on purpose: GPUs, and dtypes other than
-float32.
+float32, in which all is timed.
 """
 
 from .measuring import Watch

@@ -1,6 +1,7 @@
 """What a contender is: something that trains a network, or predicts with it."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from numpy.typing import NDArray
@@ -18,13 +19,13 @@ class Contender:
 
     label          its name in tables and pictures
     modules        what has to be installed
-    epsilon_hat    Adam's epsilon stands beside the uncorrected root
+    adam_of_keras  its Adam is Keras's: epsilon beside the uncorrected root, betas rounded
     """
 
     label = ""
     modules: tuple[str, ...] = ()
     trains = infers = True
-    epsilon_hat = False
+    adam_of_keras = False
     batches: list[tuple[Any, Any]]
     step: Callable[[Any, Any], Any]
 
@@ -41,6 +42,10 @@ class Contender:
     def predictor(self, model: sn.Sequential) -> Callable[[Array], Array]:
         """A function from images (n, h, w, c) to probabilities (n, 10), both in NumPy."""
         raise NotImplementedError
+
+    def wide(self) -> AbstractContextManager[Any]:
+        """Within it the framework computes in float64 what it is given in float64."""
+        return nullcontext()
 
     def epoch(self) -> None:
         for x, y in self.batches:

@@ -1,6 +1,7 @@
 """JAX: one jitted function for a step, and one for a prediction."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,11 @@ class Jax(Contender):
         self.step = step
         self.cut(x, y, batch_size)
         self.batches = [(jnp.array(x), jnp.array(y)) for x, y in self.batches]
+
+    def wide(self) -> AbstractContextManager[Any]:
+        import jax
+
+        return jax.enable_x64(True)
 
     def predictor(self, model: sn.Sequential) -> Callable[[Array], Array]:
         import jax

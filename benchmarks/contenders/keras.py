@@ -16,7 +16,7 @@ class Keras(Contender):
     """Keras's layers and optimizer in a tf.function written here: faster than its fit."""
 
     label, modules, xla = "Keras on TensorFlow", ("tensorflow", "keras"), False
-    epsilon_hat = True
+    adam_of_keras = True
 
     def network(self, model: sn.Sequential) -> Any:
         """The equal keras.Sequential, Softmax included."""
@@ -32,7 +32,9 @@ class Keras(Contender):
 
         whole = self.network(model)
         net = keras.Model(whole.inputs[0], whole.layers[-1].input)  # the loss has the Softmax
-        loss_of = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        loss_of = keras.losses.SparseCategoricalCrossentropy(
+            from_logits=True, dtype=model.dtype.name
+        )
         adam = keras.optimizers.Adam(LR, *BETAS, EPSILON)
         adam.build(net.trainable_variables)
 

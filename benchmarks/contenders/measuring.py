@@ -3,6 +3,7 @@
 import os
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -61,19 +62,22 @@ class Desk:
             float(self.contender.step(x, y))
         return time.perf_counter() - start
 
-    def check(self, steps: int, epsilon_hat: bool = False) -> list[float]:
+    def check(self, steps: int, as_keras: bool = False, dtype: str = "float32") -> list[float]:
         """The losses of the first steps from the initial weights, without dropout.
 
-        epsilon_hat   for scratchnet alone: as if its Adam had epsilon where Keras has it
+        as_keras   for scratchnet alone: as if its Adam were Keras's
+        dtype      of weights, images and sums
         """
         model, weights, batch_size = self.job
         fresh: Any = self.kind(self.threads)
         x, y = (part[: steps * batch_size] for part in self.data)
-        fresh.train(build(model, dropout=False, weights=weights), x, y, batch_size)
-        if epsilon_hat:
-            fresh.as_epsilon_hat()
-        count = len(fresh.batches)
-        return [float(fresh.step(*fresh.batches[i % count])) for i in range(steps)]
+        network = build(model, dropout=False, weights=weights, dtype=dtype)
+        with fresh.wide() if dtype == "float64" else nullcontext():
+            fresh.train(network, x.astype(dtype), y, batch_size)
+            if as_keras:
+                fresh.as_keras()
+            count = len(fresh.batches)
+            return [float(fresh.step(*fresh.batches[i % count])) for i in range(steps)]
 
     def epoch(self) -> float:
         start = time.perf_counter()

@@ -25,13 +25,17 @@ def vgg_bn(classes: int) -> list[L.Layer]:
 MODELS = {"vgg-bn": vgg_bn, "vgg-bn-32": vgg_bn} | ARCHITECTURES
 
 
-def build(name: str, dropout: bool = True, weights: str | None = None) -> sn.Sequential:
+def build(
+    name: str, dropout: bool = True, weights: str | None = None, dtype: str = "float32"
+) -> sn.Sequential:
     """The network by name: 28x28x1 images, or 32x32x3 where the name ends in -32."""
     rows = MODELS[name](10)
     for leaf in (leaf for layer in rows for leaf in layer.leaves()):
         if isinstance(leaf, L.Dropout) and not dropout:
             leaf.rate = 0.0
-    model = sn.Sequential(rows, (32, 32, 3) if name.endswith("-32") else (28, 28, 1), seed=0)
+    model = sn.Sequential(
+        rows, (32, 32, 3) if name.endswith("-32") else (28, 28, 1), seed=0, dtype=dtype
+    )
     if weights is not None:
         with np.load(weights) as stored:
             for key, array in model.arrays().items():

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 
+import numpy as np
 from numpy.typing import NDArray
 
 import scratchnet as sn
@@ -20,12 +21,22 @@ class Scratchnet(Contender):
         self.step = lambda x, y: model.train_on_batch(x, y)[0]
         self.cut(x, y, batch_size)
 
-    def as_epsilon_hat(self) -> None:
-        """Steps as Keras's Adam makes them: epsilon beside sqrt(v) is a larger one beside v_hat."""
+    def as_keras(self) -> None:
+        """Steps as Keras's Adam makes them.
+
+        Its epsilon beside sqrt(v) is a larger one beside sqrt(v_hat), and its bias corrections are
+        those of betas rounded to float32: 1.3e-5 of 1 - 0.999, which is a rate as much larger.
+        """
         model, adam = self.model, self.model.optimizer
 
+        def rate(t: int, beta_1: float, beta_2: float) -> float:
+            return math.sqrt(1 - beta_2**t) / (1 - beta_1**t)
+
         def step(x: Array, y: NDArray) -> float:
-            adam.epsilon = EPSILON / math.sqrt(1 - BETAS[1] ** (adam.iterations + 1))
+            t = adam.iterations + 1
+            adam.epsilon = EPSILON / math.sqrt(1 - BETAS[1] ** t)
+            kept = rate(t, *map(float, np.float32(BETAS))) / rate(t, *BETAS)
+            adam.learning_rate = sn.optimizers.Constant(LR * kept)
             return model.train_on_batch(x, y)[0]
 
         self.step = step
