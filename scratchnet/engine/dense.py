@@ -121,8 +121,7 @@ class DenseRelu(Group):
             self.grads["b"][:] = db[: self.units]
         if not need_dx:
             return None
-        wt = self.buffer("wt", (self.units, self.dp))
-        wt[:, : self.d] = self.params["W"].T
+        wt = self.transposed("wt", self.params["W"], self.dp)
         dx = self.dx((n, self.dp))  # dy is in dz
         self.product(dz, Sizes(n, self.units, self.dp, self.up, 1, self.dp, self.dp), wt, dx)
         return dx[:, : self.d]  # dz @ W.T

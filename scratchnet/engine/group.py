@@ -18,6 +18,11 @@ from .memory import SHARDS, SLACK, flat_with_slack, flat_zeros, lanes
 
 Array = NDArray[np.floating]
 
+#: of one group's buffers: batches of many sizes need as many
+MOST_VIEWS = 200
+#: of a matrix, that are transposed at a time
+ROWS = 64
+
 
 class Buffers:
     """Arrays that are kept from one step to the next."""
@@ -25,12 +30,23 @@ class Buffers:
     def __init__(self, dtype: Any) -> None:
         self.dtype = np.dtype(dtype)
         self.memory: dict[str, NDArray] = {}
+        # a step asks for some forty arrays, and each for those that the step before it had
+        self._views: dict[tuple, NDArray] = {}
 
     def buffer(self, name: str, shape: tuple[int, ...], dtype: Any = None) -> NDArray:
         """An array of that shape with slack after it; the same memory again while it fits."""
-        size, dtype = math.prod(shape), np.dtype(dtype or self.dtype)
-        flat = self.memory.get(name)
-        if flat is None or flat.size < size + SLACK or flat.dtype != dtype:
+        asked = name, shape, dtype
+        view = self._views.get(asked)
+        if view is None:
+            view = self._views[asked] = self._view(name, shape, np.dtype(dtype or self.dtype))
+        return view
+
+    def _view(self, name: str, shape: tuple[int, ...], dtype: np.dtype) -> NDArray:
+        size, flat = math.prod(shape), self.memory.get(name)
+        grows = flat is None or flat.size < size + SLACK or flat.dtype != dtype
+        if grows or len(self._views) >= MOST_VIEWS:
+            self._views.clear()  # some are of the memory before
+        if flat is None or grows:
             flat = self.memory[name] = flat_zeros(size, dtype)
         return flat[:size].reshape(shape)
 
@@ -196,6 +212,14 @@ class Group(Buffers):
         self.call(columns, flat, m, k, out.reshape(-1), width, step)
         return out
 
+    def transposed(self, name: str, a: Array, width: int) -> Array:
+        """a (m, k) as (k, width), with zero columns added up to `width`."""
+        m, k = a.shape
+        out = self.buffer(name, (k, width))
+        flat = self.contiguous(f"{name} in one", a).reshape(-1)
+        self.call(transpose, flat, m, k, out.reshape(-1), width)
+        return out
+
     def narrow(self, name: str, a: Array, width: int) -> Array:
         """The first `width` entries of a's last axis, contiguous; a itself if it has no more."""
         if a.shape[-1] == width:
@@ -249,3 +273,15 @@ def columns(a, m, k, out, width, step):
             for s in range(count):
                 row[s] = source[s]
             row[count:] = 0
+
+
+@parallel
+def transpose(a, m, k, out, width):
+    """out (k, width) <- a (m, k), its columns as rows; out's columns from m on stay as they are."""
+    for shard in prange(SHARDS):
+        first, end = shard * k // SHARDS, (shard + 1) * k // SHARDS
+        for top in range(0, m, ROWS):  # as many of a's cache lines as are read again and again
+            for j in range(first, end):
+                row = out[j * width + top : j * width + min(top + ROWS, m)]
+                for i in range(len(row)):
+                    row[i] = a[(top + i) * k + j]

@@ -20,16 +20,21 @@ class _Layer:
 
     name       None until the first parallel loop has run, which decides it
     is_forked  whether this process was forked after that, from one that used GNU's OpenMP
+    is_free    whether it is known that nothing has to be minded: most calls see this alone
     """
 
     def __init__(self) -> None:
         self.name: str | None = None
-        self.is_forked = False
+        self.is_forked = self.is_free = False
         self.lock = threading.Lock()
+
+    def found(self, name: str) -> None:
+        self.name, self.is_free = name, name != "workqueue" and not self.is_forked
 
     def after_fork(self) -> None:
         """In the child."""
         self.is_forked = self.name == "omp"
+        self.is_free = self.is_free and not self.is_forked
         self.lock = threading.Lock()  # the parent's may have been held
 
 
@@ -49,7 +54,9 @@ class Parallel:
         functools.update_wrapper(self, loop)
 
     def __call__(self, *arguments: Any) -> None:
-        if _layer.is_forked:
+        if _layer.is_free:
+            self.loop(*arguments)
+        elif _layer.is_forked:
             self.alone(*arguments)
         elif _layer.name == "workqueue":
             with _layer.lock:
@@ -57,7 +64,7 @@ class Parallel:
         elif _layer.name is None:
             with _layer.lock:
                 self.loop(*arguments)
-                _layer.name = numba.threading_layer()  # type: ignore[attr-defined]
+                _layer.found(numba.threading_layer())  # type: ignore[attr-defined]
         else:
             self.loop(*arguments)
 

@@ -528,3 +528,35 @@ def test_one_bad_image_spoils_what_its_layers_say_and_nothing_else(make, bad, tr
         dx = model.backward(dy)
         found.append([np.isnan(a).reshape(5, -1).any(axis=1).tolist() for a in (y, dx)])
     assert found[0] == found[1]
+
+
+def test_a_buffer_is_the_same_memory_until_it_must_grow():
+    from scratchnet.engine.group import MOST_VIEWS, Buffers
+
+    buffers = Buffers("float32")
+    small = buffers.buffer("a", (3, 4))
+    assert buffers.buffer("a", (3, 4)) is small and small.dtype == np.float32
+    assert np.shares_memory(buffers.buffer("a", (12,)), small)
+    large = buffers.buffer("a", (4000, 3))
+    again = buffers.buffer("a", (3, 4))  # not the memory that was too small
+    assert np.shares_memory(again, large) and not np.shares_memory(again, small)
+    other = buffers.buffer("a", (3, 4), np.float64)
+    assert other.dtype == np.float64 and not np.shares_memory(other, large)
+    assert buffers.buffer("a", (3, 4)).dtype == np.float32
+    for size in range(2 * MOST_VIEWS):
+        assert buffers.buffer("b", (size,)).shape == (size,)
+    assert len(buffers._views) <= MOST_VIEWS + 1
+
+
+@pytest.mark.parametrize("m, k", [(1, 1), (1, 9), (7, 3), (64, 16), (65, 8), (200, 33)])
+def test_a_transposed_matrix_has_zero_columns_after_it(m, k, rng):
+    from scratchnet.engine.dense import DenseRelu
+    from scratchnet.engine.group import Gradients
+
+    dense = sn.Dense(2)
+    dense.build((3,), rng)
+    group, a = DenseRelu([dense], Gradients()), rng.random((m, k), np.float32)
+    for a in (a, np.asfortranarray(a)):
+        found = group.transposed("w", a, m + 5)
+        np.testing.assert_array_equal(found[:, :m], a.T)
+        assert not found[:, m:].any()
