@@ -95,7 +95,7 @@ def _model_of(description: dict[str, Any], arrays: dict[str, NDArray]) -> Sequen
     check_described(entries)
     layers = [from_description(entry) for entry in entries]
     input_shape = tuple(sizes)
-    _check_size(layers, input_shape)
+    check_size(layers, input_shape)
 
     # what the architecture needs against what the file holds, before memory is taken for it
     expected: dict[str, Shape] = {}
@@ -121,7 +121,7 @@ def _model_of(description: dict[str, Any], arrays: dict[str, NDArray]) -> Sequen
     return model
 
 
-def _check_size(layers: Sequence[Layer], input_shape: Shape) -> None:
+def check_size(layers: Sequence[Layer], input_shape: Shape) -> None:
     """Raise where one image through the network would take more than a network of any use does."""
     values, reads = math.prod(input_shape), 0
     for layer, shape, _ in shapes_along(layers, input_shape):

@@ -6,7 +6,7 @@ mean is in onnx_reading.py.
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -27,10 +27,20 @@ MOST_FOLDED = 64
 LEAST_OPSET = 6
 
 
+def check_text(names: Iterable[str | bytes], what: str) -> None:
+    """Raise where a name is none: what is not UTF-8 comes out of a damaged file as bytes."""
+    for name in names:
+        if not isinstance(name, str):
+            raise InputError(f"{what}: expected text in UTF-8, found {name!r:.50}")
+
+
 class Node:
     """A node of the graph, its attributes by name; those that are never taken are refused."""
 
     def __init__(self, proto: "onnx.NodeProto", attribute_value: Callable[[Any], Any]) -> None:
+        check_text((proto.name, proto.op_type, proto.domain), "node")
+        check_text((*proto.input, *proto.output), f"node {proto.name!r}")
+        check_text((a.name for a in proto.attribute), f"node {proto.name!r}")
         self.op, self.name = proto.op_type, proto.name
         self.inputs, self.outputs = list(proto.input), list(proto.output)
         # a name is optional; the values that a node makes always have one
@@ -75,6 +85,8 @@ class Graph:
         self.opset = versions[0] if versions else 1
         if self.opset < LEAST_OPSET:
             raise InputError(f"expected ONNX opset {LEAST_OPSET} or later, found {self.opset}")
+        values = (*self.proto.input, *self.proto.output, *self.proto.initializer)
+        check_text((value.name for value in values), "graph")
         self.weights = {t.name: self.array(t) for t in self.proto.initializer}
         if self.proto.sparse_initializer:
             raise InputError("expected dense weights, found a sparse initializer")

@@ -55,7 +55,7 @@ class Row:
     shape           the shape that it has in ours, without n
     """
 
-    order: NDArray[np.intp]
+    order: NDArray[np.int32]
 
     def __init__(self, graph: Graph, channels_last: bool) -> None:
         self.opset, self.constants = graph.opset, dict(graph.weights)
@@ -73,7 +73,7 @@ class Row:
     def check_end(self, name: str) -> None:
         """Raise unless the last value, the output `name`, is what the layers give."""
         if not self._is_channels_first() and not np.array_equal(
-            self.order.ravel(), np.arange(self.order.size)
+            self.order.ravel(), _in_order((self.order.size,))
         ):
             raise InputError(
                 f"output {name!r}: expected classes or images, found image values in an order that "
@@ -119,11 +119,11 @@ class Row:
         self.shape = after
 
     def _start_order(self, channels_first: bool) -> None:
-        ours = np.arange(math.prod(self.shape)).reshape(self.shape)
+        ours = _in_order(self.shape)
         self.order = np.moveaxis(ours, -1, 0) if channels_first else ours
 
     def _is_channels_first(self) -> bool:
-        ours = np.arange(math.prod(self.shape)).reshape(self.shape)
+        ours = _in_order(self.shape)
         return np.array_equal(self.order, np.moveaxis(ours, -1, 0))
 
     def _check_images(self, node: Node) -> None:
@@ -205,7 +205,7 @@ class Row:
     def global_average_pool(self, node: Node) -> None:
         self._check_images(node)
         self._place(node, GlobalAveragePool2D())
-        self.order = np.arange(self.shape[0]).reshape(-1, 1, 1)  # ONNX keeps (n, c, 1, 1)
+        self.order = _in_order(self.shape[:1]).reshape(-1, 1, 1)  # ONNX keeps (n, c, 1, 1)
 
     def reduce_mean(self, node: Node) -> None:
         """The mean over height and width, which is global average pooling."""
@@ -215,7 +215,7 @@ class Row:
         if axes is None or sorted(axis % 4 for axis in axes) != [2, 3]:
             node.fail("axes 2 and 3", axes)
         self._place(node, GlobalAveragePool2D())
-        self.order = np.arange(self.shape[0]).reshape(-1, *([1, 1] if keep else []))
+        self.order = _in_order(self.shape[:1]).reshape(-1, *([1, 1] if keep else []))
 
     def gemm(self, node: Node) -> None:
         self._check_vectors(node)
@@ -363,6 +363,11 @@ class Row:
 
     def identity(self, node: Node) -> None:
         """The same values under another name."""
+
+
+def _in_order(shape: Shape) -> NDArray[np.int32]:
+    """The places of an image's values, counted row by row; MOST_VALUES of them fit in 32 bits."""
+    return np.arange(math.prod(shape), dtype=np.int32).reshape(shape)
 
 
 def _check_size(shape: Shape) -> None:

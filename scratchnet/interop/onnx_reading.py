@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import InputError
 from ..model import Sequential
+from ..model_files import check_size
 from . import need
 from .onnx_graph import Graph, Node
 from .onnx_layers import BRANCHES, READERS, Row
@@ -98,7 +99,9 @@ def _read(graph: Graph, channels_last: bool) -> Sequential:
         raise InputError(f"expected the output to be the last value, found {graph.output!r}")
     row.check_end(value)
 
-    model = Sequential([at.layer for at in row.layers], input_shape, dtype=row.dtype)
+    layers = [at.layer for at in row.layers]
+    check_size(layers, input_shape)
+    model = Sequential(layers, input_shape, dtype=row.dtype)
     for at in row.layers:
         for key, array in (at.layer.params | at.layer.buffers).items():
             array[:] = at.arrays[key]

@@ -556,7 +556,7 @@ def test_a_transposed_matrix_has_zero_columns_after_it(m, k, rng):
     dense = sn.Dense(2)
     dense.build((3,), rng)
     group, a = DenseRelu([dense], Gradients()), rng.random((m, k), np.float32)
-    for a in (a, np.asfortranarray(a)):
-        found = group.transposed("w", a, m + 5)
+    for order in (a, np.asfortranarray(a)):
+        found = group.transposed("w", order, m + 5)
         np.testing.assert_array_equal(found[:, :m], a.T)
         assert not found[:, m:].any()
