@@ -101,6 +101,74 @@ def relu(x, dy, slope=0.0):
     return y, dx
 
 
+def _each(x, dy, function, slope):
+    """y and dx of a function of one number."""
+    y, dx = np.zeros(x.shape), np.zeros(x.shape)
+    for at in np.ndindex(x.shape):
+        value = float(x[at])
+        y[at], dx[at] = function(value), slope(value) * dy[at]
+    return y, dx
+
+
+def _sigmoid(x):
+    return 1 / (1 + math.exp(-x))
+
+
+def sigmoid(x, dy):
+    return _each(x, dy, _sigmoid, lambda v: math.exp(-v) / (1 + math.exp(-v)) ** 2)
+
+
+def tanh(x, dy):
+    return _each(x, dy, math.tanh, lambda v: 1 / math.cosh(v) ** 2)
+
+
+def elu(x, dy, alpha):
+    def function(v):
+        return v if v > 0 else alpha * (math.exp(v) - 1)
+
+    return _each(x, dy, function, lambda v: 1 if v > 0 else alpha * math.exp(v))
+
+
+def softplus(x, dy):
+    return _each(x, dy, lambda v: math.log(1 + math.exp(v)), _sigmoid)
+
+
+def silu(x, dy):
+    def slope(v):
+        return (1 + math.exp(-v) + v * math.exp(-v)) / (1 + math.exp(-v)) ** 2
+
+    return _each(x, dy, lambda v: v / (1 + math.exp(-v)), slope)
+
+
+def gelu(x, dy, approximate):
+    """As in the paper: with erf, or with tanh; the latter's slope by 1 - tanh^2."""
+    root, cubic = math.sqrt(2 / math.pi), 0.044715
+
+    def share(v):
+        if approximate:
+            return (1 + math.tanh(root * (v + cubic * v**3))) / 2
+        return (1 + math.erf(v / math.sqrt(2))) / 2
+
+    def density(v):
+        if approximate:
+            inner = root * (v + cubic * v**3)
+            return (1 - math.tanh(inner) ** 2) * root * (1 + 3 * cubic * v**2) / 2
+        return math.exp(-(v**2) / 2) / math.sqrt(2 * math.pi)
+
+    return _each(x, dy, lambda v: v * share(v), lambda v: share(v) + v * density(v))
+
+
+def log_softmax(x, dy):
+    """Backward with the whole Jacobian: dy[i]/dx[j] = 1[i = j] - softmax(x)[j]."""
+    y, dx = np.zeros(x.shape), np.zeros(x.shape)
+    for row in np.ndindex(x.shape[:-1]):
+        total = math.fsum(math.exp(value) for value in x[row])
+        y[row] = [value - math.log(total) for value in x[row]]
+        for i, j in np.ndindex(len(x[row]), len(x[row])):
+            dx[row][j] += dy[row][i] * ((i == j) - math.exp(x[row][j]) / total)
+    return y, dx
+
+
 def softmax(x, dy):
     """Backward with the whole Jacobian: dy[i]/dx[j] = y[i] (1[i = j] - y[j])."""
     y, dx = np.zeros(x.shape), np.zeros(x.shape)

@@ -116,6 +116,10 @@ def built_layers(draw, kind, dtype=np.float64):
     elif kind == "BatchNorm":
         # a batch of few values has a variance near 0, and there the numeric derivative is useless
         n, layer = n + 3, make(draw(st.floats(0, 1)), draw(st.floats(1e-3, 0.1)))
+    elif kind == "ELU":
+        layer = make(draw(st.floats(0, 2)))
+    elif kind == "GELU":
+        layer = make(draw(st.booleans()))
     elif kind == "Dropout":
         layer = make(draw(st.floats(0, 0.9)))
     elif kind == "Residual":
@@ -131,6 +135,6 @@ def built_layers(draw, kind, dtype=np.float64):
     for key, array in (layer.params | layer.buffers).items():
         array[:] = rng.uniform(0.3, 2, array.shape)
         array *= 1 if key.endswith("running_var") else rng.choice([-1, 1], array.shape)
-    return layer, (away_from_zero if kind in ("ReLU", "LeakyReLU") else distinct)(
+    return layer, (away_from_zero if kind in ("ELU", "LeakyReLU", "ReLU") else distinct)(
         rng, (n, *shape), dtype
     )

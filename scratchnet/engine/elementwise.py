@@ -1,4 +1,7 @@
-"""Layers of one pass over their values: rectifiers, dropout, softmax; Flatten moves nothing."""
+"""Layers of one pass over their values: rectifiers, dropout, softmax; Flatten moves nothing.
+
+The other activations are in curves.py.
+"""
 
 from typing import Any
 
@@ -97,6 +100,27 @@ class SoftmaxGroup(Group):
         return y * (dy - (dy * y).sum(axis=-1, keepdims=True))
 
 
+class LogSoftmaxGroup(Group):
+    """LogSoftmax, forward and backward row by row."""
+
+    kernel = "row by row"
+    only_kernels = True
+
+    def forward(self, x: Array, training: bool) -> Array:
+        self.begin(x)
+        self.dtype = x.dtype
+        self.y = self.buffer("y", x.shape)
+        flat = self.contiguous("x", x).reshape(-1)
+        self.call(log_softmax, flat, x.shape[-1], self.y.reshape(-1))
+        return self.y
+
+    def backward(self, dy: Array, need_dx: bool = True) -> Array:
+        dx, flat = self.dx(dy.shape, dy), self.contiguous("dy in one", dy).reshape(-1)
+        y, k = self.y.reshape(-1), dy.shape[-1]
+        self.call(log_softmax_backward, flat, y, k, dx.reshape(-1))
+        return dx
+
+
 class FlattenGroup(Group):
     """Another shape for the same memory."""
 
@@ -164,3 +188,26 @@ def softmax(x, k, y):
         largest, total = exponentials(row, out)
         for j in range(k):
             out[j] /= total
+
+
+@serial
+def log_softmax(x, k, y):
+    """y = x - log sum exp(x) for every k values, the largest subtracted first."""
+    for i in range(x.size // k):
+        row, out = x[i * k : (i + 1) * k], y[i * k : (i + 1) * k]
+        largest, total = exponentials(row, out)
+        log_sum = np.log(total)
+        for j in range(k):
+            out[j] = (row[j] - largest) - log_sum
+
+
+@serial
+def log_softmax_backward(dy, y, k, dx):
+    """dx = dy - exp(y) * sum dy for every k values."""
+    for i in range(dy.size // k):
+        grad, row, out = dy[i * k : (i + 1) * k], y[i * k : (i + 1) * k], dx[i * k : (i + 1) * k]
+        total = grad.dtype.type(0)
+        for j in range(k):
+            total += grad[j]
+        for j in range(k):
+            out[j] = grad[j] - np.exp(row[j]) * total

@@ -13,6 +13,8 @@ What shapes the loops, found by measuring:
 - No fastmath flag that assumes the absence of NaN: a NaN travels through and is seen.
 """
 
+import math
+
 import numpy as np
 from numba import prange
 from numpy.typing import NDArray
@@ -256,6 +258,22 @@ def relu_backward_into(dy, y, dx):
         grad, alive, out = dy[start:stop], y[start:stop], dx[start:stop]
         for k in range(stop - start):
             out[k] = grad[k] if alive[k] > zero else zero
+
+
+def erfc(x: Array) -> Array:
+    """1 - erf(x) of any shape, by the C library's function."""
+    y = np.empty(x.shape, x.dtype)
+    erfc_into(np.ascontiguousarray(x).reshape(-1), y.reshape(-1))
+    return y
+
+
+@parallel
+def erfc_into(x, y):
+    for part in prange(SHARDS):
+        start, stop = part * x.size // SHARDS, (part + 1) * x.size // SHARDS
+        source, out = x[start:stop], y[start:stop]
+        for k in range(stop - start):
+            out[k] = math.erfc(source[k])
 
 
 def sum_rows(a: Array) -> Array:

@@ -22,6 +22,7 @@ from ..layers import (
     GlobalAveragePool2D,
     Layer,
     LeakyReLU,
+    LogSoftmax,
     MaxPool2D,
     ReLU,
     Residual,
@@ -30,8 +31,16 @@ from ..layers import (
 from . import winograd
 from .conv import ConvRelu
 from .conv_pool import ConvReluPool
+from .curves import CURVES, CurveGroup
 from .dense import DenseRelu
-from .elementwise import DropoutGroup, FlattenGroup, LeakyReLUGroup, ReLUGroup, SoftmaxGroup
+from .elementwise import (
+    DropoutGroup,
+    FlattenGroup,
+    LeakyReLUGroup,
+    LogSoftmaxGroup,
+    ReLUGroup,
+    SoftmaxGroup,
+)
 from .group import Gradients, Group, Single
 from .normalization import BatchNormRelu
 from .pooling import GlobalAverageGroup, PoolGroup
@@ -88,6 +97,8 @@ TABLE = (
     Rule((LeakyReLU,), LeakyReLUGroup),
     Rule((Dropout,), DropoutGroup),
     Rule((Softmax,), SoftmaxGroup),
+    Rule((LogSoftmax,), LogSoftmaxGroup),
+    *(Rule((kind,), CurveGroup) for kind in CURVES),
     Rule((Flatten,), FlattenGroup),
 )
 

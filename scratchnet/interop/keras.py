@@ -5,6 +5,7 @@ variance), so weights are copied as they are. Keras pads "valid" and "same" only
 gets a layer of its own: zeros before a convolution, and a pooling that knows its padding.
 """
 
+import functools
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..layers import (
+    GELU,
     AveragePool2D,
     BatchNorm,
     Conv2D,
@@ -21,6 +23,7 @@ from ..layers import (
     Flatten,
     GlobalAveragePool2D,
     Layer,
+    LogSoftmax,
     MaxPool2D,
     Residual,
     Softmax,
@@ -129,6 +132,11 @@ def _layers(layer: Layer, dtype: str) -> "list[keras.Layer]":
             return [kl.Flatten(**last)]
         case Softmax():
             return [kl.Softmax(dtype=dtype)]
+        case LogSoftmax():
+            return [kl.Activation("log_softmax", dtype=dtype)]
+        case GELU():
+            gelu = functools.partial(keras.activations.gelu, approximate=layer.is_approximate)
+            return [kl.Activation(gelu, dtype=dtype)]
         case Dropout():
             return [kl.Dropout(layer.rate, dtype=dtype)]
         case Residual():

@@ -10,7 +10,7 @@ ours gives. ONNX computes on (n, c, h, w), so the graph transposes the images wh
 rows of the next Dense stand in the order in which ONNX flattens. Weights are (f, c, kh, kw).
 
 What `load` accepts is written in onnx_reading.py: rows of layers, so a Residual block goes out but
-not in. Reference: ONNX operators of opset 17.
+not in. Reference: ONNX operators of opset 17, and of opset 20 where there is a GELU.
 """
 
 from collections.abc import Callable, Sequence
@@ -31,8 +31,10 @@ from ..layers import (
     Flatten,
     GlobalAveragePool2D,
     Layer,
+    LogSoftmax,
     MaxPool2D,
     Residual,
+    SiLU,
     Softmax,
 )
 from ..layers.registry import KINDS, kind_of
@@ -47,6 +49,8 @@ __all__ = ["from_onnx", "load", "save", "to_onnx"]
 
 #: of 2021 and 2022: old enough for every runtime in use, new enough for every layer here
 OPSET, IR_VERSION = 17, 8
+#: the same two numbers for operators that came later
+LATER = {"Gelu": (20, 9)}
 
 
 def to_onnx(model: Sequential, dtype: DTypeLike | None = None) -> "onnx.ModelProto":
@@ -80,11 +84,13 @@ def to_onnx(model: Sequential, dtype: DTypeLike | None = None) -> "onnx.ModelPro
     graph = onnx.helper.make_graph(
         writer.nodes, "scratchnet", ends[:1], ends[1:], initializer=writer.weights
     )
+    versions = [LATER[node.op_type] for node in writer.nodes if node.op_type in LATER]
+    opset, ir_version = max([(OPSET, IR_VERSION), *versions])
     return onnx.helper.make_model(
         graph,
         producer_name="scratchnet",
-        opset_imports=[onnx.helper.make_opsetid("", OPSET)],
-        ir_version=IR_VERSION,
+        opset_imports=[onnx.helper.make_opsetid("", opset)],
+        ir_version=ir_version,
     )
 
 
@@ -159,7 +165,7 @@ class _Writer:
 def _read_by_dense(following: Sequence[Layer]) -> bool:
     """Whether a Dense takes the vector before another layer looks at the order of its entries."""
     for layer in following:
-        if not kind_of(layer).pointwise or isinstance(layer, Softmax):
+        if not kind_of(layer).pointwise or isinstance(layer, (Softmax, LogSoftmax)):
             return isinstance(layer, Dense)
     return False
 
@@ -226,8 +232,18 @@ def _batch_norm(writer: _Writer, layer: BatchNorm) -> None:
     writer.add("BatchNormalization", layer.name, *inputs, **settings)
 
 
-def _softmax(writer: _Writer, layer: Softmax) -> None:
-    writer.add("Softmax", layer.name, axis=1 if writer.first else -1)
+def _softmax(op: str) -> Callable[[_Writer, Any], None]:
+    def write(writer: _Writer, layer: Softmax | LogSoftmax) -> None:
+        writer.add(op, layer.name, axis=1 if writer.first else -1)
+
+    return write
+
+
+def _silu(writer: _Writer, layer: SiLU) -> None:
+    """x * sigmoid(x), as all tools write it: the operator Swish is of 2025."""
+    x = writer.value
+    writer.add("Sigmoid", f"{layer.name}.sigmoid")
+    writer.add("Mul", layer.name, x)
 
 
 def _dropout(writer: _Writer, layer: Dropout) -> None:
@@ -256,7 +272,9 @@ WRITERS: dict[type[Layer], Callable[[_Writer, Any], None]] = {
     GlobalAveragePool2D: _global_average_pool,
     Dense: _dense,
     Flatten: _flatten,
-    Softmax: _softmax,
+    Softmax: _softmax("Softmax"),
+    LogSoftmax: _softmax("LogSoftmax"),
+    SiLU: _silu,
     Dropout: _dropout,
     BatchNorm: _batch_norm,
     Residual: _residual,

@@ -25,7 +25,9 @@ from ..layers import (
     Flatten,
     GlobalAveragePool2D,
     Layer,
+    LogSoftmax,
     MaxPool2D,
+    SiLU,
     Softmax,
 )
 from ..layers.registry import KINDS
@@ -278,11 +280,23 @@ class Row:
         for theirs, ours in known.onnx.arguments.items():
             default = helper.get_attribute_value(usual[theirs].default_value)
             value = node.take(theirs, default)
+            value = value.decode() if isinstance(value, bytes) else value
             settings[ours] = _decimal(value) if isinstance(value, float) else value
         self._place(node, known.layer(**settings))
 
+    def swish(self, node: Node) -> None:
+        """Also a Sigmoid and a Mul, which onnx_graph.py hands on as one node."""
+        node.only("alpha", 1.0)
+        self._place(node, SiLU())
+
     def softmax(self, node: Node) -> None:
-        """Both softmaxes must take the same values together: those that share a row of ours."""
+        self._softmax(node, Softmax())
+
+    def log_softmax(self, node: Node) -> None:
+        self._softmax(node, LogSoftmax())
+
+    def _softmax(self, node: Node, layer: Layer) -> None:
+        """Ours and theirs must take the same values together: those that share a row of ours."""
         rank = self.order.ndim + 1
         axis = node.take("axis", -1 if self.opset >= 13 else 1) % rank
         # before opset 13, all axes from `axis` on were one
@@ -292,7 +306,7 @@ class Row:
         if axis > 0 and together == self.shape[-1]:
             rows = np.moveaxis(self.order, axis - 1, -1).reshape(-1, together) // together
             if (rows == rows[:, :1]).all():
-                self._place(node, Softmax())
+                self._place(node, layer)
                 return
         node.fail("the softmax over the classes or the channels", f"axis {axis}")
 
@@ -404,6 +418,8 @@ READERS: dict[str, Callable[[Row, Node], None]] = {
     "MatMul": Row.mat_mul,
     "Add": Row.bias,
     "Softmax": Row.softmax,
+    "LogSoftmax": Row.log_softmax,
+    "Swish": Row.swish,
     "BatchNormalization": Row.batch_normalization,
     "Dropout": Row.dropout,
     "Flatten": Row.flatten,

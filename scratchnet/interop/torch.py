@@ -32,6 +32,7 @@ from ..layers import (
     Flatten,
     GlobalAveragePool2D,
     Layer,
+    LogSoftmax,
     MaxPool2D,
     Residual,
     Softmax,
@@ -202,6 +203,8 @@ def _module(layer: Layer) -> "torch.nn.Module":
             return nn.Flatten()
         case Softmax():
             return nn.Softmax(1 if len(layer.input_shape) == 3 else -1)
+        case LogSoftmax():
+            return nn.LogSoftmax(1 if len(layer.input_shape) == 3 else -1)
         case Dropout():
             return nn.Dropout(layer.rate)
         case Residual():

@@ -6,7 +6,7 @@ they share are in functions.py. registry.py says what a new kind of layer has to
 Each file says in `__all__` which kinds of layers it has; they are names here, and of `scratchnet`.
 """
 
-from . import activations, conv, dense, dropout, normalization, pool, reshape, residual
+from . import activations, conv, dense, dropout, normalization, pool, reshape, residual, smooth
 from .activations import *
 from .activations import softmax as softmax
 from .base import Layer
@@ -22,6 +22,7 @@ from .registry import kind_of as kind_of
 from .registry import register as register
 from .reshape import *
 from .residual import *
+from .smooth import *
 
 __all__ = ["Layer"]
 __all__ += activations.__all__
@@ -32,3 +33,4 @@ __all__ += normalization.__all__
 __all__ += pool.__all__
 __all__ += reshape.__all__
 __all__ += residual.__all__
+__all__ += smooth.__all__

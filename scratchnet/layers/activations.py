@@ -1,4 +1,7 @@
-"""Activations: ReLU and LeakyReLU, which bend, and Softmax, which turns scores to probabilities."""
+"""Activations: ReLU, LeakyReLU and ELU, which bend; Softmax and LogSoftmax, which compare scores.
+
+The smooth ones, Sigmoid, Tanh, SiLU, Softplus and GELU, are in smooth.py.
+"""
 
 from typing import Any
 
@@ -9,7 +12,7 @@ from .base import Array, Layer
 from .functions import relu, relu_backward
 from .registry import Equal, register
 
-__all__ = ["LeakyReLU", "ReLU", "Softmax"]
+__all__ = ["ELU", "LeakyReLU", "LogSoftmax", "ReLU", "Softmax"]
 
 
 @register(
@@ -87,6 +90,54 @@ class LeakyReLU(Layer):
         return {"slope": self.slope}
 
 
+@register(
+    gradient="dx = dy where x > 0, and (y + alpha) · dy elsewhere",
+    formula="{x} if {x} > 0 else alpha * (exp({x}) - 1)",
+    pointwise=True,
+    uses_blas=False,
+    torch=Equal("ELU", {"alpha": "alpha"}),
+    keras=Equal("ELU", {"alpha": "alpha"}),
+    jax=Equal("elu", {"alpha": "alpha"}),
+    onnx=Equal("Elu", {"alpha": "alpha"}),
+)
+class ELU(Layer):
+    """The exponential linear unit: a rectifier that goes over into a constant, not into zero.
+
+    alpha     what it goes towards, -alpha; at least 0 (then it is a ReLU)
+
+    Shapes    x (n, ...) -> y, the same shape
+    Forward   y = x where x > 0, alpha * (exp(x) - 1) elsewhere
+    Backward  dy/dx is 1 where x > 0. Elsewhere it is alpha * exp(x), and that is y + alpha:
+
+                  dx = dy where x > 0, else dy * (y + alpha)
+
+    Cache     y: it is positive exactly where x is, and the slope follows from it.
+    Edges     at x = 0 the slope is taken from the left, alpha. With the usual alpha = 1 there is no
+              kink, since both sides have the slope 1. exp(x) - 1 is NumPy's expm1, which keeps the
+              digits that the subtraction would lose near 0. NaN stays NaN.
+    Source    Clevert, Unterthiner and Hochreiter 2016, "Fast and Accurate Deep Network Learning by
+              Exponential Linear Units (ELUs)", eq. 15.
+    """
+
+    def __init__(self, alpha: float = 1.0) -> None:
+        super().__init__()
+        self.alpha = check_number("ELU alpha", alpha, least=0)
+
+    def forward(self, x: Array, training: bool = False) -> Array:
+        self.check_input(x)
+        # the minimum: exp of a large x would overflow, although nothing takes it
+        y = np.where(x > 0, x, self.alpha * np.expm1(np.minimum(x, 0)))
+        self.keep(x, y)
+        return y
+
+    def backward(self, dy: Array) -> Array:
+        y = self.kept(dy)
+        return np.where(y > 0, dy, dy * (y + self.alpha))
+
+    def config(self) -> dict[str, Any]:
+        return {"alpha": self.alpha}
+
+
 def softmax(logits: Array) -> Array:
     """exp(logits) / sum exp(logits) along the last axis.
 
@@ -126,3 +177,36 @@ class Softmax(Layer):
     def backward(self, dy: Array) -> Array:
         y = self.kept(dy)
         return y * (dy - (dy * y).sum(axis=-1, keepdims=True))
+
+
+@register(
+    gradient="dx = dy − exp(y) · Σ dy",
+    pointwise=True,
+    uses_blas=False,
+)
+class LogSoftmax(Layer):
+    """The logarithms of Softmax's probabilities, without the probabilities between.
+
+    Shapes    x (n, ..., k) -> y, the same shape; along the last axis
+    Forward   y[i] = log(exp(x[i]) / sum_j exp(x[j])) = x[i] - log sum_j exp(x[j])
+    Backward  the derivative of log sum_j exp(x[j]) by x[j] is Softmax's output p[j] = exp(y[j]), so
+              dy[i]/dx[j] = 1[i = j] - p[j] and
+
+                  dx[j] = sum_i dy[i] (1[i = j] - p[j]) = dy[j] - exp(y[j]) sum_i dy[i]
+
+    Cache     y.
+    Edges     a probability that underflows to 0 has no logarithm, but y is right for it, because
+              the row's maximum is subtracted before exp and no quotient is taken.
+    Source    Goodfellow, Bengio and Courville 2016, section 6.2.2.3, eq. 6.30 and 6.31.
+    """
+
+    def forward(self, x: Array, training: bool = False) -> Array:
+        self.check_input(x)
+        shifted = x - x.max(axis=-1, keepdims=True)
+        y = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+        self.keep(x, y)
+        return y
+
+    def backward(self, dy: Array) -> Array:
+        y = self.kept(dy)
+        return dy - np.exp(y) * dy.sum(axis=-1, keepdims=True)

@@ -31,14 +31,18 @@ class Equal:
 
     Equal("LeakyReLU", {"negative_slope": "slope"}) is LeakyReLU(negative_slope=layer.slope). For
     layers that are the same in every layout; where arrays change places, the code is in interop/.
+
+    fixed   arguments that are the same for every layer: {"activation": "tanh"}
     """
 
     name: str
     arguments: Mapping[str, str] = field(default_factory=dict)
+    fixed: Mapping[str, Any] = field(default_factory=dict)
 
     def settings(self, layer: Layer) -> dict[str, Any]:
         """The arguments' values for that layer."""
-        return {theirs: getattr(layer, ours) for theirs, ours in self.arguments.items()}
+        ours = {theirs: getattr(layer, ours) for theirs, ours in self.arguments.items()}
+        return {**self.fixed, **ours}
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from ..layers import (
     Flatten,
     GlobalAveragePool2D,
     Layer,
+    LogSoftmax,
     MaxPool2D,
     Softmax,
     kind_of,
@@ -242,6 +243,14 @@ def _softmax_output(layer: Any, index: Index, x: Array, y: Array, training: bool
     return Sum(f"y{place} = exp(x{place} - max x) / sum of exp(x - max x)", "1/sum", terms)
 
 
+def _log_softmax_output(layer: Any, index: Index, x: Array, y: Array, training: bool) -> Sum:
+    row, place = x[index[:-1]], index_text(index)
+    most = float(row.max())
+    terms = [Term((index[-1],), index, float(x[index]), 1.0)]
+    log_sum = most + math.log(math.fsum(math.exp(value - most) for value in row))
+    return Sum(f"y{place} = x{place} - log of the sum of exp(x)", "weight", terms, -log_sum)
+
+
 OUTPUTS: dict[type[Layer], Callable[..., Sum]] = {
     Conv2D: _conv2d_output,
     Dense: _dense_output,
@@ -252,6 +261,7 @@ OUTPUTS: dict[type[Layer], Callable[..., Sum]] = {
     Dropout: _dropout_output,
     BatchNorm: _batch_norm_output,
     Softmax: _softmax_output,
+    LogSoftmax: _log_softmax_output,
 }
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError, is_whole
-from ..layers import Conv2D, Layer, Softmax, kind_of, softmax
+from ..layers import Conv2D, Layer, LogSoftmax, Softmax, kind_of, softmax
 from ..model import Sequential, backward_through, forward_through
 from .inputs import checked_label, copied, one_example
 
@@ -137,7 +137,8 @@ def _score_gradient(
     net: Sequential, image: Array, label: int | None, end: int
 ) -> tuple[Array, Array]:
     """The output A of the first `end` layers, and ds/dA; both without the batch axis."""
-    layers = net.layers[:-1] if isinstance(net.layers[-1], Softmax) else net.layers
+    ends_in_scores = not isinstance(net.layers[-1], (Softmax, LogSoftmax))
+    layers = net.layers if ends_in_scores else net.layers[:-1]
     maps = forward_through(layers[:end], image, False)
     scores = forward_through(layers[end:], maps, False)
     dscores = np.zeros_like(scores)
@@ -183,10 +184,10 @@ def _maps_end(net: Sequential, name: str | None) -> int:
 def _keeps_maps(layer: Layer) -> bool:
     """Whether a layer after a convolution leaves its maps what they are, one for each filter.
 
-    Dropout does: it changes nothing here, and an activation may follow it. Softmax does not: each
-    of its outputs depends on all maps.
+    Dropout does: it changes nothing here, and an activation may follow it. Softmax and LogSoftmax
+    do not: each of their outputs depends on all maps.
     """
-    return kind_of(layer).pointwise and not isinstance(layer, Softmax)
+    return kind_of(layer).pointwise and not isinstance(layer, (Softmax, LogSoftmax))
 
 
 def _convolves(layer: Layer) -> bool:

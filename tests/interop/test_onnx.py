@@ -103,7 +103,8 @@ def stacks(draw, pool_padding="same"):
     layers = [sn.Conv2D(filters, window, strides, padding, use_bias=draw(st.booleans()))]
     if draw(st.booleans()):
         layers.insert(0, draw(st.sampled_from([sn.ReLU, sn.BatchNorm, sn.Softmax]))())
-    middle = [sn.ReLU, sn.BatchNorm, lambda: sn.Dropout(0.3), sn.Softmax]
+    bends = [sn.ELU, sn.GELU, sn.SiLU, sn.Sigmoid, sn.Softplus, sn.Tanh, sn.LogSoftmax]
+    middle = [sn.ReLU, sn.BatchNorm, lambda: sn.Dropout(0.3), sn.Softmax, *bends]
     pools = [
         lambda kind=kind, size=size, step=step: kind(size, step, pool_padding)
         for kind in (sn.MaxPool2D, sn.AveragePool2D)
@@ -414,8 +415,8 @@ W2 = {"W": np.ones((3, 2), "f4")}
 NORM = {name: np.ones(2, "f4") for name in "gsmv"}
 
 REFUSED = {
-    "operator": (chain(("Sigmoid", [], {})), r"node 'node0' \(Sigmoid\): expected one of Conv, .*"
-                 "found operator Sigmoid"),
+    "operator": (chain(("Selu", [], {})), r"node 'node0' \(Selu\): expected one of Conv, .*"
+                 "found operator Selu"),
     "group": (chain(("Conv", ["W"], {"group": 2}), weights=W3), "group 1, found 2"),
     "dilations": (chain(("Conv", ["W"], {"dilations": [2, 2]}), weights=W3),
                   r"expected dilations \[1, 1\], found \[2, 2\]"),
