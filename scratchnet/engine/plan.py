@@ -20,12 +20,16 @@ from ..layers import (
     Dropout,
     Flatten,
     GlobalAveragePool2D,
+    GlobalMaxPool2D,
     Layer,
     LeakyReLU,
     MaxPool2D,
     ReLU,
+    Reshape,
     Residual,
     Softmax,
+    UpSampling2D,
+    ZeroPadding2D,
 )
 from . import winograd
 from .conv import ConvRelu
@@ -34,7 +38,8 @@ from .dense import DenseRelu
 from .elementwise import DropoutGroup, FlattenGroup, LeakyReLUGroup, ReLUGroup, SoftmaxGroup
 from .group import Gradients, Group, Single
 from .normalization import BatchNormRelu
-from .pooling import GlobalAverageGroup, PoolGroup
+from .placing import ReshapeGroup, UpSamplingGroup, ZeroPaddingGroup
+from .pooling import GlobalAverageGroup, GlobalMaxGroup, PoolGroup
 from .residual import ResidualGroup
 
 
@@ -84,11 +89,15 @@ TABLE = (
     Rule((MaxPool2D,), PoolGroup),
     Rule((AveragePool2D,), PoolGroup),
     Rule((GlobalAveragePool2D,), GlobalAverageGroup),
+    Rule((GlobalMaxPool2D,), GlobalMaxGroup),
+    Rule((ZeroPadding2D,), ZeroPaddingGroup),
+    Rule((UpSampling2D,), UpSamplingGroup),
     Rule((ReLU,), ReLUGroup),
     Rule((LeakyReLU,), LeakyReLUGroup),
     Rule((Dropout,), DropoutGroup),
     Rule((Softmax,), SoftmaxGroup),
     Rule((Flatten,), FlattenGroup),
+    Rule((Reshape,), ReshapeGroup),
 )
 
 

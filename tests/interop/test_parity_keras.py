@@ -29,6 +29,7 @@ pytestmark = [
 
 class TestKeras(parity_checks.Parity):
     kind = parity.Keras
+    rounds = {"UpSampling2D": 1e-6}  # TensorFlow mixes pixels in float32, whatever it is given
 
     def vjp(self, them, x, dy, training):
         x = tf.constant(x)
