@@ -93,6 +93,44 @@ def average_pool(x, dy, *window_strides_pads):
     return y, dx
 
 
+def placed(x, dy, place):
+    """y is a copy of x at other places; place(index of x) -> index of y."""
+    y, dx = np.zeros(dy.shape), np.zeros(x.shape)
+    for at in np.ndindex(x.shape):
+        y[place(*at)], dx[at] = x[at], dy[place(*at)]
+    return y, dx
+
+
+def shares(extent, factor):
+    """A[i, k], the share of old pixel k in new pixel i, when each becomes `factor` of them.
+
+    As a triangle of width 1 around every old pixel's middle; beyond the first and the last middle
+    that pixel alone counts.
+    """
+    A = np.zeros((extent * factor, extent))
+    for i in range(extent * factor):
+        where = (2 * i + 1) / (
+            2 * factor
+        )  # in the old image, whose pixel k has its middle at k + 1/2
+        where = min(max(where, 0.5), extent - 0.5)
+        for k in range(extent):
+            A[i, k] = max(0.0, 1 - abs(where - (k + 0.5)))
+    return A
+
+
+def up_sampling(x, dy, size, interpolation):
+    (n, h, w, c), (sh, sw) = x.shape, size
+    y, dx = np.zeros((n, h * sh, w * sw, c)), np.zeros(x.shape)
+    A, B = shares(h, sh), shares(w, sw)
+    if interpolation == "nearest":
+        A, B = (np.repeat(np.eye(extent), s, axis=0) for extent, s in ((h, sh), (w, sw)))
+    for m, i, j, k in np.ndindex(y.shape):
+        for r, s in np.ndindex(h, w):
+            y[m, i, j, k] += A[i, r] * B[j, s] * x[m, r, s, k]
+            dx[m, r, s, k] += A[i, r] * B[j, s] * dy[m, i, j, k]
+    return y, dx
+
+
 def relu(x, dy, slope=0.0):
     y, dx = np.zeros(x.shape), np.zeros(x.shape)
     for at in np.ndindex(x.shape):

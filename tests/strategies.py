@@ -111,6 +111,19 @@ def built_layers(draw, kind, dtype=np.float64):
         layer = make(window, strides, padding) if kind != "Conv2D" else make(
             draw(st.integers(1, 3)), window, strides, padding, draw(st.booleans())
         )  # fmt: skip
+    elif kind == "ZeroPadding2D":
+        sides = st.integers(0, 3)
+        pads = draw(sides | _pairs(0, 3) | st.tuples(_pairs(0, 3), _pairs(0, 3)))
+        layer, shape = make(pads), image
+    elif kind == "UpSampling2D":
+        size, how = draw(_pairs(1, 4)), draw(st.sampled_from(["nearest", "bilinear"]))
+        layer, shape = make(size, how), image
+    elif kind == "Reshape":
+        values = np.prod(shape)
+        first = draw(st.sampled_from([d for d in range(1, values + 1) if values % d == 0]))
+        layer = make(
+            draw(st.sampled_from([(int(first), -1), (-1,), (1, int(values // first), -1)]))
+        )
     elif kind == "Dense":
         layer, shape = make(draw(st.integers(1, 5)), draw(st.booleans())), vector
     elif kind == "BatchNorm":
@@ -130,7 +143,7 @@ def built_layers(draw, kind, dtype=np.float64):
         norm = sn.BatchNorm(epsilon=0.1)
         layer = make([norm, *main], [] if same else [sn.Conv2D(filters, 1, strides)])
     else:
-        layer, shape = make(), image if kind in ("GlobalAveragePool2D", "Flatten") else shape
+        layer, shape = make(), image if kind.startswith("Global") or kind == "Flatten" else shape
     layer.build(tuple(shape), rng, dtype)
     for key, array in (layer.params | layer.buffers).items():
         array[:] = rng.uniform(0.3, 2, array.shape)

@@ -110,7 +110,13 @@ def pooled(layer: L.MaxPool2D | L.AveragePool2D, x: Any, start: float, operation
     return lax.reduce_window(x, start, operation, size, strides, edges(layer))
 
 
-def edges(layer: L.Conv2D | L.MaxPool2D | L.AveragePool2D) -> tuple[tuple[int, int], ...]:
+def up_sampling(run: Pass, layer: L.UpSampling2D, name: str, x: Any) -> Any:
+    return jax.image.resize(x, (len(x), *layer.output_shape), layer.interpolation)
+
+
+def edges(
+    layer: L.Conv2D | L.MaxPool2D | L.AveragePool2D | L.ZeroPadding2D,
+) -> tuple[tuple[int, int], ...]:
     """The padding before and after, along each of (n, h, w, c)."""
     top, bottom, left, right = layer.pads
     return (0, 0), (top, bottom), (left, right), (0, 0)
@@ -136,7 +142,11 @@ RUNS: dict[type[L.Layer], Callable[[Pass, Any, str, Any], Any]] = {
     L.MaxPool2D: max_pool,
     L.AveragePool2D: average_pool,
     L.GlobalAveragePool2D: lambda run, layer, name, x: x.mean((1, 2)),
+    L.GlobalMaxPool2D: lambda run, layer, name, x: x.max((1, 2)),
+    L.ZeroPadding2D: lambda run, layer, name, x: jnp.pad(x, edges(layer)),
+    L.UpSampling2D: up_sampling,
     L.Flatten: lambda run, layer, name, x: x.reshape(len(x), -1),
+    L.Reshape: lambda run, layer, name, x: x.reshape(len(x), *layer.output_shape),
     L.Softmax: lambda run, layer, name, x: jax.nn.softmax(x),
     L.Dropout: dropout,
     L.Residual: residual,

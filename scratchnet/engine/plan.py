@@ -20,13 +20,17 @@ from ..layers import (
     Dropout,
     Flatten,
     GlobalAveragePool2D,
+    GlobalMaxPool2D,
     Layer,
     LeakyReLU,
     LogSoftmax,
     MaxPool2D,
     ReLU,
+    Reshape,
     Residual,
     Softmax,
+    UpSampling2D,
+    ZeroPadding2D,
 )
 from . import winograd
 from .conv import ConvRelu
@@ -43,7 +47,8 @@ from .elementwise import (
 )
 from .group import Gradients, Group, Single
 from .normalization import BatchNormRelu
-from .pooling import GlobalAverageGroup, PoolGroup
+from .placing import ReshapeGroup, UpSamplingGroup, ZeroPaddingGroup
+from .pooling import GlobalAverageGroup, GlobalMaxGroup, PoolGroup
 from .residual import ResidualGroup
 
 
@@ -93,6 +98,9 @@ TABLE = (
     Rule((MaxPool2D,), PoolGroup),
     Rule((AveragePool2D,), PoolGroup),
     Rule((GlobalAveragePool2D,), GlobalAverageGroup),
+    Rule((GlobalMaxPool2D,), GlobalMaxGroup),
+    Rule((ZeroPadding2D,), ZeroPaddingGroup),
+    Rule((UpSampling2D,), UpSamplingGroup),
     Rule((ReLU,), ReLUGroup),
     Rule((LeakyReLU,), LeakyReLUGroup),
     Rule((Dropout,), DropoutGroup),
@@ -100,6 +108,7 @@ TABLE = (
     Rule((LogSoftmax,), LogSoftmaxGroup),
     *(Rule((kind,), CurveGroup) for kind in CURVES),
     Rule((Flatten,), FlattenGroup),
+    Rule((Reshape,), ReshapeGroup),
 )
 
 

@@ -71,6 +71,29 @@ class GlobalAverageGroup(Group):
         return dx
 
 
+class GlobalMaxGroup(Group):
+    """The largest value of each channel: a window as large as the image, and the pools' loops."""
+
+    kernel = "image by image"
+    only_kernels = True
+
+    def forward(self, x: Array, training: bool) -> Array:
+        self.begin(x)
+        self.dtype = x.dtype
+        n, h, w, c = x.shape
+        y = self.buffer("y", (n, 1, 1, c))
+        self.winner = self.buffer("winner", y.shape, winner_dtype((h, w)))
+        self.call(max_pool_into, self.contiguous("x", x), y, self.winner, (h, w), (1, 1), 0, 0)
+        return y.reshape(n, c)
+
+    def backward(self, dy: Array, need_dx: bool = True) -> Array:
+        n, (h, w, c) = len(dy), self.layers[0].input_shape
+        dx = self.dx((n, h, w, c), dy)
+        grad = self.contiguous("dy in one", dy).reshape(n, 1, 1, c)
+        self.call(max_pool_backward_into, grad, self.winner, dx, w, (1, 1), 0, 0)
+        return dx
+
+
 @parallel
 def means(x, m, c, y):
     """y (n, c) <- the means over the m rows of each of n images, x (n, m, c)."""

@@ -3,6 +3,7 @@
 Both have channels last, the same layouts, and the same BatchNorm (momentum, biased running
 variance), so weights are copied as they are. Keras pads "valid" and "same" only; any other padding
 gets a layer of its own: zeros before a convolution, and a pooling that knows its padding.
+TensorFlow computes a bilinear UpSampling2D in float32, in a float64 network as well.
 """
 
 import functools
@@ -22,11 +23,15 @@ from ..layers import (
     Dropout,
     Flatten,
     GlobalAveragePool2D,
+    GlobalMaxPool2D,
     Layer,
     LogSoftmax,
     MaxPool2D,
+    Reshape,
     Residual,
     Softmax,
+    UpSampling2D,
+    ZeroPadding2D,
 )
 from ..layers.registry import kind_of
 from ..layers.window import pads_for
@@ -122,6 +127,14 @@ def _layers(layer: Layer, dtype: str) -> "list[keras.Layer]":
             return [kind(layer.pool_size, layer.strides, padding, **last)]
         case GlobalAveragePool2D():
             return [kl.GlobalAveragePooling2D(**last)]
+        case GlobalMaxPool2D():
+            return [kl.GlobalMaxPooling2D(**last)]
+        case ZeroPadding2D():
+            return [kl.ZeroPadding2D(_edges(layer), **last)]
+        case UpSampling2D():
+            return [kl.UpSampling2D(layer.size, interpolation=layer.interpolation, **last)]
+        case Reshape():
+            return [kl.Reshape(layer.target_shape, dtype=dtype)]
         case Dense():
             return [kl.Dense(layer.units, use_bias=layer.use_bias, dtype=dtype)]
         case BatchNorm():
@@ -157,7 +170,7 @@ def _padding(layer: Conv2D | MaxPool2D | AveragePool2D, window: tuple[int, int])
 
 
 def _edges(
-    layer: Conv2D | MaxPool2D | AveragePool2D,
+    layer: Conv2D | MaxPool2D | AveragePool2D | ZeroPadding2D,
 ) -> tuple[tuple[int, int], tuple[int, int]]:
     top, bottom, left, right = layer.pads
     return (top, bottom), (left, right)

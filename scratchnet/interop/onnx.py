@@ -30,12 +30,16 @@ from ..layers import (
     Dropout,
     Flatten,
     GlobalAveragePool2D,
+    GlobalMaxPool2D,
     Layer,
     LogSoftmax,
     MaxPool2D,
+    Reshape,
     Residual,
     SiLU,
     Softmax,
+    UpSampling2D,
+    ZeroPadding2D,
 )
 from ..layers.registry import KINDS, kind_of
 from ..model import Sequential
@@ -147,6 +151,12 @@ class _Writer:
         self.weights.append(self.onnx.numpy_helper.from_array(stored, name))
         return name
 
+    def integers(self, layer: Layer, key: str, values: Sequence[int]) -> str:
+        """Store whole numbers that a node of the layer's takes as an input; returns their name."""
+        name = f"{self.inside}{layer.name}.{key}"
+        self.weights.append(self.onnx.numpy_helper.from_array(np.array(values, np.int64), name))
+        return name
+
     def channels_first(self, shape: tuple[int, ...]) -> None:
         """Transpose to (n, c, ...) unless it is so already; `shape` is ours, without n."""
         if len(shape) > 1 and not self.first:
@@ -192,14 +202,40 @@ def _places(layer: Conv2D | MaxPool2D | AveragePool2D) -> dict[str, Any]:
     return {"strides": layer.strides, "pads": [top, left, bottom, right]}
 
 
-def _global_average_pool(writer: _Writer, layer: GlobalAveragePool2D) -> None:
+def _global_pool(op: str) -> Callable[[_Writer, Any], None]:
+    def write(writer: _Writer, layer: Layer) -> None:
+        writer.channels_first(layer.input_shape)
+        writer.add(op, layer.name)  # (n, c, h, w) -> (n, c, 1, 1)
+        axes = writer.integers(layer, "axes", [2, 3])
+        writer.add("Squeeze", f"{layer.name}.squeeze", axes)  # -> (n, c)
+        writer.first = False
+
+    return write
+
+
+def _zero_padding(writer: _Writer, layer: ZeroPadding2D) -> None:
     writer.channels_first(layer.input_shape)
-    writer.add("GlobalAveragePool", layer.name)  # (n, c, h, w) -> (n, c, 1, 1)
-    name = f"{writer.inside}{layer.name}.axes"
-    axes = writer.onnx.numpy_helper.from_array(np.array([2, 3]), name)
-    writer.weights.append(axes)
-    writer.add("Squeeze", f"{layer.name}.squeeze", name)  # -> (n, c)
-    writer.first = False
+    top, bottom, left, right = layer.pads
+    pads = writer.integers(layer, "pads", [0, 0, top, left, 0, 0, bottom, right])
+    writer.add("Pad", layer.name, pads)
+
+
+def _up_sampling(writer: _Writer, layer: UpSampling2D) -> None:
+    writer.channels_first(layer.input_shape)
+    name = f"{writer.inside}{layer.name}.scales"
+    scales = np.array([1, 1, *layer.size], np.float32)
+    writer.weights.append(writer.onnx.numpy_helper.from_array(scales, name))
+    how = {"mode": "linear", "coordinate_transformation_mode": "half_pixel"}
+    if layer.interpolation == "nearest":
+        how = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric"}
+        how["nearest_mode"] = "floor"
+    writer.add("Resize", layer.name, "", name, **how)
+
+
+def _reshape(writer: _Writer, layer: Reshape) -> None:
+    writer.channels_last(layer.input_shape)
+    shape = writer.integers(layer, "shape", [0, *layer.output_shape])  # 0: as many as there are
+    writer.add("Reshape", layer.name, shape)
 
 
 def _dense(writer: _Writer, layer: Dense) -> None:
@@ -269,7 +305,11 @@ WRITERS: dict[type[Layer], Callable[[_Writer, Any], None]] = {
     Conv2D: _conv,
     MaxPool2D: _pool("MaxPool"),
     AveragePool2D: _pool("AveragePool"),
-    GlobalAveragePool2D: _global_average_pool,
+    GlobalAveragePool2D: _global_pool("GlobalAveragePool"),
+    GlobalMaxPool2D: _global_pool("GlobalMaxPool"),
+    ZeroPadding2D: _zero_padding,
+    UpSampling2D: _up_sampling,
+    Reshape: _reshape,
     Dense: _dense,
     Flatten: _flatten,
     Softmax: _softmax("Softmax"),

@@ -24,13 +24,17 @@ from ..layers import (
     Dropout,
     Flatten,
     GlobalAveragePool2D,
+    GlobalMaxPool2D,
     Layer,
     LogSoftmax,
     MaxPool2D,
+    Reshape,
     SiLU,
     Softmax,
+    UpSampling2D,
+    ZeroPadding2D,
 )
-from ..layers.registry import KINDS
+from ..layers.registry import KINDS, kind_of
 from ..layers.window import pads_for
 from .onnx_graph import Graph, Node, Shape
 
@@ -55,9 +59,11 @@ class Row:
     constants       arrays by name: the weights, and shapes that were computed on the way
     order           where the value's entries stand in ours: see the top of this file
     shape           the shape that it has in ours, without n
+    reshaped        the last Reshape, while no layer of ours stands for it
     """
 
     order: NDArray[np.int32]
+    reshaped: Node | None
 
     def __init__(self, graph: Graph, channels_last: bool) -> None:
         self.opset, self.constants = graph.opset, dict(graph.weights)
@@ -67,6 +73,7 @@ class Row:
         self.shape = given if channels_last else (*given[1:], given[0])
         self._start_order(channels_first=not channels_last)
         self.layers: list[Placed] = []
+        self.channels_last, self.reshaped = channels_last, None
 
     def add(self, node: Node) -> None:
         """Read a node that takes the last value."""
@@ -74,6 +81,9 @@ class Row:
 
     def check_end(self, name: str) -> None:
         """Raise unless the last value, the output `name`, is what the layers give."""
+        # axes of length 1, as a global pooling leaves them, are not another shape
+        if [size for size in self.order.shape if size > 1] != [s for s in self.shape if s > 1]:
+            self._reshape_to_ours(channels_first=not self.channels_last)
         if not self._is_channels_first() and not np.array_equal(
             self.order.ravel(), _in_order((self.order.size,))
         ):
@@ -128,7 +138,37 @@ class Row:
         ours = _in_order(self.shape)
         return np.array_equal(self.order, np.moveaxis(ours, -1, 0))
 
+    def _reshape_to_ours(self, channels_first: bool) -> None:
+        """Make a Reshape of the file's own, if it leaves the values in the order of ours."""
+        order = np.moveaxis(self.order, 0, -1) if channels_first else self.order
+        if self.reshaped is None or not np.array_equal(order.ravel(), _in_order((order.size,))):
+            return
+        self._place(self.reshaped, Reshape(order.shape))
+        self._start_order(channels_first)
+        self.reshaped = None
+
+    def _turn_columns(self) -> None:
+        """Before a Reshape from a vector to (c, h, w): have it in the order (h, w, c).
+
+        The Dense layer that makes the vector gets its columns in another order.
+        """
+        if self.reshaped is None or len(self.shape) != 1 or self.order.ndim != 3:
+            return
+        order, turned = np.moveaxis(self.order, 0, -1), []
+        for placed in reversed(self.layers):
+            turned.append(placed)
+            if isinstance(placed.layer, Dense):
+                for one in turned:
+                    one.arrays = {key: a[..., order.ravel()] for key, a in one.arrays.items()}
+                self.order = np.moveaxis(_in_order(order.shape), -1, 0)
+                return
+            if not isinstance(placed.layer, BatchNorm) and kind_of(placed.layer).formula is None:
+                return
+
     def _check_images(self, node: Node) -> None:
+        if len(self.shape) != 3 or not self._is_channels_first():
+            self._turn_columns()
+            self._reshape_to_ours(channels_first=True)
         if len(self.shape) != 3 or not self._is_channels_first():
             sizes = ", ".join(map(str, self.order.shape))
             node.fail("images (n, channels, height, width)", f"(n, {sizes})")
@@ -203,6 +243,56 @@ class Row:
         window = node.int_pair("kernel_shape")
         self._place(node, kind(window, **self._windows(node, window)))
         self._start_order(channels_first=True)
+
+    def pad(self, node: Node) -> None:
+        """Zeros around the image."""
+        self._check_images(node)
+        node.only("mode", "constant")
+        value = node.take("value", 0.0)
+        if node.has_input(2):
+            value = float(self._weight(node, 2).ravel()[0])
+        if value != 0:
+            node.fail("zeros around the image", f"{value:g}")
+        pads = self._numbers(node, "pads", 1)
+        if node.has_input(3) or pads is None or len(pads) != 8 or any((*pads[:2], *pads[4:6])):
+            node.fail("pads of height and width, at both ends", pads)
+        self._place(node, ZeroPadding2D(((pads[2], pads[6]), (pads[3], pads[7]))))
+        self._start_order(channels_first=True)
+
+    def resize(self, node: Node) -> None:
+        """Images that become whole numbers of times as large, as UpSampling2D makes them."""
+        self._check_images(node)
+        for key in ("cubic_coeff_a", "extrapolation_value", "exclude_outside"):
+            node.take(key)  # of other modes
+        node.only("antialias", 0)
+        mode, near = node.take("mode", "nearest"), node.take("nearest_mode", "round_prefer_floor")
+        place = node.take("coordinate_transformation_mode", "half_pixel")
+        size = self._times_as_large(node)
+        nearest = mode == "nearest" and (
+            (place, near) == ("asymmetric", "floor")
+            or (place == "half_pixel" and near in ("round_prefer_floor", "round_prefer_ceil"))
+        )
+        if not nearest and (mode, place) != ("linear", "half_pixel"):
+            found = f"{mode}, {place}, {near}"
+            node.fail("nearest pixels (asymmetric, floor) or linear (half_pixel)", found)
+        self._place(node, UpSampling2D(size, "nearest" if nearest else "bilinear"))
+        self._start_order(channels_first=True)
+
+    def _times_as_large(self, node: Node) -> tuple[int, int]:
+        (h, w, c), sizes = self.shape, self._numbers(node, "sizes", 3)
+        scales: list[float] = []
+        if sizes is not None and len(sizes) == 4:
+            scales = [1, *(a / b for a, b in zip(sizes[1:], (c, h, w), strict=True))]
+        elif node.has_input(2) and node.inputs[2] in self.constants:
+            scales = [float(scale) for scale in self.constants[node.inputs[2]].ravel()]
+        if len(scales) != 4 or scales[:2] != [1, 1] or any(s < 1 or s % 1 for s in scales):
+            node.fail("whole numbers of times as high and wide", f"scales {scales}")
+        return int(scales[2]), int(scales[3])
+
+    def global_max_pool(self, node: Node) -> None:
+        self._check_images(node)
+        self._place(node, GlobalMaxPool2D())
+        self.order = np.arange(self.shape[0]).reshape(-1, 1, 1)  # ONNX keeps (n, c, 1, 1)
 
     def global_average_pool(self, node: Node) -> None:
         self._check_images(node)
@@ -297,6 +387,7 @@ class Row:
 
     def _softmax(self, node: Node, layer: Layer) -> None:
         """Ours and theirs must take the same values together: those that share a row of ours."""
+        self._reshape_to_ours(channels_first=False)
         rank = self.order.ndim + 1
         axis = node.take("axis", -1 if self.opset >= 13 else 1) % rank
         # before opset 13, all axes from `axis` on were one
@@ -311,6 +402,8 @@ class Row:
         node.fail("the softmax over the classes or the channels", f"axis {axis}")
 
     def batch_normalization(self, node: Node) -> None:
+        if self.order.ndim > 1:
+            self._reshape_to_ours(channels_first=True)
         node.only("training_mode", 0)
         node.only("spatial", 1)
         node.only("is_test", 1, default=0 if self.opset < 7 else 1)
@@ -365,6 +458,7 @@ class Row:
             self.order = self.order.reshape(shape)
         except ValueError:
             node.fail(f"a shape for {self.order.size} values", shape)
+        self.reshaped = None if self.order.ndim == 1 else node
         if self.order.ndim == 1 and len(self.shape) > 1:
             self._place(node, Flatten())
 
@@ -413,6 +507,9 @@ READERS: dict[str, Callable[[Row, Node], None]] = {
     "MaxPool": Row.max_pool,
     "AveragePool": Row.average_pool,
     "GlobalAveragePool": Row.global_average_pool,
+    "GlobalMaxPool": Row.global_max_pool,
+    "Pad": Row.pad,
+    "Resize": Row.resize,
     "ReduceMean": Row.reduce_mean,
     "Gemm": Row.gemm,
     "MatMul": Row.mat_mul,

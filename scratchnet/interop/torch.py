@@ -31,11 +31,15 @@ from ..layers import (
     Dropout,
     Flatten,
     GlobalAveragePool2D,
+    GlobalMaxPool2D,
     Layer,
     LogSoftmax,
     MaxPool2D,
+    Reshape,
     Residual,
     Softmax,
+    UpSampling2D,
+    ZeroPadding2D,
 )
 from ..layers.registry import kind_of
 from ..model import Sequential
@@ -146,7 +150,7 @@ def _order_after(layer: Layer, order: Order) -> Order:
     """The order of the features after a layer, `order` being the one before it."""
     if isinstance(layer, Flatten) and len(layer.input_shape) == 3:
         return channels_first(layer.input_shape)
-    return None if isinstance(layer, Dense) else order
+    return None if isinstance(layer, (Dense, Reshape)) else order
 
 
 def _row(layers: Sequence[Layer]) -> "torch.nn.Sequential":
@@ -159,7 +163,7 @@ def _row(layers: Sequence[Layer]) -> "torch.nn.Sequential":
     order: Order = None
     for layer in layers:
         module = _module(layer)
-        if isinstance(layer, Residual) and order is not None:
+        if isinstance(layer, (Residual, Reshape)) and order is not None:
             module, order = nn.Sequential(Reorder(np.argsort(order)), module), None
         modules.append(module)
         order = _order_after(layer, order)
@@ -194,6 +198,14 @@ def _module(layer: Layer) -> "torch.nn.Module":
             return nn.MaxPool2d(*window, (top, left))
         case GlobalAveragePool2D():
             return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        case GlobalMaxPool2D():
+            return nn.Sequential(nn.AdaptiveMaxPool2d(1), nn.Flatten())
+        case ZeroPadding2D():
+            return nn.ZeroPad2d(edges)
+        case UpSampling2D():
+            return nn.Upsample(scale_factor=layer.size, mode=layer.interpolation)
+        case Reshape():
+            return ours.ReshapeLast(layer.output_shape)
         case Dense():
             return nn.Linear(layer.input_shape[0], layer.units, layer.use_bias)
         case BatchNorm() if len(layer.input_shape) in (1, 3):

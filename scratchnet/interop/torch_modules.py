@@ -36,6 +36,22 @@ class PaddedAveragePool2d(nn.Module):
         return mean / counted
 
 
+class ReshapeLast(nn.Module):
+    """Another shape for values counted with channels last; images go in and out channels first.
+
+    shape   of the output, channels last, without the batch axis
+    """
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.shape = shape
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        last = x.permute(0, 2, 3, 1) if x.ndim == 4 else x
+        y = last.reshape(len(x), *self.shape)
+        return y.permute(0, 3, 1, 2) if y.ndim == 4 else y
+
+
 class Reorder(nn.Module):
     """Features (n, d) in the order of `columns`; not part of the state_dict."""
 

@@ -6,7 +6,19 @@ they share are in functions.py. registry.py says what a new kind of layer has to
 Each file says in `__all__` which kinds of layers it has; they are names here, and of `scratchnet`.
 """
 
-from . import activations, conv, dense, dropout, normalization, pool, reshape, residual, smooth
+from . import (
+    activations,
+    conv,
+    dense,
+    dropout,
+    normalization,
+    padding,
+    pool,
+    reshape,
+    residual,
+    smooth,
+    upsampling,
+)
 from .activations import *
 from .activations import softmax as softmax
 from .base import Layer
@@ -14,6 +26,7 @@ from .conv import *
 from .dense import *
 from .dropout import *
 from .normalization import *
+from .padding import *
 from .pool import *
 from .registry import LAYERS as LAYERS
 from .registry import described as described
@@ -23,6 +36,7 @@ from .registry import register as register
 from .reshape import *
 from .residual import *
 from .smooth import *
+from .upsampling import *
 
 __all__ = ["Layer"]
 __all__ += activations.__all__
@@ -30,7 +44,9 @@ __all__ += conv.__all__
 __all__ += dense.__all__
 __all__ += dropout.__all__
 __all__ += normalization.__all__
+__all__ += padding.__all__
 __all__ += pool.__all__
 __all__ += reshape.__all__
 __all__ += residual.__all__
 __all__ += smooth.__all__
+__all__ += upsampling.__all__

@@ -1,7 +1,8 @@
 """Pooling: each window of an image becomes one value, channel by channel.
 
-MaxPool2D keeps the largest, AveragePool2D the mean, GlobalAveragePool2D the mean over the whole
-image. None has parameters; what is worth studying is where each sends the gradient.
+MaxPool2D keeps the largest, AveragePool2D the mean; GlobalMaxPool2D and GlobalAveragePool2D have
+the whole image for a window. None has parameters; what is worth studying is where each sends the
+gradient.
 """
 
 from typing import Any
@@ -14,7 +15,7 @@ from .functions import average_pool, average_pool_backward, max_pool, max_pool_b
 from .registry import register
 from .window import checked_padding, fitted, pair, window_footprint
 
-__all__ = ["AveragePool2D", "GlobalAveragePool2D", "MaxPool2D"]
+__all__ = ["AveragePool2D", "GlobalAveragePool2D", "GlobalMaxPool2D", "MaxPool2D"]
 
 
 class _Pool2D(Layer):
@@ -148,3 +149,41 @@ class GlobalAveragePool2D(Layer):
         h, w, c = self.input_shape
         share = dy / (h * w)  # (n, c)
         return np.broadcast_to(share[:, None, None, :], (len(dy), h, w, c)).copy()
+
+
+@register(
+    gradient="each dy goes to the one pixel that was the largest of its map; the others get 0",
+    uses_blas=False,
+)
+class GlobalMaxPool2D(Layer):
+    """The largest value of each channel, wherever in the image it is.
+
+    Shapes    x (n, h, w, c) -> y (n, c)
+    Forward   y[n,c] = max_{i,j} x[n,i,j,c]
+    Backward  as in MaxPool2D, with the image as the only window: dx is dy[n,c] at the pixel that
+              won, and 0 everywhere else. A channel learns from one place of each image.
+    Cache     which pixel won, as its number i*w + j.
+    Edges     of equals the first in row-major order takes all, as in PyTorch (TensorFlow shares the
+              gradient among them). A NaN wins over every number, so it is seen.
+    Source    Oquab et al. 2015, "Is object localization for free?", section 3.
+    """
+
+    def shape_after(self, input_shape: Shape) -> Shape:
+        return (image_shape(self, input_shape)[2],)
+
+    def footprint(self, input_shape: Shape) -> Footprint:
+        h, w, c = image_shape(self, input_shape)
+        return Footprint(c, h * w * max(c, 512))
+
+    def forward(self, x: Array, training: bool = False) -> Array:
+        self.check_input(x)
+        h, w, _ = self.input_shape
+        y, winner = max_pool(x, (h, w), (1, 1), (0, 0, 0, 0))
+        self.keep(x, winner)  # (n, 1, 1, c)
+        return y[:, 0, 0]  # (n, 1, 1, c) -> (n, c)
+
+    def backward(self, dy: Array) -> Array:
+        winner = self.kept(dy)
+        h, w, c = self.input_shape
+        dy = dy[:, None, None]  # (n, c) -> (n, 1, 1, c)
+        return max_pool_backward(dy, winner, (len(dy), h, w, c), (h, w), (1, 1), (0, 0, 0, 0))

@@ -24,10 +24,14 @@ from ..layers import (
     Dropout,
     Flatten,
     GlobalAveragePool2D,
+    GlobalMaxPool2D,
     Layer,
     LogSoftmax,
     MaxPool2D,
+    Reshape,
     Softmax,
+    UpSampling2D,
+    ZeroPadding2D,
     kind_of,
 )
 from ..text import columns, index_text
@@ -184,14 +188,28 @@ def _dense_output(layer: Any, index: Index, x: Array, y: Array, training: bool) 
 
 def _max_pool_output(layer: Any, index: Index, x: Array, y: Array, training: bool) -> Sum:
     i, j, c = index
+    # padding never wins
+    seen = [(at, (*pixel, c)) for at, pixel in _window(layer, i, j, layer.pool_size) if pixel]
+    formula = f"y{index_text(index)} = the largest x of the window"
+    return Sum(formula, "wins", _largest(seen, x, float(y[index])))
+
+
+def _global_max_output(layer: Any, index: Index, x: Array, y: Array, training: bool) -> Sum:
+    (c,) = index
+    h, w, _ = x.shape
+    terms = _largest([(p, (*p, c)) for p in np.ndindex(h, w)], x, float(y[index]))
+    return Sum(f"y[{c}] = the largest of all {h * w} x[i, j, {c}]", "wins", terms)
+
+
+def _largest(seen: list[tuple[Index, Index]], x: Array, largest: float) -> list[Term]:
+    """Of each (position, source): whether it is the one that the maximum is a copy of."""
     terms, won = [], False
-    for place, pixel in _window(layer, i, j, layer.pool_size):
-        if pixel:  # padding never wins
-            value = float(x[(*pixel, c)])
-            wins = not won and bool(value == y[index] or math.isnan(value))  # the first of equals
-            won = won or wins
-            terms.append(Term(place, (*pixel, c), value, float(wins)))
-    return Sum(f"y{index_text(index)} = the largest x of the window", "wins", terms)
+    for place, source in seen:
+        value = float(x[source])
+        wins = not won and (value == largest or math.isnan(value))  # the first of equals
+        won = won or wins
+        terms.append(Term(place, source, value, float(wins)))
+    return terms
 
 
 def _average_pool_output(layer: Any, index: Index, x: Array, y: Array, training: bool) -> Sum:
@@ -209,8 +227,43 @@ def _global_average_output(layer: Any, index: Index, x: Array, y: Array, trainin
     return Sum(f"y[{c}] = the mean of all {h * w} x[i, j, {c}]", "share", terms)
 
 
-def _flatten_output(layer: Any, index: Index, x: Array, y: Array, training: bool) -> Sum:
-    source = tuple(int(i) for i in np.unravel_index(index[0], x.shape))
+def _zero_padding_output(layer: Any, index: Index, x: Array, y: Array, training: bool) -> Sum:
+    top, _, left, _ = layer.pads
+    source = index[0] - top, index[1] - left, index[2]
+    if not all(0 <= i < size for i, size in zip(source, x.shape, strict=True)):
+        term = Term((0,), None, 0.0, 1.0)
+        return Sum(f"y{index_text(index)} = 0, in the frame", "copied", [term])
+    term = Term((0,), source, float(x[source]), 1.0)
+    return Sum(f"y{index_text(index)} = x{index_text(source)}", "copied", [term])
+
+
+def _up_sampling_output(layer: Any, index: Index, x: Array, y: Array, training: bool) -> Sum:
+    (i, j, c), place = index, index_text(index)
+    if layer.interpolation == "nearest":
+        source = i // layer.size[0], j // layer.size[1], c
+        term = Term((0,), source, float(x[source]), 1.0)
+        return Sum(f"y{place} = x{index_text(source)}", "copied", [term])
+    (sh, sw), (h, w, _) = layer.size, x.shape
+    sides = _beside(i, sh, h), _beside(j, sw, w)
+    terms = [
+        Term((u, v), (row, column, c), float(x[row, column, c]), a * b)
+        for u, (row, a) in enumerate(sides[0])
+        for v, (column, b) in enumerate(sides[1])
+    ]
+    return Sum(f"y{place} = the x around it, the nearer the more", "share", terms)
+
+
+def _beside(at: int, factor: int, extent: int) -> list[tuple[int, float]]:
+    """The old pixels on both sides of new pixel `at`, along one axis, each with its share."""
+    middle = min(max((at + 0.5) / factor - 0.5, 0.0), extent - 1.0)
+    low = int(middle)
+    found = [(low, 1 - (middle - low)), (low + 1, middle - low)]
+    return [(pixel, share) for pixel, share in found if share]
+
+
+def _reshape_output(layer: Any, index: Index, x: Array, y: Array, training: bool) -> Sum:
+    number = np.ravel_multi_index(index, y.shape)
+    source = tuple(int(i) for i in np.unravel_index(number, x.shape))
     terms = [Term((0,), source, float(x[source]), 1.0)]
     return Sum(f"y{index_text(index)} = x{index_text(source)}", "copied", terms)
 
@@ -257,7 +310,11 @@ OUTPUTS: dict[type[Layer], Callable[..., Sum]] = {
     MaxPool2D: _max_pool_output,
     AveragePool2D: _average_pool_output,
     GlobalAveragePool2D: _global_average_output,
-    Flatten: _flatten_output,
+    GlobalMaxPool2D: _global_max_output,
+    ZeroPadding2D: _zero_padding_output,
+    UpSampling2D: _up_sampling_output,
+    Flatten: _reshape_output,
+    Reshape: _reshape_output,
     Dropout: _dropout_output,
     BatchNorm: _batch_norm_output,
     Softmax: _softmax_output,

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError, is_whole
-from ..layers import Conv2D, Layer, LogSoftmax, Softmax, kind_of, softmax
+from ..layers import Conv2D, Layer, LogSoftmax, Softmax, ZeroPadding2D, kind_of, softmax
 from ..model import Sequential, backward_through, forward_through
 from .inputs import checked_label, copied, one_example
 
@@ -222,7 +222,9 @@ def _centres(net: Sequential, end: int, axis: int) -> Array:
         window = getattr(layer, "kernel_size", getattr(layer, "pool_size", None))
         strides, pads = getattr(layer, "strides", None), getattr(layer, "pads", None)
         before, after = layer.input_shape[axis], layer.output_shape[axis]
-        if window is not None and strides is not None and pads is not None:
+        if isinstance(layer, ZeroPadding2D):
+            start -= jump * layer.pads[2 * axis]
+        elif window is not None and strides is not None and pads is not None:
             start += jump * ((window[axis] - 1) / 2 - pads[2 * axis])
             jump *= strides[axis]
         elif before != after:

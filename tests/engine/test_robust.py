@@ -36,6 +36,11 @@ GROUPS = {
     "max pool": (lambda: [sn.MaxPool2D(3, 2)], 3),
     "average pool": (lambda: [sn.AveragePool2D(2, padding=1)], 3),
     "means": (lambda: [sn.GlobalAveragePool2D()], 3),
+    "maxima": (lambda: [sn.GlobalMaxPool2D()], 3),
+    "frame": (lambda: [sn.ZeroPadding2D(((0, 1), (0, 2)))], 3),
+    "blocks": (lambda: [sn.UpSampling2D((2, 1))], 3),
+    "mixtures": (lambda: [sn.UpSampling2D((2, 3), "bilinear")], 3),
+    "reshape": (lambda: [sn.Reshape((3, -1))], 3),
 }
 every_group = pytest.mark.parametrize("kind", GROUPS)
 MODES = ["reference", "by itself", "fused"]

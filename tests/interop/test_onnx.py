@@ -158,8 +158,9 @@ def test_any_stack_gives_the_same_outputs_in_float64_and_comes_back_the_same(dra
     x = rng.standard_normal((n, *shape))
     proto = interop.to_onnx(model)
     y = ReferenceEvaluator(proto).run(None, {"input": x})[0]
-    # ONNX keeps BatchNorm's epsilon in float32: 1e-3 is 5e-11 off
-    near = 1e-9 if any(isinstance(layer, sn.BatchNorm) for layer in layers) else 1e-12
+    # ONNX keeps BatchNorm's epsilon and GELU's constants in float32: 1e-3 is 5e-11 off
+    rounded = any(isinstance(layer, sn.BatchNorm | sn.GELU) for layer in layers)
+    near = 1e-8 if rounded else 1e-12
     np.testing.assert_allclose(y, model.predict(x), rtol=near, atol=near, strict=True)
 
     back = interop.from_onnx(proto)

@@ -29,7 +29,8 @@ pytestmark = [
 
 class TestKeras(parity_checks.Parity):
     kind = parity.Keras
-    in_float32 = ("GELU", "LeakyReLU")
+    # TensorFlow mixes pixels in float32, and some constants are float32, whatever it is given
+    rounds = {"UpSampling2D": 1e-6, "GELU": 1e-7, "LeakyReLU": 1e-7}
 
     def vjp(self, them, x, dy, training):
         x = tf.constant(x)

@@ -67,13 +67,38 @@ def global_average_pool(layer, x, dy):
     return y[:, 0, 0], dx, {}
 
 
+def global_max_pool(layer, x, dy):
+    y, dx, _ = oracles.max_pool(x, dy[:, None, None], x.shape[1:3], (1, 1), (0, 0, 0, 0))
+    return y[:, 0, 0], dx, {}
+
+
 def flatten(layer, x, dy):
-    y, dx = np.zeros(dy.shape), np.zeros(x.shape)
     _, h, w, c = x.shape
-    for n, i, j, k in np.ndindex(x.shape):
-        place = n, (i * w + j) * c + k
-        y[place], dx[n, i, j, k] = x[n, i, j, k], dy[place]
-    return y, dx, {}
+    return *oracles.placed(x, dy, lambda n, i, j, k: (n, (i * w + j) * c + k)), {}
+
+
+def reshape(layer, x, dy):
+    """Value number m of the input is value number m of the output."""
+
+    def place(n, *at):
+        m, back = 0, []
+        for number, size in zip(at, x.shape[1:], strict=True):
+            m = m * size + number
+        for size in reversed(dy.shape[1:]):
+            back.insert(0, m % size)
+            m //= size
+        return n, *back
+
+    return *oracles.placed(x, dy, place), {}
+
+
+def zero_padding(layer, x, dy):
+    top, _, left, _ = oracles.pads_of(layer.padding, None, None, None)
+    return *oracles.placed(x, dy, lambda n, i, j, k: (n, top + i, left + j, k)), {}
+
+
+def up_sampling(layer, x, dy):
+    return *oracles.up_sampling(x, dy, layer.size, layer.interpolation), {}
 
 
 def batch_norm(layer, x, dy, training=False):
@@ -104,8 +129,12 @@ ORACLES = {
     "MaxPool2D": pool,
     "AveragePool2D": pool,
     "GlobalAveragePool2D": global_average_pool,
+    "GlobalMaxPool2D": global_max_pool,
+    "ZeroPadding2D": zero_padding,
+    "UpSampling2D": up_sampling,
     "Dense": dense,
     "Flatten": flatten,
+    "Reshape": reshape,
     "ReLU": lambda layer, x, dy: (*oracles.relu(x, dy), {}),
     "LeakyReLU": lambda layer, x, dy: (*oracles.relu(x, dy, layer.slope), {}),
     "ELU": lambda layer, x, dy: (*oracles.elu(x, dy, layer.alpha), {}),
@@ -283,6 +312,16 @@ BAD = {
     ),
     "too large": (lambda v: v, (sn.Conv2D(2, 7), sn.MaxPool2D((1, 6)), sn.AveragePool2D(8))),
     "initializer": (lambda v: sn.Conv2D(2, 3, kernel_initializer=v), ("glorot", None)),
+    "zero padding": (
+        lambda v: sn.ZeroPadding2D(v),
+        ("same", "valid", -1, True, 1.5, None, (1, -1), ((0, 1),), (1, 2, 3)),
+    ),
+    "size": (lambda v: sn.UpSampling2D(v), (0, -1, True, 2.0, (2, 2, 2), None)),
+    "interpolation": (lambda v: sn.UpSampling2D(2, v), ("bicubic", 1, None)),
+    "target_shape": (
+        lambda v: sn.Reshape(v),
+        ((), 60, (0, -1), (-1, -1), (-2, 30), (61,), (7, -1), (60.0,), "60", (1,) * 9, None),
+    ),
     "rate": (lambda v: sn.Dropout(v), (1, 1.5, -0.1, np.nan, True, "half", None)),
     "momentum": (lambda v: sn.BatchNorm(v), (-0.1, 1.1, np.nan)),
     "epsilon": (lambda v: sn.BatchNorm(epsilon=v), (0, -1, np.nan, np.inf)),
@@ -302,7 +341,18 @@ def test_a_bad_argument_is_an_input_error_at_the_latest_when_built(make, value, 
         make(value).build((6, 5, 2), rng)
 
 
-@pytest.mark.parametrize("kind", ["Conv2D", "MaxPool2D", "GlobalAveragePool2D", "Dense"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "Conv2D",
+        "MaxPool2D",
+        "GlobalAveragePool2D",
+        "GlobalMaxPool2D",
+        "ZeroPadding2D",
+        "UpSampling2D",
+        "Dense",
+    ],
+)
 def test_an_input_with_the_wrong_number_of_axes_is_refused_when_built(kind, rng):
     with pytest.raises(sn.InputError, match=r"expected .* found shape \(6, 5\)"):
         EXAMPLES[kind][0]().build((6, 5), rng)

@@ -1,0 +1,33 @@
+"""Networks of the layers that pad, enlarge, reshape and look through windows of other kinds."""
+
+import scratchnet as sn
+
+#: name: (layers, the shape of an image)
+ROWS = {
+    "enlarged and framed": (
+        lambda: [
+            sn.ZeroPadding2D(((1, 0), (2, 1))),
+            sn.Conv2D(3, 3, 2),
+            sn.ReLU(),
+            sn.UpSampling2D((2, 3)),
+            sn.Conv2D(4, 2),
+            sn.UpSampling2D((1, 2), "bilinear"),
+            sn.GlobalMaxPool2D(),
+            sn.Dense(4),
+        ],
+        (7, 6, 2),
+    ),
+    "from a vector to images": (
+        lambda: [
+            sn.Flatten(),
+            sn.Dense(30),
+            sn.BatchNorm(),
+            sn.LeakyReLU(),
+            sn.Reshape((3, 2, -1)),
+            sn.UpSampling2D(2, "bilinear"),
+            sn.Conv2D(2, 3, padding="same"),
+            sn.Reshape((4, -1)),
+        ],
+        (5, 4, 1),
+    ),
+}
