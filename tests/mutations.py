@@ -114,7 +114,7 @@ MUTATIONS = [
              "return np.bincount(cells, minlength=k * k).reshape(k, k).T", LOSSES),
     # optimizers, learning rates, initial weights
     Mutation("optimizer: the schedule one step ahead", "optimizers.py",
-             "self.learning_rate(self.iterations)", "self.learning_rate(self.iterations + 1)",
+             "self.schedule(self.iterations)", "self.schedule(self.iterations + 1)",
              OPTIMIZERS),
     Mutation("optimizer: AdamW forgets its decay", "optimizers.py",
              'self.weight_decay = check_number("weight_decay", weight_decay, least=0)', "pass",
