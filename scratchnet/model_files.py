@@ -11,7 +11,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from . import checkpoint, losses, optimizers
+from . import checkpoint, losses, metrics, optimizers
 from .errors import InputError, is_whole, shown
 from .layers import Layer, described, from_description
 from .layers.base import MOST_VALUES, Shape, shapes_along
@@ -75,7 +75,7 @@ def description_of(model: Sequential) -> dict[str, Any]:
             "optimizer_config": _optimizer_config(model.optimizer),
             "loss": _name_in(losses.LOSSES, model.loss),
             "loss_config": model.loss.config(),
-            "metrics": model.metrics,
+            "metrics": metrics.described(model.metrics),
         }
     return description
 
@@ -132,7 +132,7 @@ def _model_of(description: dict[str, Any], arrays: dict[str, NDArray]) -> Sequen
         chosen = description["compile"]
         optimizer = optimizers.from_config(chosen["optimizer"], chosen["optimizer_config"])
         loss = losses.LOSSES[chosen["loss"]](**chosen["loss_config"])
-        model.compile(optimizer, loss, chosen["metrics"])
+        model.compile(optimizer, loss, metrics.from_description(chosen["metrics"]))
     return model
 
 

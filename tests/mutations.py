@@ -107,7 +107,7 @@ MUTATIONS = [
              "keepdims=True) - y_true) / n", "keepdims=True) - y_true)", LOSSES),
     Mutation("mean squared error: the factor 2 is missing", "losses.py",
              "return 2 * difference", "return difference", LOSSES),
-    Mutation("labels: one too many is allowed", "losses.py",
+    Mutation("labels: one too many is allowed", "targets.py",
              "<= labels.max() < k", "<= labels.max() <= k", LOSSES),
     Mutation("confusion matrix: transposed", "metrics.py",
              "return np.bincount(cells, minlength=k * k).reshape(k, k)",
