@@ -135,7 +135,7 @@ class BackupAndRestore(Callback):
     # ---- one file ----------------------------------------------------------------------------
 
     def _save(self) -> None:
-        run, means = self.run, self.run.means
+        run = self.run
         arrays = {f"model/{name}": array for name, array in self.model.arrays().items()}
         if run.order is not None:
             arrays["order"] = run.order
@@ -145,7 +145,7 @@ class BackupAndRestore(Callback):
             "training": self.training,
             "epoch": run.epoch,
             "batch": run.batch,
-            "means": {"images": means.images, "loss": means.loss, "correct": means.correct},
+            "means": run.means.state(),
             "history": {"epoch": run.history.epoch, "history": run.history.history},
             "random": {
                 name: {"state": rng.bit_generator.state, "seed": rng.bit_generator.seed_seq.state}
@@ -201,8 +201,7 @@ class BackupAndRestore(Callback):
             array[...] = arrays[f"model/{name}"]
         run.epoch, run.batch = description["epoch"], description["batch"]
         run.order = arrays.get("order")
-        for key, value in description["means"].items():
-            setattr(run.means, key, value)
+        run.means.load_state(description["means"])
         run.history.epoch = description["history"]["epoch"]
         run.history.history = description["history"]["history"]
         for name, rng in model.generators().items():

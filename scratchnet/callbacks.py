@@ -8,6 +8,7 @@ import csv
 import io
 import json
 import math
+from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from .backup import BackupAndRestore
 from .checkpoint import write_atomically
 from .errors import InputError, check_number, is_whole
-from .metrics import finite_or_none
+from .metrics import Metric, finite_or_none
 from .run import Callback
 from .training_state import check_arrays, check_real, check_whole
 
@@ -38,18 +39,31 @@ __all__ = [
 class Best:
     """The best value of one figure so far.
 
-    monitor    "loss", "accuracy", "val_loss", "val_accuracy", or what another callback adds to logs
-    mode       "min", "max", or "auto": an accuracy shall grow, anything else shall fall
+    monitor    "loss", a metric's name, either with "val_" before it, or what another callback adds
+               to logs
+    mode       "min", "max", or "auto": metrics know which way is good, an accuracy shall grow,
+               anything else shall fall. Of a function nobody knows, and "auto" is an error.
     min_delta  what is better by no more than this is not better
     """
 
     def __init__(self, monitor: str, mode: str, min_delta: float = 0.0) -> None:
         if mode not in ("auto", "min", "max"):
             raise InputError(f'mode: expected "auto", "min" or "max", found {mode!r}')
-        self.monitor = monitor
+        self.monitor, self.mode = monitor, mode
         self.sign = 1 if mode == "max" or mode == "auto" and "acc" in monitor else -1
         self.min_delta = check_number("min_delta", min_delta, least=0)
         self.value: float | None = None
+
+    def ask(self, metrics: Sequence[Metric]) -> None:
+        """Where the mode is "auto": let the metric, if it is one, say which way is good."""
+        for metric in metrics:
+            if self.mode == "auto" and metric.name == self.monitor.removeprefix("val_"):
+                if metric.higher_is_better is None:
+                    raise InputError(
+                        f'mode: expected "min" or "max", found "auto", and {metric.name} does not '
+                        "say which way is good"
+                    )
+                self.sign = 1 if metric.higher_is_better else -1
 
     def beaten(self, logs: dict[str, float]) -> bool:
         """Whether the figure in logs is the best so far; then it becomes the one to beat."""
@@ -95,6 +109,7 @@ class EarlyStopping(Callback):
 
     def on_train_begin(self, logs: dict[str, float]) -> None:
         self.best = Best(*self.arguments)
+        self.best.ask(self.run.means.metrics)
         self.wait = 0  # epochs since the best one
         self.best_epoch: int | None = None
         self.stopped_epoch: int | None = None
@@ -164,6 +179,10 @@ class ModelCheckpoint(Callback):
         self.filepath = str(filepath)
         self.best = Best(monitor, mode)
         self.save_best_only = save_best_only
+
+    def on_train_begin(self, logs: dict[str, float]) -> None:
+        if self.save_best_only:
+            self.best.ask(self.run.means.metrics)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         if self.save_best_only and not self.best.beaten(logs):

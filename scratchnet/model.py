@@ -15,14 +15,15 @@ from typing import TYPE_CHECKING, Any, Protocol, TextIO
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from . import losses, optimizers, summary, training
+from . import ending, losses, optimizers, summary, training
 from .backend import backend
 from .engine import threads
 from .engine.memory import flat_zeros
 from .errors import InputError, is_whole, shown
-from .layers import Layer, Softmax
+from .layers import Layer
 from .layers.base import join
-from .losses import CategoricalCrossentropy, Loss, SparseCategoricalCrossentropy
+from .losses import Loss, SparseCategoricalCrossentropy
+from .metrics import Chosen, checked
 from .optimizers import Optimizer
 from .summary import Row
 from .training import Augment, Callback, History
@@ -110,7 +111,7 @@ class Sequential:
         self.flat_buffers = np.zeros(0, self.dtype)
         self.loss: Loss | None = None
         self.optimizer: Optimizer | None = None
-        self.metrics: list[str] = []
+        self.metrics: list[Chosen] = []
         self.stop_training = False
         self._class_names: tuple[str, ...] | None = None
         self._runners = threading.local()
@@ -355,25 +356,18 @@ class Sequential:
     def _loss_on(self, groups: list[Any]) -> tuple[Any, list[Any]]:
         """The loss, and the groups whose output it takes.
 
-        Softmax and a cross-entropy on probabilities become one: see losses.py for the derivation.
+        Softmax, or a sigmoid, and a cross-entropy on probabilities become one: see ending.py.
         """
-        loss, fused = self._compiled_loss(), self._fuses and groups is self.groups()
-        if isinstance(loss, CategoricalCrossentropy) and self._softmax_is_folded():
-            loss, groups = copy.copy(loss), groups[:-1]
-            loss.from_logits = True
+        fused = self._fuses and groups is self.groups()
+        loss, groups = ending.fold(self._compiled_loss(), self.layers, groups)
         if fused and type(loss) is SparseCategoricalCrossentropy and loss.from_logits:
             return self._runner.cross_entropy(loss), groups
         return loss, groups
 
-    def _softmax_is_folded(self) -> bool:
-        """Whether the last layer and the loss are Softmax and a cross-entropy on probabilities.
-
-        Not subclasses, which run as they are written.
-        """
-        loss = self.loss
-        known = type(loss) in (CategoricalCrossentropy, SparseCategoricalCrossentropy)
-        on_probabilities = known and not getattr(loss, "from_logits", True)
-        return on_probabilities and type(self.layers[-1]) is Softmax
+    def means(self) -> training.Means:
+        """The loss and the metrics that `compile` chose, with nothing counted yet."""
+        binary = ending.is_yes_or_no(self.layers, self.loss)
+        return training.Means(self.metrics, binary, ending.Reader(self.layers, self.loss))
 
     # ---- Keras's surface ---------------------------------------------------------------------
 
@@ -381,15 +375,17 @@ class Sequential:
         self,
         optimizer: str | Optimizer = "adam",
         loss: str | Loss | None = None,
-        metrics: Sequence[str] = (),
+        metrics: Sequence[Chosen] = (),
     ) -> None:
-        """Choose what to learn by. metrics: "accuracy", or nothing."""
+        """Choose what to learn by.
+
+        optimizer, loss   by name, see optimizers.OPTIMIZERS and losses.LOSSES, or made by you
+        metrics           names, see metrics.METRICS; a Metric; any function of (y_true, y_pred)
+        """
+        chosen = checked(metrics)
         self.optimizer = optimizers.get(optimizer)
         self.loss = None if loss is None else losses.get(loss)
-        unknown = [name for name in metrics or () if name != "accuracy"]
-        if unknown:
-            raise InputError(f'metrics: expected "accuracy", found {unknown[0]!r}')
-        self.metrics = list(metrics or ())
+        self.metrics = chosen
 
     def _compiled_loss(self) -> Loss:
         if self.loss is None:
@@ -464,10 +460,12 @@ class Sequential:
         verbose: str | int = "auto",
         return_dict: bool = False,
     ) -> float | list[float] | dict[str, float]:
-        """The loss, or [loss, accuracy] where accuracy is a metric, over all of x and y."""
+        """The loss, or [loss, *metrics] where there are any, over all of x and y."""
         x, y = training.paired(x, y)
         training.check_count("batch_size", batch_size, 1)
-        means = training.Means(self.metrics)
+        if not self.built:
+            self._batch(x[:1])
+        means = self.means()
         for x_batch, y_batch in training.batches(x, y, batch_size):
             x_batch = self._batch(x_batch)
             loss, groups = self._loss_on(self.groups())

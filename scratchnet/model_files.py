@@ -4,18 +4,20 @@ checkpoint.py writes and reads the file itself; here is what stands in it.
 """
 
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from typing import Any
 
 from numpy.typing import NDArray
 
-from . import checkpoint, losses, optimizers
+from . import checkpoint, losses, metrics, optimizers
 from .errors import InputError, is_whole, shown
 from .layers import Layer, described, from_description
 from .layers.base import MOST_VALUES, Shape, shapes_along
 from .layers.registry import check_described
 from .model import Sequential
+from .schedules import Function
 
 #: the version of the description inside a saved model
 FORMAT_VERSION = 1
@@ -70,12 +72,25 @@ def description_of(model: Sequential) -> dict[str, Any]:
     if model.loss is not None and model.optimizer is not None:
         description["compile"] = {
             "optimizer": _name_in(optimizers.OPTIMIZERS, model.optimizer),
-            "optimizer_config": model.optimizer.config(),
+            "optimizer_config": _optimizer_config(model.optimizer),
             "loss": _name_in(losses.LOSSES, model.loss),
             "loss_config": model.loss.config(),
-            "metrics": model.metrics,
+            "metrics": metrics.described(model.metrics),
         }
     return description
+
+
+def _optimizer_config(optimizer: optimizers.Optimizer) -> dict[str, Any]:
+    """The settings; in the place of a function of the step, the learning rate that it gives now."""
+    config, rate = optimizer.config(), optimizer.learning_rate
+    if isinstance(rate.schedule, Function):
+        config["learning_rate"] = {"schedule": "Constant", "rate": float(rate)}
+        warnings.warn(
+            f"save: the learning rate is a function ({rate.schedule.name}), which a file can't "
+            f"hold; its value now, {float(rate):g}, is saved",
+            stacklevel=5,
+        )
+    return config
 
 
 def _model_of(description: dict[str, Any], arrays: dict[str, NDArray]) -> Sequential:
@@ -117,7 +132,7 @@ def _model_of(description: dict[str, Any], arrays: dict[str, NDArray]) -> Sequen
         chosen = description["compile"]
         optimizer = optimizers.from_config(chosen["optimizer"], chosen["optimizer_config"])
         loss = losses.LOSSES[chosen["loss"]](**chosen["loss_config"])
-        model.compile(optimizer, loss, chosen["metrics"])
+        model.compile(optimizer, loss, metrics.from_description(chosen["metrics"]))
     return model
 
 

@@ -5,20 +5,24 @@ the two, `optimizer.step(model)`. What it remembers between steps (momentum, Ada
 own and flat, too.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from . import schedules
 from .backend import runs_twin
 from .errors import InputError, check_number, is_whole, shown
-from .schedules import SCHEDULES, Constant, Schedule
+from .schedules import SCHEDULES, Constant, Rate, Schedule  # noqa: F401
 
 Array = NDArray[np.floating]
+LearningRate = float | Schedule | Callable[[int], float]
 
 #: steps; more were never done
 MOST_ITERATIONS = 10**15
+#: what of a state is no array
+NO_ARRAYS = {"iterations", "learning_rate"}
 
 
 class HasParameters(Protocol):
@@ -38,7 +42,10 @@ class HasParameters(Protocol):
 class Optimizer:
     """What all optimizers share: a learning rate, clipped gradients, averaged weights.
 
-    learning_rate     a number, or a Schedule. `iterations` counts the steps done.
+    learning_rate     a number, a Schedule, or a function of the step (from 0). It may be changed
+                      at any time, `optimizer.learning_rate = 0.01` or `*= 0.5`, and reads as the
+                      rate of the next step. `iterations` counts the steps done. A file can't hold a
+                      function: see schedules.Function.
     global_clipnorm   a gradient longer than this, all parameters together, is scaled down to it:
                       g <- g * clip / max(|g|, clip). A rare huge step cannot throw the weights far.
                       Source: Pascanu, Mikolov and Bengio 2013, algorithm 1.
@@ -58,30 +65,45 @@ class Optimizer:
 
     #: the arrays that it has after a step, besides averages
     remembers: tuple[str, ...] = ()
+    #: since the constructor; then the rate is part of the state
+    rate_was_assigned = False
 
     def __init__(
         self,
-        learning_rate: float | Schedule,
+        learning_rate: LearningRate,
         *,
         global_clipnorm: float | None = None,
         clipvalue: float | None = None,
         use_ema: bool = False,
         ema_momentum: float = 0.99,
     ) -> None:
-        if not isinstance(learning_rate, Schedule):
-            learning_rate = Constant(learning_rate)
         if global_clipnorm is not None and clipvalue is not None:
             raise InputError("clipping: expected global_clipnorm or clipvalue, found both")
         for name, clip in (("global_clipnorm", global_clipnorm), ("clipvalue", clipvalue)):
             if clip is not None:
                 check_number(name, clip, above=0)
-        self.learning_rate = learning_rate
+        # under the property's name, where copies and pickles of earlier versions have it as well
+        vars(self)["learning_rate"] = schedules.of(learning_rate)
         self.global_clipnorm, self.clipvalue = global_clipnorm, clipvalue
         self.use_ema = bool(use_ema)
         self.ema_momentum = check_number("ema_momentum", ema_momentum, least=0, most=1)
         self.iterations = 0
         self.memory: dict[str, Array] = {}
         self.rooms: dict[str, Array] = {}
+
+    @property
+    def schedule(self) -> Schedule:
+        """How the learning rate depends on the step; a constant for a plain number."""
+        return vars(self)["learning_rate"]
+
+    @property
+    def learning_rate(self) -> Rate:
+        return Rate(self.schedule, self.iterations)
+
+    @learning_rate.setter
+    def learning_rate(self, learning_rate: LearningRate) -> None:
+        vars(self)["learning_rate"] = schedules.of(learning_rate)
+        self.rate_was_assigned = True
 
     def step(self, model: HasParameters) -> None:
         """Change the model's parameters in place, by the gradients that are in it now."""
@@ -93,7 +115,7 @@ class Optimizer:
                 "use a new optimizer for each model"
             )
         self.use_raw(model)
-        lr = self.learning_rate(self.iterations)
+        lr = self.schedule(self.iterations)
         self.iterations += 1
         self.decay(model, lr)
         self.update(params, self._clipped(grads), lr)
@@ -169,14 +191,20 @@ class Optimizer:
             self.memory[key] = np.zeros_like(like)
         return self.memory[key]
 
-    def state(self) -> dict[str, Array | float]:
-        """All that it remembers between steps, by name; the arrays are its own, not copies."""
-        return {"iterations": self.iterations, **self.memory}
+    def state(self) -> dict[str, Any]:
+        """All that it remembers between steps, by name; the arrays are its own, not copies.
+
+        That is `iterations`, the arrays, and a `learning_rate` that was assigned, described.
+        """
+        rate = {"learning_rate": self._described_rate()} if self.rate_was_assigned else {}
+        return {"iterations": self.iterations, **rate, **self.memory}
 
     def check_state(self, state: dict[str, Any], model: HasParameters) -> None:
         """Raise InputError unless it is the state of such an optimizer of that model."""
         _check_iterations(state.get("iterations"))
-        found = state.keys() - {"iterations"}
+        if "learning_rate" in state:
+            self._rate_from(state["learning_rate"])
+        found = state.keys() - NO_ARRAYS
         own = type(self) in OPTIMIZERS.values()  # a subclass may remember more
         known = self.remembers if own else found
         if own and state["iterations"] == 0:
@@ -204,17 +232,32 @@ class Optimizer:
                     f"optimizer {key}: expected {like.dtype} {like.shape}, found {_form(array)}"
                 )
 
-    def load_state(self, state: dict[str, Array | float]) -> None:
+    def load_state(self, state: dict[str, Any]) -> None:
         """Remember, instead, what `state` of an optimizer of this kind returned; it is copied."""
         _check_iterations(state.get("iterations"))
+        if "learning_rate" in state:
+            self.learning_rate = self._rate_from(state["learning_rate"])
         self.iterations = int(state["iterations"])
-        self.memory = {key: np.array(state[key]) for key in state if key != "iterations"}
+        self.memory = {key: np.array(state[key]) for key in state if key not in NO_ARRAYS}
+
+    def _described_rate(self) -> dict[str, Any]:
+        return {"schedule": type(self.schedule).__name__, **self.schedule.config()}
+
+    def _rate_from(self, described: Any) -> Schedule:
+        """The schedule of a state; a function is the one that this optimizer has."""
+        if described == self._described_rate():
+            return self.schedule
+        if isinstance(described, dict) and described.get("schedule") in SCHEDULES:
+            return schedule_from(described)
+        raise InputError(
+            f"optimizer learning_rate: expected {', '.join(SCHEDULES)} or, assigned before the "
+            f"training goes on, the same schedule of one's own, found {shown(described)}"
+        )
 
     def config(self) -> dict[str, Any]:
         """The constructor's arguments, in values that JSON knows."""
-        rate = self.learning_rate
         return {
-            "learning_rate": {"schedule": type(rate).__name__, **rate.config()},
+            "learning_rate": self._described_rate(),
             "global_clipnorm": self.global_clipnorm,
             "clipvalue": self.clipvalue,
             "use_ema": self.use_ema,
@@ -235,7 +278,7 @@ class SGD(Optimizer):
 
     def __init__(
         self,
-        learning_rate: float | Schedule = 0.01,
+        learning_rate: LearningRate = 0.01,
         momentum: float = 0.0,
         nesterov: bool = False,
         **shared: Any,
@@ -278,7 +321,7 @@ class Adam(Optimizer):
 
     def __init__(
         self,
-        learning_rate: float | Schedule = 0.001,
+        learning_rate: LearningRate = 0.001,
         beta_1: float = 0.9,
         beta_2: float = 0.999,
         epsilon: float = 1e-7,
@@ -321,7 +364,7 @@ class AdamW(Adam):
 
     def __init__(
         self,
-        learning_rate: float | Schedule = 0.001,
+        learning_rate: LearningRate = 0.001,
         weight_decay: float = 0.004,
         beta_1: float = 0.9,
         beta_2: float = 0.999,
@@ -431,6 +474,14 @@ def get(optimizer: str | Optimizer) -> Optimizer:
 
 def from_config(name: str, config: dict[str, Any]) -> Optimizer:
     """The optimizer that `config` described; its memory starts anew."""
-    rate = dict(config["learning_rate"])
-    schedule = SCHEDULES[rate.pop("schedule")](**rate)
-    return OPTIMIZERS[name](**{**config, "learning_rate": schedule})
+    return OPTIMIZERS[name](**{**config, "learning_rate": schedule_from(config["learning_rate"])})
+
+
+def schedule_from(described: dict[str, Any]) -> Schedule:
+    """The schedule that a config or a state describes."""
+    values = dict(described)
+    kind = SCHEDULES[values.pop("schedule")]
+    try:
+        return kind(**values)
+    except TypeError as error:
+        raise InputError(f"learning_rate: {error}") from None

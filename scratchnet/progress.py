@@ -67,7 +67,7 @@ class Progress(Callback):
 def figures(logs: dict[str, float]) -> str:
     """{"loss": 0.1, "accuracy": 0.98} -> "loss 0.1000  accuracy 98.00 %"."""
     return "  ".join(
-        f"{key} {100 * value:.2f} %" if key.endswith("accuracy") else f"{key} {value:.4f}"
+        f"{key} {100 * value:.2f} %" if key.endswith(("accuracy", "acc")) else f"{key} {value:.4f}"
         for key, value in logs.items()
     )
 

@@ -1,7 +1,7 @@
 """One training: what it remembers (History), where it stands (Run), what watches it (Callback)."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,13 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import metrics
+from .errors import InputError
 
 
 class History:
     """What `fit` returns: `history["loss"][i]` belongs to epoch number `epoch[i]` (from 0).
 
-    Keys as in Keras: loss, accuracy, and with validation val_loss, val_accuracy. An epoch that was
-    broken off is not in it.
+    Keys as in Keras: loss, the metrics' names, and both with val_ before them where there is
+    validation. An epoch that was broken off is not in it.
     """
 
     def __init__(self) -> None:
@@ -60,10 +61,10 @@ class Callback:
         """epoch counts from 0; logs is empty."""
 
     def on_batch_end(self, batch: int, logs: dict[str, float]) -> None:
-        """batch counts from 0; logs holds the means over the epoch so far."""
+        """batch counts from 0; logs holds the figures over the epoch so far."""
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
-        """logs holds the epoch's means and, with validation, val_loss and val_accuracy.
+        """logs holds the epoch's figures and, with validation, val_loss, val_accuracy, ....
 
         What is added to logs goes to the callbacks after this one and into History.
         """
@@ -86,26 +87,72 @@ class Callback:
 
 
 class Means:
-    """Running means of loss and accuracy over the images seen, as Keras reports them."""
+    """The loss's running mean over the images seen, as Keras reports it, and the metrics.
 
-    def __init__(self, names: Sequence[str]) -> None:
-        self.names = names
+    names    metrics as `compile` takes them
+    binary   the model has one output that is a yes or a no: what "accuracy" means, see metrics
+    read     (y_pred, what) -> what a metric reads of the outputs, see metrics.READS; the outputs as
+             they are without it
+    """
+
+    def __init__(
+        self,
+        names: Sequence[metrics.Chosen],
+        binary: bool = False,
+        read: Callable[[NDArray, str], NDArray] | None = None,
+    ) -> None:
+        self.names, self.binary, self.read = names, binary, read
         self.images = 0
         self.loss = 0.0
-        self.correct = 0
+        self.metrics = metrics.fresh(names, binary)
+
+    def again(self) -> "Means":
+        """The same, with nothing seen."""
+        return Means(self.names, self.binary, self.read)
 
     def add(self, loss: float, y_pred: NDArray, y_true: NDArray) -> None:
         self.images += len(y_pred)
         self.loss += loss * len(y_pred)
-        if "accuracy" in self.names:
-            self.correct += metrics.correct(y_pred, y_true)
+        for metric in self.metrics:
+            as_it_is = self.read is None or metric.reads == "ranks"
+            metric.update_state(y_true, y_pred if as_it_is else self.read(y_pred, metric.reads))
 
     def logs(self) -> dict[str, float]:
-        images = max(self.images, 1)
-        logs = {"loss": self.loss / images}
-        if "accuracy" in self.names:
-            logs["accuracy"] = self.correct / images
-        return logs
+        logs = {"loss": self.loss / max(self.images, 1)}
+        return logs | {metric.name: float(metric.result()) for metric in self.metrics}
+
+    # ---- to go on after a crash ----------------------------------------------------------------
+
+    @property
+    def _accuracy(self) -> metrics.Metric | None:
+        """The one metric that files of every version know, in a place of its own."""
+        kinds = metrics.Accuracy, metrics.BinaryAccuracy
+        found = [one for one in self.metrics if one.name == "accuracy" and type(one) in kinds]
+        return found[0] if found else None
+
+    @property
+    def correct(self) -> int:
+        """Of the images seen, by the accuracy; 0 where that is no metric."""
+        return int(self._accuracy.counts.get("total", 0)) if self._accuracy else 0
+
+    def state(self) -> dict[str, Any]:
+        """All that was counted, in values that JSON knows."""
+        others = {one.name: one.state() for one in self.metrics if one is not self._accuracy}
+        counted = {"images": self.images, "loss": self.loss, "correct": self.correct}
+        return {**counted, "metrics": others} if others else counted
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take over what `state` returned; raises InputError where a metric can't."""
+        found = state.get("metrics", {})
+        others = [one for one in self.metrics if one is not self._accuracy]
+        if not isinstance(found, dict) or found.keys() != {one.name for one in others}:
+            names = ", ".join(one.name for one in others) or "none"
+            raise InputError(f"means: expected the metrics {names}, found others")
+        for one in others:
+            one.load_state(found[one.name])
+        if self._accuracy:
+            self._accuracy.counts = {"total": state["correct"], "count": state["images"]}
+        self.images, self.loss = state["images"], state["loss"]
 
 
 def order_of(images: int, rng: np.random.Generator | None) -> NDArray[np.int64]:
@@ -171,4 +218,4 @@ class Run:
         """Into History, and on to the next one."""
         self.history.append(self.epoch, logs)
         self.epoch, self.batch, self.order = self.epoch + 1, 0, None
-        self.means = Means(self.means.names)
+        self.means = self.means.again()

@@ -1,13 +1,15 @@
 """Learning rates that change while training: step number (from 0) -> learning rate.
 
-A step is one batch. An optimizer takes a plain number or one of these as its `learning_rate`.
+A step is one batch. An optimizer takes as its `learning_rate` a plain number, one of these, or any
+function of the step: `lambda step: 0.1 / (1 + step)`.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from .errors import check_number
+from .errors import InputError, check_number, shown
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,102 @@ class OneCycle(Schedule):
 def _half_cosine(start: float, end: float, part: float) -> float:
     part = min(max(part, 0.0), 1.0)
     return end + (start - end) * (1 + math.cos(math.pi * part)) / 2
+
+
+@dataclass(frozen=True)
+class Function(Schedule):
+    """A plain function of the step, as a schedule; what it returns is checked at every step.
+
+    A file can't hold a function. A saved model keeps the rate of the moment in its place, and a
+    training state the function's name: the script that goes on hands the function in again.
+    """
+
+    function: Callable[[int], float]
+
+    def __post_init__(self) -> None:
+        try:
+            self(0)
+        except InputError:
+            raise
+        except Exception as error:
+            raise InputError(
+                "learning_rate: expected a function of the step, from 0, that returns a number; "
+                f"{self.name}(0) raised {type(error).__name__}: {error}"
+            ) from None
+
+    @property
+    def name(self) -> str:
+        return str(getattr(self.function, "__qualname__", type(self.function).__qualname__))
+
+    def __call__(self, step: int) -> float:
+        return check_number(f"learning_rate: {self.name}({step})", self.function(step), least=0)
+
+    def config(self) -> dict[str, Any]:
+        return {"function": self.name}
+
+
+def of(learning_rate: Any) -> Schedule:
+    """A number, a schedule or a function of the step, as a schedule; or raise InputError."""
+    if isinstance(learning_rate, Rate):
+        return learning_rate.schedule
+    if isinstance(learning_rate, Schedule):
+        return learning_rate
+    if callable(learning_rate):
+        return Function(learning_rate)
+    try:
+        return Constant(check_number("", learning_rate, least=0))
+    except InputError:
+        raise InputError(
+            "learning_rate: expected a number at least 0, a schedule, or a function of the step, "
+            f"found {shown(learning_rate)}"
+        ) from None
+
+
+class Rate(float):
+    """What `optimizer.learning_rate` gives: the rate of the next step, as a number.
+
+    It is also what the schedule is: called with a step it returns that step's rate, and it has the
+    schedule's attributes. `*=` and the like would end a schedule that changes by itself, without a
+    word; they are for constant rates.
+    """
+
+    schedule: Schedule
+
+    def __new__(cls, schedule: Schedule, step: int) -> "Rate":
+        rate = super().__new__(cls, schedule(step))
+        rate.schedule = schedule
+        return rate
+
+    def __call__(self, step: int) -> float:
+        return self.schedule(step)
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "schedule":  # in a copy that is being made
+            raise AttributeError(name)
+        return getattr(self.schedule, name)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return float, (float(self),)
+
+    def _changed(self, name: str, by: float) -> float:
+        if not isinstance(self.schedule, Constant):
+            raise InputError(
+                f"learning_rate: expected a constant rate to change, found {self.schedule!r}, "
+                "which changes by itself; assign a number or another schedule"
+            )
+        return float(getattr(float(self), name)(by))
+
+    def __imul__(self, by: float) -> float:
+        return self._changed("__mul__", by)
+
+    def __itruediv__(self, by: float) -> float:
+        return self._changed("__truediv__", by)
+
+    def __iadd__(self, by: float) -> float:
+        return self._changed("__add__", by)
+
+    def __isub__(self, by: float) -> float:
+        return self._changed("__sub__", by)
 
 
 SCHEDULES: dict[str, type[Schedule]] = {

@@ -83,7 +83,7 @@ def fit(
     if not model.built:
         model(x[:1])  # callbacks may want to see the parameters before the first batch
 
-    run = Run(x, y, batch_size, callbacks, initial_epoch, Means(model.metrics), epochs)
+    run = Run(x, y, batch_size, callbacks, initial_epoch, model.means(), epochs)
     run.augment = augment
     progress = Progress() if progress is None else progress
     first = [progress, *(callback for callback in callbacks if not callback.runs_last)]

@@ -113,12 +113,13 @@ def _check_place(description: dict[str, Any], arrays: dict[str, NDArray], run: A
             f"({order.dtype} {order.shape})"
         )
     means = description["means"]
-    if means.keys() != {"images", "loss", "correct"}:
+    if means.keys() - {"metrics"} != {"images", "loss", "correct"}:
         raise _wrong("means", "images, loss and correct", sorted(means))
     seen = min(batch * run.batch_size, images)
     check_whole("images", means["images"], seen, seen)
     check_whole("correct", means["correct"], seen)
     check_real("loss", means["loss"])
+    run.means.again().load_state(means)
 
 
 def _check_history(kept: dict[str, Any], epoch: int) -> None:

@@ -264,6 +264,60 @@ def mean_squared_error(y_pred, y_true):
     return loss, grad
 
 
+def binary_cross_entropy(probs, targets):
+    loss, grad, m = 0.0, np.zeros(probs.shape), probs.size
+    for at in np.ndindex(probs.shape):
+        p, t = probs[at], targets[at]
+        loss -= (t * math.log(p) + (1 - t) * math.log(1 - p)) / m
+        grad[at] = ((1 - t) / (1 - p) - t / p) / m
+    return loss, grad
+
+
+def mean_absolute_error(y_pred, y_true):
+    loss, grad = 0.0, np.zeros(y_pred.shape)
+    for at in np.ndindex(y_pred.shape):
+        e = y_pred[at] - y_true[at]
+        loss += abs(e) / y_pred.size
+        grad[at] = (int(e > 0) - int(e < 0)) / y_pred.size
+    return loss, grad
+
+
+def huber(y_pred, y_true, delta):
+    loss, grad = 0.0, np.zeros(y_pred.shape)
+    for at in np.ndindex(y_pred.shape):
+        e = y_pred[at] - y_true[at]
+        if abs(e) <= delta:
+            loss, grad[at] = loss + 0.5 * e**2 / y_pred.size, e / y_pred.size
+        else:
+            loss += (delta * abs(e) - 0.5 * delta**2) / y_pred.size
+            grad[at] = math.copysign(delta, e) / y_pred.size
+    return loss, grad
+
+
+def categorical_hinge(y_pred, labels):
+    n, loss, grad = len(y_pred), 0.0, np.zeros(y_pred.shape)
+    for i, (row, label) in enumerate(zip(y_pred, labels, strict=True)):
+        rival, best = None, 0.0
+        for j, value in enumerate(row):
+            if j != label and value > best:
+                rival, best = j, value
+        if best - row[label] + 1 > 0:
+            loss += (best - row[label] + 1) / n
+            grad[i, label] -= 1 / n
+            if rival is not None:
+                grad[i, rival] += 1 / n
+    return loss, grad
+
+
+def kl_divergence(probs, targets):
+    n, loss, grad = len(probs), 0.0, np.zeros(probs.shape)
+    for at in np.ndindex(probs.shape):
+        if targets[at] > 0:
+            loss += targets[at] * math.log(targets[at] / probs[at]) / n
+            grad[at] = -targets[at] / probs[at] / n
+    return loss, grad
+
+
 def sgd(params, gradients, rates, momentum=0.0, nesterov=False):
     """The parameters after each step, for one gradient and one learning rate a step."""
     p = [float(value) for value in params]

@@ -36,7 +36,7 @@ class Scratchnet(Contender):
             t = adam.iterations + 1
             adam.epsilon = EPSILON / math.sqrt(1 - BETAS[1] ** t)
             kept = rate(t, *map(float, np.float32(BETAS))) / rate(t, *BETAS)
-            adam.learning_rate = sn.optimizers.Constant(LR * kept)
+            adam.learning_rate = LR * kept
             return model.train_on_batch(x, y)[0]
 
         self.step = step

@@ -29,8 +29,10 @@ class CrossEntropy(Buffers):
     loss: SparseCategoricalCrossentropy
     dy: Array | None = None
 
-    def forward(self, y_pred: Array, y_true: Any) -> float:
+    def forward(self, y_pred: Array, y_true: Any, sample_weight: Any = None) -> float:
         self.dy = None
+        if sample_weight is not None:
+            return self.loss.forward(y_pred, y_true, sample_weight)
         shape = y_pred.shape
         rows = isinstance(y_true, np.ndarray) and y_true.shape == shape[:1] and len(shape) == 2
         if rows and y_true.dtype.kind in "ui" and y_true.dtype.isnative and shape[1] > 0:

@@ -1,6 +1,8 @@
 """Optimizers step by step against their definitions, and learning rates over time."""
 
+import copy
 import json
+import pickle
 from types import SimpleNamespace
 
 import numpy as np
@@ -381,3 +383,108 @@ def test_one_cycle_rises_to_its_peak_falls_to_almost_nothing_and_stays(steps, wa
     assert np.all(np.diff(found[: top + 1]) > 0) and np.all(np.diff(found[top:steps]) < 0)
     half = found[top] + 0.5 / 25  # the warmup is half a cosine: symmetric about its middle
     np.testing.assert_allclose(found[: top + 1] + found[top::-1], half, rtol=1e-12)
+
+
+# ---- learning rates that are assigned ------------------------------------------------------------
+
+
+def small_model(optimizer, **how):
+    model = sn.Sequential([sn.Dense(3), sn.Softmax()], (4,), **how)
+    model.compile(optimizer, "sparse_categorical_crossentropy")
+    return model
+
+
+def test_a_learning_rate_reads_and_changes_like_a_number():
+    optimizer = sn.SGD(0.1)
+    optimizer.learning_rate *= 1.1
+    assert optimizer.learning_rate == float(optimizer.learning_rate) == 0.1 * 1.1
+    optimizer.learning_rate = 0.25
+    assert str(optimizer.learning_rate) == f"{optimizer.learning_rate:g}" == "0.25"
+    optimizer.learning_rate /= 2
+    optimizer.learning_rate += 1
+    optimizer.learning_rate -= 0.5
+    assert optimizer.learning_rate == optimizer.learning_rate(7) == 0.625
+    assert json.dumps(optimizer.learning_rate) == "0.625"
+    np.testing.assert_array_equal(path_of(optimizer, np.zeros(1), np.ones((1, 1))), [[-0.625]])
+    optimizer.learning_rate = np.float32(0.5)
+    np.testing.assert_array_equal(path_of(optimizer, np.zeros(1), np.ones((1, 1))), [[-0.5]])
+
+
+def test_a_plain_function_of_the_step_is_a_schedule():
+    optimizer = sn.SGD(lambda step: 1 / (1 + step))
+    path = path_of(optimizer, np.zeros(1), np.ones((3, 1)))
+    np.testing.assert_allclose(path[:, 0], [-1, -1.5, -1.5 - 1 / 3])
+    assert optimizer.learning_rate == 1 / 4 and optimizer.learning_rate(9) == 1 / 10
+    optimizer.learning_rate = Cosine(0.1, 8)
+    assert optimizer.learning_rate == Cosine(0.1, 8)(3) and optimizer.learning_rate.steps == 8
+    optimizer.learning_rate = optimizer.learning_rate  # as it is, not as a number
+    assert optimizer.schedule == Cosine(0.1, 8)
+
+
+def test_a_schedule_is_not_ended_without_a_word():
+    optimizer = sn.SGD(Cosine(0.1, 8))
+    with pytest.raises(sn.InputError, match="Cosine.*changes by itself"):
+        optimizer.learning_rate *= 0.5
+    optimizer.learning_rate = 0.5 * optimizer.learning_rate
+    assert optimizer.schedule == Constant(0.05)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [-1, np.nan, "fast", None, [0.1], lambda: 1, lambda step: -1.0, lambda step: "a", Cosine],
+)
+def test_a_bad_learning_rate_is_refused_and_the_old_one_stays(value):
+    optimizer = sn.Adam(0.1)
+    with pytest.raises(sn.InputError, match="^learning_rate: expected|^learning_rate: .*expected"):
+        optimizer.learning_rate = value
+    assert optimizer.learning_rate == 0.1
+
+
+def test_a_function_that_fails_later_says_at_which_step():
+    optimizer = sn.SGD(lambda step: 1.0 - step)
+    with pytest.raises(sn.InputError, match=r"lambda>\(2\): expected .* at least 0, found -1"):
+        path_of(optimizer, np.zeros(1), np.ones((3, 1)))
+
+
+def test_an_assigned_rate_is_part_of_the_state_and_a_first_one_is_not():
+    optimizer, again = sn.SGD(0.1), sn.SGD(0.1)
+    assert optimizer.state() == {"iterations": 0}
+    optimizer.learning_rate *= 0.5
+    state = json.loads(json.dumps(optimizer.state()))
+    model = small_model(again)
+    again.check_state(state, model)
+    again.load_state(state)
+    assert again.learning_rate == 0.05 and again.state() == optimizer.state()
+    for bad in ("fast", {"schedule": "Constant", "rate": -1}, {"schedule": "Constant"}, {}, None):
+        with pytest.raises(sn.InputError, match="rate"):
+            again.check_state({"iterations": 0, "learning_rate": bad}, model)
+
+
+def test_a_function_in_a_state_is_found_by_its_name():
+    def falling(step):
+        return 1 / (1 + step)
+
+    optimizer, again = sn.SGD(0.1), sn.SGD(0.1)
+    optimizer.learning_rate = falling
+    state = json.loads(json.dumps(optimizer.state()))
+    with pytest.raises(sn.InputError, match="assigned before the training goes on"):
+        again.load_state(state)
+    again.learning_rate = falling
+    again.load_state(state)
+    assert again.learning_rate == 1
+
+
+def test_a_saved_model_keeps_the_rate_of_the_moment_for_a_function(tmp_path, examples):
+    model = small_model(sn.SGD(lambda step: 0.5 / (1 + step)))
+    model.fit(*examples, batch_size=10, verbose=0)  # 4 steps
+    with pytest.warns(UserWarning, match=r"function \(.*lambda.*0\.1, is saved"):
+        model.save(tmp_path / "m")
+    assert sn.load_model(tmp_path / "m").optimizer.learning_rate == 0.1
+
+
+def test_copies_and_pickles_have_the_learning_rate():
+    for optimizer in (sn.SGD(0.1), sn.Adam(Cosine(0.1, 5))):
+        for again in (copy.deepcopy(optimizer), pickle.loads(pickle.dumps(optimizer))):
+            assert again.schedule == optimizer.schedule
+    rate = sn.SGD(0.1).learning_rate
+    assert copy.deepcopy(rate) == pickle.loads(pickle.dumps(rate)) == 0.1

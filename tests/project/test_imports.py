@@ -13,8 +13,9 @@ PACKAGE = Path(scratchnet.__file__).parent
 FILES = {path.relative_to(PACKAGE).as_posix(): path for path in sorted(PACKAGE.rglob("*.py"))}
 
 SMALL = {"losses", "optimizers", "schedules", "metrics", "initializers", "backend", "errors"}
+SMALL |= {"targets"}
 MODEL = SMALL | {"layers", "checkpoint", "training", "engine", "kernels"}
-MODEL |= {"summary", "model_files"}  # which read the model; it loads the second late
+MODEL |= {"ending", "summary", "model_files"}  # which read the model; it loads the second late
 #: room: the rooms that it may import; the first part of a file's path is its room
 ROOMS = {
     "errors": set(),
@@ -22,11 +23,12 @@ ROOMS = {
     "layers": {"backend", "initializers", "errors", "layers"},
     **dict.fromkeys(SMALL - {"backend", "errors"}, SMALL),
     "engine": {"engine", "layers", "losses", "errors"},
+    "ending": {"errors", "layers", "losses", "metrics", "targets"},
     "kernels": {"backend", "datasets", "engine", "layers", "optimizers"},
     "checkpoint": {"errors", "metrics"},
     "text": set(),
     "frozen": set(),
-    "run": {"metrics", "plots"},
+    "run": {"errors", "metrics", "plots"},
     "progress": {"errors", "run"},
     "training": {"errors", "engine", "run", "progress"},
     "training_state": {"errors"},

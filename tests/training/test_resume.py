@@ -1,5 +1,6 @@
 """Exact resume: whatever ended a training, going on gives the bits of one that was never ended."""
 
+import contextlib
 import copy
 import os
 import signal
@@ -138,6 +139,28 @@ def test_a_training_that_crashed_ends_with_the_same_bits(tmp_path, uninterrupted
 def test_whatever_the_optimizer_remembers(tmp_path, uninterrupted, optimizer):
     assert trained(tmp_path, CrashAt(10), optimizer) is None
     assert result(tmp_path, trained(tmp_path, optimizer=optimizer)) == uninterrupted(optimizer)
+
+
+class Halving(sn.Callback):
+    def on_epoch_end(self, epoch, logs):
+        self.model.optimizer.learning_rate *= 0.5
+
+
+@pytest.mark.parametrize("rate", [0.1, lambda step: 0.1 / (1 + step)], ids=["changed", "function"])
+def test_learning_rates_that_scripts_change_go_on_too(tmp_path, rate):
+    def outcome(folder, crash):
+        model = sn.Sequential([sn.Flatten(), sn.Dense(3), sn.Softmax()], (6, 6, 1))
+        model.compile(sn.SGD(rate), "sparse_categorical_crossentropy")
+        callbacks = [LearningRateLogger(), crash, BackupAndRestore(folder, 1)]
+        callbacks += [] if callable(rate) else [Halving()]
+        with contextlib.suppress(CrashError):
+            found = model.fit(*examples(), 16, epochs=3, verbose=0, callbacks=callbacks)
+            return found.history, model.flat_params.tobytes()
+
+    assert outcome(tmp_path / "crashed", CrashAt(7)) is None
+    expected = outcome(tmp_path / "not", CrashAt())
+    assert outcome(tmp_path / "crashed", CrashAt()) == expected
+    assert len(set(expected[0]["learning_rate"])) == 3
 
 
 def test_crash_after_crash_after_crash(tmp_path, uninterrupted):
