@@ -38,7 +38,7 @@ from numpy.typing import NDArray
 
 from .errors import InputError, is_whole
 from .frozen import frozen
-from .text import columns, index_text, shape_text
+from .text import Table, index_text, shape_text
 
 Array = NDArray[np.floating]
 
@@ -107,9 +107,10 @@ class Report(tuple[Check, ...]):
             for check in self
         ]
 
-    def __str__(self) -> str:
+    def table(self) -> Table:
+        """A line for each check."""
         head = ("gradient of", "shape", "checked", "worst at", "analytic", "numeric", "error")
-        lines = [(*head, "kinks", "")]
+        lines = []
         for check in self:
             of = "directions" if check.along else f"of {math.prod(check.shape):,}"
             where = ""  # there are kinks alone
@@ -128,7 +129,14 @@ class Report(tuple[Check, ...]):
                     "ok" if check.passed else f"WRONG: {check.wrong:,}",
                 )
             )
-        return "\n".join(columns(lines, left=len(lines[0])))
+        return Table("", (*head, "kinks", ""), lines, left=len(head) + 2)
+
+    def text(self, width: int | None = None) -> str:
+        """The table; where it is wider than that, a list of the same."""
+        return "\n".join(self.table().aligned(width))
+
+    def __str__(self) -> str:
+        return self.text()
 
 
 def numeric_gradient(f: Callable[[], float], a: Array, step: float = STEP) -> Array:

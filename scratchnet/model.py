@@ -534,17 +534,12 @@ class Sequential:
         return self.flat_params.size
 
     def summary(self, print_fn: Callable[[str], Any] | None = None) -> None:
-        """Print a table: layer, output shape, parameters, multiply-adds an image."""
-        from rich.console import Console
+        """Print a table: layer, name, output shape, parameters, multiply-adds an image.
 
+        On a terminal too narrow for it, a list. print_fn gets the whole table as one text.
+        """
         self._check_built("summary")
-        console = Console(width=None if print_fn is None else 100)
-        if print_fn is None:
-            console.print(summary.table(self))
-        else:
-            with console.capture() as captured:
-                console.print(summary.table(self))
-            print_fn(captured.get())
+        summary.show(self, print_fn)
 
     def _repr_html_(self) -> str:
         return summary.html_table(self)

@@ -1,17 +1,18 @@
 """The table of a model: each layer with its output's shape, parameters and multiply-adds."""
 
 import html
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .layers import Layer
-from .text import shape_text
+from .text import Table, room, shape_text
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from .model import Sequential
+
+
+HEADS = ("layer", "name", "output shape", "parameters", "multiply-adds")
 
 
 @dataclass(frozen=True)
@@ -34,26 +35,27 @@ def rows(model: "Sequential") -> Iterator[Row]:
         yield Row(name, type(layer).__name__, layer.output_shape, *own)
 
 
-def table(model: "Sequential") -> "Table":
+def table(model: "Sequential") -> Table:
     """The table that `summary` prints."""
-    from rich.table import Table
-
-    found = Table(show_footer=True, title=f"input {shape_text(model.input_shape)}")
     adds = sum(row.multiply_adds for row in rows(model))
-    found.add_column("layer", "total")
-    found.add_column("output shape")
-    found.add_column("parameters", f"{model.count_params():,}", justify="right")
-    found.add_column("multiply-adds", f"{adds:,}", justify="right")
-    for cells in _lines(model):
-        found.add_row(*cells)
-    return found
+    total = ("total", "", "", f"{model.count_params():,}", f"{adds:,}")
+    title = f"input {shape_text(model.input_shape)}"
+    return Table(title, HEADS, list(_lines(model)), left=3, foot=total)
+
+
+def show(model: "Sequential", print_fn: Callable[[str], Any] | None = None) -> None:
+    """Print the table as wide as the terminal allows; or hand it, whole, to print_fn."""
+    if print_fn is None:
+        table(model).show(width=room())
+    else:
+        print_fn(table(model).text())
 
 
 def html_table(model: "Sequential") -> str:
     """The table that a notebook shows; of a model that is not built yet, its layers."""
     if not model.built:
         return f"<code>{html.escape(repr(model))}</code>"
-    head = "<tr><th>layer<th>output shape<th>parameters<th>multiply-adds</tr>"
+    head = f"<tr>{''.join(f'<th>{word}' for word in HEADS)}</tr>"
     body = "".join(
         f"<tr>{''.join(f'<td>{html.escape(cell)}' for cell in cells)}</tr>"
         for cells in _lines(model)
@@ -74,11 +76,15 @@ def short_name(layer: Layer) -> str:
     return " ".join(parts)
 
 
-def _lines(model: "Sequential") -> Iterator[tuple[str, str, str, str]]:
-    """The cells of every line: inner layers are indented."""
-    for (_, label, _), row in zip(_every(model.layers), rows(model), strict=True):
+def _lines(model: "Sequential") -> Iterator[tuple[str, str, str, str, str]]:
+    """The cells of every line: inner layers are indented, and named within the layer they are in.
+
+    A layer's name is what `trace`, `explain --layer` and the names of its arrays take.
+    """
+    for (name, label, _), row in zip(_every(model.layers), rows(model), strict=True):
+        inner = name.partition(".")[1] + name.partition(".")[2]
         numbers = f"{row.parameters:,}", f"{row.multiply_adds:,}"
-        yield label, shape_text(row.output_shape), *numbers
+        yield label, inner or name, shape_text(row.output_shape), *numbers
 
 
 def _every(layers: Iterable[Layer]) -> Iterator[tuple[str, str, Layer]]:

@@ -3,7 +3,6 @@
 import json
 import os
 import platform
-import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -39,20 +38,17 @@ def show_machine(threads: int | None) -> dict[str, Any]:
 
 
 def show_table(title: str, heads: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """The first column is a name; a row may end early, with a reason in its last cell.
+    """The first column is a name; a row that ends early, with a reason, stands below the table.
 
-    All text is printed as it is: rich would take the "[bench]" of a reason for a style.
+    All text is printed as it is, the "[bench]" of a reason too; on a narrow terminal as a list.
     """
-    from rich.console import Console
-    from rich.table import Table
+    from scratchnet.text import Table, listed, room
 
-    table = Table(title=title, title_justify="left")
-    for number, head in enumerate(heads):
-        table.add_column(head, justify="right" if number else "left", no_wrap=number == 0)
-    for row in rows:
-        table.add_row(*map(str, row))
-    width = None if sys.stdout.isatty() else 118
-    Console(width=width, markup=False, emoji=False).print(table)
+    whole = [[str(cell) for cell in row] for row in rows if len(row) == len(heads)]
+    width = room()
+    Table(title, heads, whole).show(width=width)
+    for name, *reasons in (row for row in rows if len(row) < len(heads)):
+        print(*listed(f"{name}:", map(str, reasons), width), sep="\n")
 
 
 def save_bars(path: Path, title: str, unit: str, values: dict[str, Sequence[float]]) -> None:

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 import typer
@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 
 from .. import datasets, metrics, training
 from ..errors import InputError, printable
+from ..text import listed, room
 from .shared import DataOption, JsonOption, app, load, test
 
 MOST_IN_TABLE = 20  # classes; more do not fit on a screen
+LEAST = 4  # letters of a class's name on a line
 
 
 @app.command()
@@ -37,10 +39,9 @@ def evaluate(
     matrix = metrics.confusion_matrix(probabilities, y_test)
     if not json_:
         print(f"{len(x_test):,} images  {training.figures(found)}\n")
-        if len(matrix) <= MOST_IN_TABLE:
-            _print_confusion(matrix, net.class_names)
-        else:
+        if len(matrix) > MOST_IN_TABLE:
             _print_mistakes(matrix, net.class_names)
+        _print_confusion(matrix, net.class_names, room())
         return
     result = {
         **found,
@@ -55,27 +56,66 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(map(printable, names[:12])) + (", ..." if len(names) > 12 else "")
 
 
-def _print_confusion(matrix: NDArray[np.int64], names: Sequence[str]) -> None:
+def _print_confusion(
+    matrix: NDArray[np.int64], names: Sequence[str], width: int | None = None
+) -> None:
+    """All counts: as a table where there is room for one, else as a list."""
+    names = [printable(name) for name in names]
+    widths = _column_widths(matrix, names, width)
+    if widths is None or len(matrix) > MOST_IN_TABLE:
+        _list_confusion(matrix, names, width)
+        return
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text  # names are printed as they are: "[bold]" and ":cat:" as well
 
     table = Table(title="rows: true class, columns: read as")
-    table.add_column("", no_wrap=True)
-    wide = len(str(matrix.max()))
-    for name in names:  # a long name is folded, a count never
-        table.add_column(Text(printable(name)), justify="right", overflow="fold", min_width=wide)
+    for name, wide in zip(["", *names], widths, strict=True):  # a long name is folded, never cut
+        side: Literal["left", "right"] = "right" if table.columns else "left"
+        table.add_column(Text(name), justify=side, overflow="fold", width=wide)
     for k, row in enumerate(matrix):
         cells = [Text(str(count) if count else ".") for count in row]
         cells[k].stylize("bold")
-        table.add_row(Text(printable(names[k]), "bold"), *cells)
-    Console().print(table)
+        table.add_row(Text(names[k], "bold"), *cells)
+    Console(width=sum(widths) + 3 * len(widths) + 1).print(table)
+
+
+def _column_widths(
+    matrix: NDArray[np.int64], names: Sequence[str], width: int | None
+) -> list[int] | None:
+    """Of the names and of each class's counts, with the names as little folded as can be.
+
+    None where that leaves a name fewer than LEAST letters of a line, or a count too few.
+    """
+    from rich.cells import cell_len
+
+    counts, own = len(str(matrix.max())), [cell_len(name) for name in names]
+    longest = max(own)
+    for most in range(longest, min(longest, LEAST) - 1, -1):
+        widths = [min(longest, 3 * most), *(max(counts, min(wide, most)) for wide in own)]
+        if width is None or sum(widths) + 3 * len(widths) + 1 <= width:
+            return widths
+    return None
+
+
+def _list_confusion(
+    matrix: NDArray[np.int64], names: Sequence[str], width: int | None = None
+) -> None:
+    """A class a paragraph, with what else it is read as, the most frequent first."""
+    print(*listed("each true class, and what else it was read as", [], width), sep="\n")
+    for k, row in enumerate(matrix):
+        others = [j for j in np.argsort(-row, kind="stable") if row[j] and j != k]
+        items = [f"{row[j]:,} as {names[j]}" for j in others]
+        right = f"{names[k]}: {row[k]:,} of {row.sum():,} right"
+        print(*listed(right, items, width), sep="\n")
 
 
 def _print_mistakes(matrix: NDArray[np.int64], names: Sequence[str]) -> None:
+    """The most frequent ones; all stand in the list below them."""
     mistakes = matrix * ~np.eye(len(matrix), dtype=bool)
     for cell in np.argsort(-mistakes, axis=None, kind="stable")[:MOST_IN_TABLE]:
         true, read_as = divmod(int(cell), len(matrix))
         if mistakes[true, read_as]:
             classes = f"{printable(names[true])} read as {printable(names[read_as])}"
             print(f"{mistakes[true, read_as]:6,}  {classes}")
+    print()

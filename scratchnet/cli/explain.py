@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from ..metrics import finite_or_none
 from ..model import Sequential
+from ..text import room
 from .shared import JsonOption, app, load_reader
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def explain(
     text = f"{image}: {digit}  {100 * probabilities[digit]:.1f} %"
     if method == "trace":
         passes = trace(net, picture, chosen)
-        figure, text = passes.plot(), f"{text}\n{passes.table()}"
+        figure, text = passes.plot(), f"{text}\n{passes.table(room())}"
         found |= {"loss": passes.loss, "classes": passes.loss_rows(), "layers": passes.rows()}
     else:
         figure, values = _drawn(method, net, picture, chosen, layer)

@@ -10,6 +10,7 @@ import typer
 from .. import architectures
 from ..gradcheck import TOLERANCE, Report, check_layers, check_loss, check_model
 from ..losses import SparseCategoricalCrossentropy
+from ..text import room
 from .shared import JsonOption, app
 
 
@@ -48,7 +49,7 @@ def gradcheck(
     report = Report([*layers, *by_itself, *whole.named("whole")])
     worst = report.worst
     if not json_:
-        print(report)
+        print(report.text(room()))
         print(f"\n{len(report)} gradients of {model}, worst {worst.name}: {worst.error:.1e}")
     else:
         result = {"model": model, "passed": report.passed, "tolerance": TOLERANCE}

@@ -27,7 +27,7 @@ from ..layers import Residual, Softmax, softmax
 from ..losses import CategoricalCrossentropy, SparseCategoricalCrossentropy
 from ..model import Sequential, backward_through, forward_through
 from ..optimizers import Optimizer
-from ..text import columns, shape_text
+from ..text import Table, shape_text
 from .arithmetic import checked_index, gradient_sum, linear_output, output_sum, residual_output
 from .explained import GradientExplained, OutputExplained, StepTrace
 from .inputs import checked_label, copied, one_example
@@ -313,15 +313,20 @@ class Trace:
             for k in range(len(output))
         ]
 
-    def table(self) -> str:
-        """Two tables in plain text: the loss's gradient by class, and the layers."""
+    def table(self, width: int | None = None) -> str:
+        """Two tables in plain text: the loss's gradient by class, and the layers.
+
+        width   lists in their place where they are wider than that; None: never
+        """
         head, body = self._cells()
         loss = self.loss_rows()
-        classes = [tuple(loss[0])] + [
+        classes = [
             tuple(f"{v:.4g}" if isinstance(v, float) else str(v) for v in row.values())
             for row in loss
         ]
-        return "\n".join([self._caption(), "", *columns(classes), "", *columns([head, *body], 3)])
+        first = Table("", tuple(loss[0]), classes).aligned(width)
+        second = Table("", head, body, left=3).aligned(width)
+        return "\n".join([self._caption(), "", *first, "", *second])
 
     def _caption(self) -> str:
         k = int(self.probabilities.argmax())

@@ -1,0 +1,111 @@
+"""Tables on a terminal of any width: nothing is dropped, cut off or taken for a style."""
+
+import re
+from collections import Counter
+
+import contenders
+import numpy as np
+import pytest
+from command import good
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.cells import cell_len
+
+import scratchnet as sn
+from scratchnet.cli import evaluate
+from scratchnet.text import Table, listed, room
+
+WIDTHS = st.none() | st.integers(20, 200)
+TEXTS = st.text(st.sampled_from("ab -[]/:\\数%"), min_size=1, max_size=40).map(
+    lambda text: re.sub(" +", " ", text.strip()) or "a"
+)
+
+
+def letters(text):
+    """All of a text but the lines around it: what must be there whatever is folded."""
+    return re.sub(r"[\s│┃┏┓┗┛━┳┻╇┡┩─┼├┤└┘┴┬╋╈]", "", text)
+
+
+def check(text, words, width):
+    assert width is None or all(cell_len(line) <= width for line in text.splitlines())
+    for word in words:
+        assert letters(word) in letters(text)
+
+
+@given(st.lists(TEXTS, min_size=4, max_size=4), st.lists(st.tuples(*[TEXTS] * 4)), WIDTHS)
+def test_a_table_loses_nothing_at_any_width(heads, rows, width):
+    text = Table("", heads, rows, foot=["total", "", "[b]7[/b]", ""]).text(width)
+    check(text, [cell for row in rows for cell in row] + ["[b]7[/b]"], width)
+
+
+@given(TEXTS, st.lists(TEXTS), WIDTHS)
+def test_a_list_breaks_its_items_only_where_it_must(first, items, width):
+    lines = listed(first, items, width)
+    check("\n".join(lines), [first, *items], width)
+    for item in items:
+        if width is None or cell_len(item) <= width - 2:
+            assert any(item in line for line in lines)
+
+
+@pytest.mark.parametrize("width", [None, 200, 120, 80, 60, 40, 20])
+@pytest.mark.parametrize(
+    "names",
+    [
+        [str(k) for k in range(10)],
+        ["T-shirt/top", "Trouser", "Ankle boot", "[/b]", "手書き文字" * 5, "a" * 50],
+        [f"class {k}" for k in range(20)],
+        [f"c{k}" for k in range(47)],
+    ],
+    ids=["digits", "clothes", "twenty", "many"],
+)
+def test_all_confusions_are_shown_at_any_width(names, width, rng, capsys):
+    matrix = rng.integers(1, 2000, (len(names), len(names)))
+    evaluate._print_confusion(matrix, names, width)
+    text = capsys.readouterr().out
+    check(text, [], width)
+    every = Counter(letters("".join(names)))
+    assert every <= Counter(letters(text))
+    numbers = re.findall(r"\d+", text.replace(",", ""))
+    assert all(numbers.count(str(count)) >= (matrix == count).sum() for count in matrix.flat)
+
+
+@pytest.mark.parametrize("columns", ["80", "60", "40"])
+def test_commands_keep_within_the_terminal_and_lose_nothing(columns, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", columns)
+    model = sn.architectures.build("resnet")
+    model.summary()
+    words = [row.name.partition(".")[2] or row.name for row in model.rows()]
+    words += [f"{row.multiply_adds:,}" for row in model.rows()] + [f"{model.count_params():,}"]
+    check(capsys.readouterr().out, words, int(columns))
+
+    trace = sn.trace(model, np.zeros((28, 28)), 3)
+    wide, narrow = trace.table(), trace.table(room())
+    check(narrow.partition("\n")[2], [layer.name for layer in trace.layers], int(columns))
+    assert all(set(line) <= set(narrow) for line in wide.splitlines())
+
+    layer = sn.Dense(3)
+    layer.build((4,), np.random.default_rng(0), np.float64)
+    report = sn.gradcheck.check_layer(layer, np.ones((2, 4)), np.random.default_rng(0))
+    check(report.text(room()), [f"{one.numeric:+.6e}" for one in report], int(columns))
+    assert str(report) == report.text()
+
+    reason = 'skipped: not installed; pip install ".[bench]"'
+    rows = [["scratchnet", 1.5, 2.5], ["[PyTorch]", reason], ["Keras", "[b]3", "4"]]
+    contenders.show_table("title", ["contender", "s/epoch", "x scratchnet"], rows)
+    check(capsys.readouterr().out, [reason, "[PyTorch]", "[b]3", "2.5"], int(columns))
+
+
+def test_a_width_is_that_of_the_terminal_or_of_columns_or_none(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "44")
+    assert room() == 44
+    for nonsense in ("", "0", "wide", "-3"):
+        monkeypatch.setenv("COLUMNS", nonsense)
+        assert room() is None  # pytest's output is no terminal
+    monkeypatch.setenv("COLUMNS", "3")
+    assert room() == 20
+
+
+def test_what_goes_to_a_file_is_as_wide_as_it_needs(tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "0")  # pytest's readline sets one, where os.environ has none
+    text = good("summary", "resnet", cwd=tmp_path).stdout
+    assert "┃ multiply-adds ┃" in text and max(map(len, text.splitlines())) > 80
