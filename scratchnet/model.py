@@ -7,7 +7,7 @@ these two loops the surface that Keras users know.
 
 import copy
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
@@ -15,16 +15,17 @@ from typing import TYPE_CHECKING, Any, Protocol, TextIO
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from . import losses, optimizers, summary, training
+from . import losses, optimizers, training
 from .backend import backend
 from .engine import threads
-from .engine.memory import flat_zeros
 from .errors import InputError, is_whole, shown
+from .flat import Flat, training_alone
 from .layers import Layer, Softmax
 from .layers.base import join
+from .looking import Looking
 from .losses import CategoricalCrossentropy, Loss, SparseCategoricalCrossentropy
 from .optimizers import Optimizer
-from .summary import Row
+from .summary import short_name
 from .training import Augment, Callback, History
 
 if TYPE_CHECKING:
@@ -60,10 +61,11 @@ def backward_through(row: Sequence[Runs], dy: Array) -> Array:
     return dy
 
 
-class Sequential:
+class Sequential(Looking):
     """A model whose layers follow one another.
 
-    layers        in order; each instance belongs to one model
+    layers        in order. One that is built already, in another model, keeps its weights, and both
+                  models share them, as in Keras: `Sequential(base.layers[:-2] + [Dense(26)])`
     input_shape   of one example, without the batch axis, such as (28, 28, 1). Without it the model
                   is built when it first sees data.
     seed          of the initial weights, the dropout, the shuffling and the augmentation; or a
@@ -72,20 +74,25 @@ class Sequential:
     fuse          let groups run several layers at once (see engine/plan.py); False: one by one
 
     flat_params, flat_grads   all parameters, and their gradients, as one array each; every layer's
-                  `params` and `grads` are views into them
+                  `params` and `grads` are views into them. Where models share layers, the arrays
+                  are views of the model's that was asked last: ask again after another trained
     flat_buffers  all running statistics likewise
+    trainable     False freezes all layers, True lets all learn; the model's is True if one learns
     class_names   what the classes are called, saved with the model; 0, 1, ... unless set
 
     Images may come as (n, h, w, c), and as (n, h, w) or (h, w) where the model wants one channel.
     uint8 images are scaled from 0..255 to 0..1; other numbers are taken as they are.
 
     Several Python threads may predict and evaluate with one model at once; each has buffers of its
-    own. One at a time may train. What another thread predicts meanwhile is right for weights of
-    which some are from before a step and some from after it.
-    """
+    own. One at a time may train, also of models that share layers. What another thread predicts
+    meanwhile is right for weights of which some are from before a step and some from after it.
 
-    # None before the model is built; everything that reads it comes after that
-    input_shape: Shape
+    Layers that models share are one: what one model learns, the other knows, gradients and running
+    statistics included, and freezing a layer freezes it in both. The optimizer's memory, the plan
+    and all buffers are each model's own. Where two models' rows would have two layers of one name,
+    or need a layer at another size, the new row has a twin of it: another object with the same
+    arrays. `copy.deepcopy(model)` and `layer.copy()` share nothing.
+    """
 
     def __init__(
         self,
@@ -105,9 +112,7 @@ class Sequential:
         self.seed = int(seed) if isinstance(seed, (int, np.integer)) else None
         self.init_rng, self.shuffle_rng, self.augment_rng = streams
         self.input_shape = None  # type: ignore[assignment]
-        self.flat_params = np.zeros(0, self.dtype)
-        self.flat_grads = np.zeros(0, self.dtype)
-        self.flat_buffers = np.zeros(0, self.dtype)
+        self._flats = self._flattened([])
         self.loss: Loss | None = None
         self.optimizer: Optimizer | None = None
         self.metrics: list[str] = []
@@ -127,10 +132,6 @@ class Sequential:
         if self.built:
             raise RuntimeError("Sequential: add layers before the model is built")
         join(self.layers, layer, "Sequential")
-
-    @property
-    def built(self) -> bool:
-        return self.input_shape is not None
 
     @property
     def output_shape(self) -> Shape:
@@ -163,33 +164,18 @@ class Sequential:
         if not input_shape or not all(is_whole(d, 1) for d in input_shape):
             raise InputError(f"input_shape: expected positive whole numbers, found {input_shape!r}")
         shape = tuple(int(d) for d in input_shape)
-        for layer in self.layers:
-            shape = layer.build(shape, self.init_rng, self.dtype)
-        self._flatten_all()
+        for i, layer in enumerate(self.layers):
+            self.layers[i] = layer.joined(shape, self.init_rng, self.dtype)
+            shape = self.layers[i].output_shape
+        self._flats = self._flattened(self.layers)
         self.input_shape = tuple(int(d) for d in input_shape)
 
     def _check_not_empty(self) -> None:
         if not self.layers:
             raise InputError("Sequential: expected at least one layer, found none")
 
-    def _flatten_all(self) -> None:
-        self.flat_params, self.flat_grads = self._flatten("params"), self._flatten("grads")
-        self.flat_buffers = self._flatten("buffers")
-
-    def _flatten(self, store: str) -> Array:
-        """Move all arrays of every layer's store of that name into one; they become views of it."""
-        places = [
-            (arrays, key) for arrays in (getattr(at, store) for at in self.layers) for key in arrays
-        ]
-        size = sum(arrays[key].size for arrays, key in places)
-        flat = flat_zeros(size, self.dtype)[:size]
-        start = 0
-        for arrays, key in places:
-            old = arrays[key]
-            arrays[key] = flat[start : start + old.size].reshape(old.shape)
-            arrays[key][:] = old
-            start += old.size
-        return flat
+    def _flattened(self, layers: Sequence[Layer]) -> dict[str, Flat]:
+        return {store: Flat(layers, store, self.dtype) for store in ("params", "grads", "buffers")}
 
     def _input(self, x: Any) -> Array:
         """x as the first layer wants it: batch axis, channel axis, dtype, 0..1; a copy."""
@@ -220,13 +206,13 @@ class Sequential:
     def __getstate__(self) -> dict[str, Any]:
         """For pickles: without what belongs to this process, and the flat arrays, which the layers'
         arrays are views of."""
-        left_out = ("_runners", "_training", "flat_params", "flat_grads", "flat_buffers")
+        left_out = ("_runners", "_training", "_flats")
         return {key: value for key, value in vars(self).items() if key not in left_out}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
         self._runners, self._training = threading.local(), threading.RLock()
-        self._flatten_all()
+        self._flats = self._flattened(self.layers if self.built else [])
 
     def __copy__(self) -> "Sequential":
         """Another model of the same layers, with the same memory: what one learns, both know."""
@@ -277,10 +263,8 @@ class Sequential:
                     f"found {found}; make a new Sequential of changed layers"
                 )
             shape = layer.output_shape
-        if sum(layer.params[key].size for layer in self.layers for key in layer.params) != (
-            self.flat_params.size
-        ):
-            self._flatten_all()
+        if self._flats["params"].layers != self.layers:
+            self._flats = self._flattened(self.layers)
 
     def plan(self) -> None:
         """Print which groups run which layers."""
@@ -304,23 +288,40 @@ class Sequential:
             y = forward_through(groups, x, training)
         runner = self._runner
         runner.ran, runner.out_shape = groups, y.shape
+        for layer in self._by_themselves(groups):
+            layer.ran_in(runner.token)
         return y
 
+    @staticmethod
+    def _by_themselves(groups: "list[Single | Group]") -> Iterator[Layer]:
+        """The layers that keep in themselves what backward needs, and not in a group."""
+        for group in groups:
+            yield from group.by_themselves()
+
     def _backward(self, dy: Array, need_dx: bool) -> Array | None:
-        """need_dx False: not further back than the first layer that learns."""
+        """need_dx False: not further back than the first layer that learns; what is frozen then has
+        gradients of zero."""
         runner = getattr(self._runners, "runner", None)
         if runner is None or runner.ran is None:
             raise RuntimeError("Sequential: backward needs a forward before it, in the same thread")
         dy, ran = np.asarray(dy, self.dtype), runner.ran
         if dy.shape != runner.out_shape:
             raise InputError(f"Sequential: expected dy {runner.out_shape}, found {dy.shape}")
-        learns = [any(layer.params for layer in group.layers) for group in ran]
+        if not all(layer.has_run_in(runner.token) for layer in self._by_themselves(ran)):
+            raise RuntimeError(
+                "Sequential: expected its own forward to be the last of its layers, found that of "
+                "another model which shares some; call forward again before backward"
+            )
+        learns = [any(layer.learns for layer in group.layers) for group in ran]
         first = 0 if need_dx else learns.index(True) if True in learns else len(learns)
-        row = ran[first:]
-        if not row:
-            return dy
-        with self._threads_for(ran, len(dy)):
-            return row[0].backward(backward_through(row[1:], dy), need_dx)
+        row, dx = ran[first:], dy if need_dx else None
+        if row:
+            with self._threads_for(ran, len(dy)):
+                dx = row[0].backward(backward_through(row[1:], dy), need_dx)
+        if not need_dx and (frozen := self.frozen_parts()):
+            for part in frozen:
+                self.flat_grads[part] = 0
+        return dx
 
     def _numbers(self, x: NDArray) -> Array:
         """x, which `_batch` returned, in the model's dtype; bytes as 0..1."""
@@ -438,7 +439,7 @@ class Sequential:
         self._check_not_empty()
         if not self._training.acquire(blocking=False):
             raise RuntimeError("Sequential: fit is running in another thread")
-        try:
+        with training_alone(self.layers, self._training):
             return training.fit(
                 self,
                 x,
@@ -453,8 +454,6 @@ class Sequential:
                 augment=augment,
                 progress=training.Progress(verbose, progress_file),
             )
-        finally:
-            self._training.release()
 
     def evaluate(
         self,
@@ -520,44 +519,9 @@ class Sequential:
         self._check_built("prepare")
         self._predict_one(np.zeros((1, *self.input_shape), np.uint8), prepare=True)
 
-    # ---- looking at it -----------------------------------------------------------------------
-
-    def rows(self) -> Iterator[Row]:
-        """What `summary` prints, as data: one Row a layer.
-
-        A layer made of others has no numbers of its own; these follow it, called after it:
-        "residual.main.conv2d".
-        """
-        self._check_built("summary")
-        yield from summary.rows(self)
-
-    def count_params(self) -> int:
-        """The number of learnt values."""
-        return self.flat_params.size
-
-    def summary(self, print_fn: Callable[[str], Any] | None = None) -> None:
-        """Print a table: layer, output shape, parameters, multiply-adds an image."""
-        from rich.console import Console
-
-        self._check_built("summary")
-        console = Console(width=None if print_fn is None else 100)
-        if print_fn is None:
-            console.print(summary.table(self))
-        else:
-            with console.capture() as captured:
-                console.print(summary.table(self))
-            print_fn(captured.get())
-
-    def _repr_html_(self) -> str:
-        return summary.html_table(self)
-
     def __repr__(self) -> str:
-        inside = ", ".join(summary.short_name(layer) for layer in self.layers)
+        inside = ", ".join(short_name(layer) for layer in self.layers)
         return f"Sequential([{inside}], input_shape={self.input_shape})"
-
-    def _check_built(self, what: str) -> None:
-        if not self.built:
-            raise RuntimeError(f"{what}: the model has no input shape yet; build it first")
 
     # ---- files -------------------------------------------------------------------------------
 
@@ -567,22 +531,6 @@ class Sequential:
 
         self._check_built("save")
         model_files.save(self, path)
-
-    def parameters(self) -> dict[str, Array]:
-        """All parameters by name, such as "conv2d.W"; views of flat_params."""
-        return {
-            f"{layer.name}.{key}": array
-            for layer in self.layers
-            for key, array in layer.params.items()
-        }
-
-    def arrays(self) -> dict[str, Array]:
-        """All parameters and buffers by name, such as "conv2d.W"; the model's own memory."""
-        return {
-            f"{layer.name}.{key}": array
-            for layer in self.layers
-            for key, array in (layer.params | layer.buffers).items()
-        }
 
     @classmethod
     def load(cls, path: str | PathLike) -> "Sequential":

@@ -11,7 +11,7 @@ from .text import shape_text
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from .model import Sequential
+    from .looking import Looking
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Row:
     multiply_adds: int
 
 
-def rows(model: "Sequential") -> Iterator[Row]:
+def rows(model: "Looking") -> Iterator[Row]:
     """One Row a layer; those inside a layer follow it, and the numbers are theirs."""
     for name, _, layer in _every(model.layers):
         own = 0, 0
@@ -34,7 +34,7 @@ def rows(model: "Sequential") -> Iterator[Row]:
         yield Row(name, type(layer).__name__, layer.output_shape, *own)
 
 
-def table(model: "Sequential") -> "Table":
+def table(model: "Looking") -> "Table":
     """The table that `summary` prints."""
     from rich.table import Table
 
@@ -46,10 +46,11 @@ def table(model: "Sequential") -> "Table":
     found.add_column("multiply-adds", f"{adds:,}", justify="right")
     for cells in _lines(model):
         found.add_row(*cells)
+    found.caption = _learnt(model)
     return found
 
 
-def html_table(model: "Sequential") -> str:
+def html_table(model: "Looking") -> str:
     """The table that a notebook shows; of a model that is not built yet, its layers."""
     if not model.built:
         return f"<code>{html.escape(repr(model))}</code>"
@@ -58,8 +59,17 @@ def html_table(model: "Sequential") -> str:
         f"<tr>{''.join(f'<td>{html.escape(cell)}' for cell in cells)}</tr>"
         for cells in _lines(model)
     )
-    caption = f"input {shape_text(model.input_shape)}, {model.count_params():,} parameters"
+    caption = f"input {shape_text(model.input_shape)}, {model.count_params():,} parameters: "
+    caption += _learnt(model)
     return f"<table><caption>{caption}</caption>{head}{body}</table>"
+
+
+def _learnt(model: "Looking") -> str:
+    """How many values training changes, and how many not: counted as Keras counts them."""
+    frozen = sum(part.stop - part.start for part in model.frozen_parts())
+    running = model.flat_buffers.size
+    text = f"trainable {model.count_params() - frozen:,}, non-trainable {frozen + running:,}"
+    return text + (f" (running statistics {running:,})" if running else "")
 
 
 def short_name(layer: Layer) -> str:
@@ -74,11 +84,12 @@ def short_name(layer: Layer) -> str:
     return " ".join(parts)
 
 
-def _lines(model: "Sequential") -> Iterator[tuple[str, str, str, str]]:
+def _lines(model: "Looking") -> Iterator[tuple[str, str, str, str]]:
     """The cells of every line: inner layers are indented."""
-    for (_, label, _), row in zip(_every(model.layers), rows(model), strict=True):
+    for (_, label, layer), row in zip(_every(model.layers), rows(model), strict=True):
         numbers = f"{row.parameters:,}", f"{row.multiply_adds:,}"
-        yield label, shape_text(row.output_shape), *numbers
+        frozen = " (frozen)" if row.parameters and not layer.trainable else ""
+        yield label + frozen, shape_text(row.output_shape), *numbers
 
 
 def _every(layers: Iterable[Layer]) -> Iterator[tuple[str, str, Layer]]:

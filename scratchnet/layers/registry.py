@@ -100,11 +100,12 @@ def gradient_of(name: str) -> str | None:
 
 
 def described(layer: Layer) -> dict[str, Any]:
-    """Kind, name and constructor's arguments, in values that JSON knows."""
+    """Kind, name, constructor's arguments, and that it is frozen, in values that JSON knows."""
     name = type(layer).__name__
     if LAYERS.get(name) is not type(layer):
         raise InputError(f"save: expected one of {', '.join(LAYERS)}, found {name}")
-    return {"kind": name, "name": layer.name, "config": layer.config()}
+    frozen = {} if layer.trainable or layer.inner() else {"trainable": False}
+    return {"kind": name, "name": layer.name, "config": layer.config(), **frozen}
 
 
 def from_description(entry: dict[str, Any]) -> Layer:
@@ -125,6 +126,8 @@ def from_description(entry: dict[str, Any]) -> Layer:
     except (TypeError, LookupError) as error:  # an argument that it does not have, or lacks
         raise InputError(f"{kind} {name}: expected its arguments, found {error}") from None
     layer.name = name
+    if "trainable" in entry:
+        layer.trainable = entry["trainable"]
     return layer
 
 

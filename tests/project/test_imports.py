@@ -14,7 +14,7 @@ FILES = {path.relative_to(PACKAGE).as_posix(): path for path in sorted(PACKAGE.r
 
 SMALL = {"losses", "optimizers", "schedules", "metrics", "initializers", "backend", "errors"}
 MODEL = SMALL | {"layers", "checkpoint", "training", "engine", "kernels"}
-MODEL |= {"summary", "model_files"}  # which read the model; it loads the second late
+MODEL |= {"flat", "looking", "summary", "model_files"}  # which read the model; files come late
 #: room: the rooms that it may import; the first part of a file's path is its room
 ROOMS = {
     "errors": set(),
@@ -33,7 +33,9 @@ ROOMS = {
     "backup": {"errors", "checkpoint", "run", "training_state"},
     "callbacks": {"errors", "metrics", "checkpoint", "run", "backup", "training_state"},
     "gradcheck": {"errors", "frozen", "text"},
-    "summary": {"layers", "text"},
+    "summary": {"layers", "looking", "text"},  # the second for types alone
+    "flat": {"engine", "errors", "layers"},
+    "looking": {"errors", "flat", "layers", "summary"},
     "model": MODEL,
     "model_files": MODEL | {"model"},
     "architectures": {"layers", "model", "errors"},
