@@ -24,7 +24,7 @@ from . import (
     schedules,
 )
 from .backend import use_backend
-from .errors import InputError
+from .errors import InputError, InputWarning
 from .layers import *
 from .microscope import heat_maps as explain
 from .microscope.trace import Trace, trace
@@ -52,6 +52,7 @@ __all__ = [
     "Callback",
     "History",
     "InputError",
+    "InputWarning",
     "Sequential",
     "Trace",
     "architectures",

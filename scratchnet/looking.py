@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from . import summary
 from .flat import Flat
 from .layers import Layer
+from .ranges import Range, Watch
 from .summary import Row
 
 Array = NDArray[np.floating]
@@ -22,6 +23,7 @@ class Looking:
     # None before the model is built; everything that reads it comes after that
     input_shape: Shape
     _flats: dict[str, Flat]
+    _watch: Watch
 
     @property
     def built(self) -> bool:
@@ -38,6 +40,15 @@ class Looking:
     @property
     def flat_buffers(self) -> Array:
         return self._flats["buffers"].current()
+
+    @property
+    def trained_on(self) -> Range | None:
+        """Dtype and range of the images that it was trained on; None where that is not known."""
+        return self._watch.trained_on
+
+    @trained_on.setter
+    def trained_on(self, found: Range | None) -> None:
+        self._watch = Watch(found)
 
     def frozen_parts(self, store: str = "params") -> list[slice]:
         """The parts of flat_params, or of flat_buffers, that no step may change."""

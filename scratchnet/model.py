@@ -6,6 +6,7 @@ these two loops the surface that Keras users know.
 """
 
 import copy
+import math
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -25,6 +26,7 @@ from .layers.base import join
 from .looking import Looking
 from .losses import CategoricalCrossentropy, Loss, SparseCategoricalCrossentropy
 from .optimizers import Optimizer
+from .ranges import EXAMPLES, Watch
 from .summary import short_name
 from .training import Augment, Callback, History
 
@@ -80,8 +82,10 @@ class Sequential(Looking):
     trainable     False freezes all layers, True lets all learn; the model's is True if one learns
     class_names   what the classes are called, saved with the model; 0, 1, ... unless set
 
-    Images may come as (n, h, w, c), and as (n, h, w) or (h, w) where the model wants one channel.
-    uint8 images are scaled from 0..255 to 0..1; other numbers are taken as they are.
+    Images may come as (n, h, w, c), as rows (n, h*w*c) or one (h*w*c,), and as (n, h, w) or (h, w)
+    where the model wants one channel. uint8 images are scaled from 0..255 to 0..1; other numbers
+    are taken as they are. An InputWarning says, once for a model, where images look as if they were
+    meant to be scaled, or lie in another range than those the model was trained on (see ranges.py).
 
     Several Python threads may predict and evaluate with one model at once; each has buffers of its
     own. One at a time may train, also of models that share layers. What another thread predicts
@@ -117,6 +121,7 @@ class Sequential(Looking):
         self.optimizer: Optimizer | None = None
         self.metrics: list[str] = []
         self.stop_training = False
+        self._watch = Watch()
         self._class_names: tuple[str, ...] | None = None
         self._runners = threading.local()
         self._training = threading.RLock()
@@ -189,6 +194,9 @@ class Sequential(Looking):
         if not self.built:
             self.build(x.shape[1:] if x.ndim != 3 else (*x.shape[1:], 1))
         want = self.input_shape
+        rows = len(want) == 3 and 0 < x.ndim < 3 and x.shape[-1] == math.prod(want)
+        if rows and x.shape != want[:2]:
+            x = x.reshape(-1, *want)  # (n, h*w*c) or (h*w*c,): rows as a table has them
         if len(want) == 3 and want[2] == 1 and x.shape[-2:] == want[:2] and x.ndim in (2, 3):
             x = x.reshape(-1, *want)  # (n, h, w) or (h, w) -> (n, h, w, 1)
         if x.shape[1:] != want:
@@ -210,7 +218,7 @@ class Sequential(Looking):
         return {key: value for key, value in vars(self).items() if key not in left_out}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
+        vars(self).update({"_watch": Watch()} | state)
         self._runners, self._training = threading.local(), threading.RLock()
         self._flats = self._flattened(self.layers if self.built else [])
 
@@ -347,6 +355,8 @@ class Sequential(Looking):
 
     def _loss_and_gradients(self, x: Any, y: NDArray, training: bool) -> tuple[float, Array]:
         x = self._batch(x)
+        if training and not self._watch.noted:
+            self._watch.train(x)
         loss, groups = self._loss_on(self.groups())
         out = self._forward(x, groups, training)
         value = loss.forward(out, y)
@@ -439,6 +449,7 @@ class Sequential(Looking):
         self._check_not_empty()
         if not self._training.acquire(blocking=False):
             raise RuntimeError("Sequential: fit is running in another thread")
+        self._watch.noted = False
         with training_alone(self.layers, self._training):
             return training.fit(
                 self,
@@ -469,6 +480,8 @@ class Sequential(Looking):
         means = training.Means(self.metrics)
         for x_batch, y_batch in training.batches(x, y, batch_size):
             x_batch = self._batch(x_batch)
+            if not means.images:
+                self._watch.predict(x_batch)
             loss, groups = self._loss_on(self.groups())
             out = self._forward(x_batch, groups, training=False)
             means.add(loss.forward(out, y_batch), out, y_batch)
@@ -485,7 +498,13 @@ class Sequential(Looking):
         training.check_count("batch_size", batch_size, 1)
         if self.built and len(self.input_shape) == 3 and x.shape == self.input_shape[:2]:
             x = x[None]  # one image, (h, w)
-        found = self._predict_one(self._batch(x)) if len(x) == 1 and self.built else None
+        elif self.built and x.ndim == 1 and len(self.input_shape) == 3:
+            x = x[None]  # one image as a row
+        found = None
+        if self.built:
+            first = self._batch(x[:EXAMPLES])
+            self._watch.predict(first)
+            found = self._predict_one(first) if len(x) == 1 else None
         if found is None:
             starts = range(0, max(len(x), 1), batch_size)
             found = np.concatenate([self.forward(x[i : i + batch_size]) for i in starts])

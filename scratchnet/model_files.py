@@ -16,6 +16,7 @@ from .layers import Layer, described, from_description
 from .layers.base import MOST_VALUES, Shape, shapes_along
 from .layers.registry import check_described
 from .model import Sequential
+from .ranges import Range
 
 #: the version of the description inside a saved model
 FORMAT_VERSION = 1
@@ -67,6 +68,8 @@ def description_of(model: Sequential) -> dict[str, Any]:
     }
     if model._class_names:
         description["class_names"] = model._class_names
+    if model.trained_on and (trained_on := model.trained_on.description()):
+        description["trained_on"] = trained_on
     if model.loss is not None and model.optimizer is not None:
         description["compile"] = {
             "optimizer": _name_in(optimizers.OPTIMIZERS, model.optimizer),
@@ -113,6 +116,8 @@ def _model_of(description: dict[str, Any], arrays: dict[str, NDArray]) -> Sequen
         array[:] = arrays[name]
     if "class_names" in description:
         model.class_names = description["class_names"]
+    if "trained_on" in description:
+        model.trained_on = Range.from_description(description["trained_on"])
     if "compile" in description:
         chosen = description["compile"]
         optimizer = optimizers.from_config(chosen["optimizer"], chosen["optimizer_config"])

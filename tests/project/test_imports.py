@@ -14,7 +14,13 @@ FILES = {path.relative_to(PACKAGE).as_posix(): path for path in sorted(PACKAGE.r
 
 SMALL = {"losses", "optimizers", "schedules", "metrics", "initializers", "backend", "errors"}
 MODEL = SMALL | {"layers", "checkpoint", "training", "engine", "kernels"}
-MODEL |= {"flat", "looking", "summary", "model_files"}  # which read the model; files come late
+MODEL |= {
+    "flat",
+    "looking",
+    "ranges",
+    "summary",
+    "model_files",
+}  # files come late
 #: room: the rooms that it may import; the first part of a file's path is its room
 ROOMS = {
     "errors": set(),
@@ -34,11 +40,12 @@ ROOMS = {
     "callbacks": {"errors", "metrics", "checkpoint", "run", "backup", "training_state"},
     "gradcheck": {"errors", "frozen", "text"},
     "summary": {"layers", "looking", "text"},  # the second for types alone
+    "ranges": {"errors"},
     "flat": {"engine", "errors", "layers"},
-    "looking": {"errors", "flat", "layers", "summary"},
+    "looking": {"errors", "flat", "layers", "ranges", "summary"},
     "model": MODEL,
     "model_files": MODEL | {"model"},
-    "architectures": {"layers", "model", "errors"},
+    "architectures": {"layers", "model", "errors", "ranges"},
     "microscope": MODEL | {"microscope", "model", "frozen", "text", "plots"},
     "datasets": {"datasets", "errors", "backend", "pictures"},
     "pictures": {"errors", "pictures"},

@@ -149,6 +149,11 @@ def test_averages_never_move_a_frozen_layer(data):
     assert np.array_equal(model.layers[0].params["W"], shown)
     model.optimizer.use_average(model)
     assert np.array_equal(model.layers[0].params["W"], shown)
+    model.optimizer.use_raw(model)
+    model.layers[5].trainable = False  # with its raw weights: they stay, too
+    raw = model.layers[5].params["W"].copy()
+    model.fit(x, y, verbose=0)
+    assert np.array_equal(model.layers[5].params["W"], raw)
 
 
 def test_layers_that_are_all_frozen_learn_nothing_and_say_no_error(data, tmp_path):
