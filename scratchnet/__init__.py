@@ -31,6 +31,7 @@ from .microscope.trace import Trace, trace
 from .model import Sequential, load_model
 from .optimizers import SGD, Adam, AdamW
 from .pictures import sequences
+from .registering import register
 from .training import Callback, History, batches
 
 __version__ = "0.1.0"
@@ -72,6 +73,7 @@ __all__ = [
     "pictures",
     "plots",
     "recipes",
+    "register",
     "schedules",
     "sequences",
     "trace",

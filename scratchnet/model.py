@@ -8,7 +8,7 @@ these two loops the surface that Keras users know.
 import copy
 import math
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
@@ -552,11 +552,15 @@ class Sequential(Looking):
         model_files.save(self, path)
 
     @classmethod
-    def load(cls, path: str | PathLike) -> "Sequential":
-        """The model that `save` wrote. Nothing is executed, and sizes are checked first."""
+    def load(cls, path: str | PathLike, custom: Mapping[str, type] | None = None) -> "Sequential":
+        """The model that `save` wrote. Nothing is executed, and sizes are checked first.
+
+        custom    classes of your own that the file names, by these names: layers, losses,
+                  optimizers, schedules. Those with `sn.register` before them need not be named.
+        """
         from . import model_files
 
-        return model_files.load(path)
+        return model_files.load(path, custom)
 
 
 def _is_utf8(text: str) -> bool:
@@ -568,6 +572,6 @@ def _is_utf8(text: str) -> bool:
     return True
 
 
-def load_model(path: str | PathLike) -> Sequential:
-    """The model that `Sequential.save` wrote to path."""
-    return Sequential.load(path)
+def load_model(path: str | PathLike, custom: Mapping[str, type] | None = None) -> Sequential:
+    """The model that `Sequential.save` wrote to path; see `Sequential.load`."""
+    return Sequential.load(path, custom)

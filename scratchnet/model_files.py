@@ -10,13 +10,14 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from . import checkpoint, losses, optimizers
+from . import checkpoint, optimizers, registering
 from .errors import InputError, is_whole, shown
 from .layers import Layer, described, from_description
 from .layers.base import MOST_VALUES, Shape, shapes_along
-from .layers.registry import check_described
+from .layers.registry import CUSTOM, check_described
 from .model import Sequential
 from .ranges import Range
+from .schedules import SCHEDULES
 
 #: the version of the description inside a saved model
 FORMAT_VERSION = 1
@@ -31,9 +32,11 @@ def save(model: Sequential, path: str | PathLike) -> None:
     checkpoint.save(path, description_of(model), model.arrays())
 
 
-def load(path: str | PathLike) -> Sequential:
+def load(path: str | PathLike, custom: Mapping[str, type] | None = None) -> Sequential:
     """The model that `save` wrote; see `Sequential.load`."""
+    kinds = registering.checked_custom(custom or {})
     description, arrays = checkpoint.load(path)
+    before = CUSTOM.set(kinds)
     try:
         return _model_of(description, arrays)
     except InputError as error:
@@ -50,6 +53,8 @@ def load(path: str | PathLike) -> Sequential:
             f"{path}: expected a model description of version {FORMAT_VERSION}, found one "
             f"that cannot be read ({type(error).__name__}: {_cut(error)})"
         ) from None
+    finally:
+        CUSTOM.reset(before)
 
 
 def _cut(error: Exception, most: int = 2000) -> str:
@@ -72,13 +77,21 @@ def description_of(model: Sequential) -> dict[str, Any]:
         description["trained_on"] = trained_on
     if model.loss is not None and model.optimizer is not None:
         description["compile"] = {
-            "optimizer": _name_in(optimizers.OPTIMIZERS, model.optimizer),
-            "optimizer_config": model.optimizer.config(),
-            "loss": _name_in(losses.LOSSES, model.loss),
+            "optimizer": registering.name_of("optimizer", model.optimizer),
+            "optimizer_config": _with_a_schedule(model.optimizer, model.optimizer.config()),
+            "loss": registering.name_of("loss", model.loss),
             "loss_config": model.loss.config(),
             "metrics": model.metrics,
         }
     return description
+
+
+def _with_a_schedule(optimizer: optimizers.Optimizer, config: dict[str, Any]) -> dict[str, Any]:
+    """The optimizer's config, if its schedule is one that can be loaded again."""
+    kind = registering.named("schedule", config["learning_rate"]["schedule"])
+    if kind.__name__ not in SCHEDULES:
+        registering.name_of("schedule", optimizer.learning_rate)
+    return config
 
 
 def _model_of(description: dict[str, Any], arrays: dict[str, NDArray]) -> Sequential:
@@ -120,8 +133,8 @@ def _model_of(description: dict[str, Any], arrays: dict[str, NDArray]) -> Sequen
         model.trained_on = Range.from_description(description["trained_on"])
     if "compile" in description:
         chosen = description["compile"]
-        optimizer = optimizers.from_config(chosen["optimizer"], chosen["optimizer_config"])
-        loss = losses.LOSSES[chosen["loss"]](**chosen["loss_config"])
+        optimizer = _optimizer_of(chosen["optimizer"], chosen["optimizer_config"])
+        loss = registering.named("loss", chosen["loss"])(**chosen["loss_config"])
         model.compile(optimizer, loss, chosen["metrics"])
     return model
 
@@ -144,8 +157,12 @@ def _check_size(layers: Sequence[Layer], input_shape: Shape) -> None:
             )
 
 
-def _name_in(known: Mapping[str, type], thing: object) -> str:
-    for name, kind in known.items():
-        if type(thing) is kind:
-            return name
-    raise InputError(f"save: expected one of {', '.join(known)}, found {type(thing).__name__}")
+def _optimizer_of(name: Any, config: dict[str, Any]) -> optimizers.Optimizer:
+    """The optimizer that a file describes, also one of a user's own, with a schedule of theirs."""
+    kind = registering.named("optimizer", name)
+    rate = dict(config["learning_rate"])
+    schedule = registering.named("schedule", rate.pop("schedule"))
+    if name in optimizers.OPTIMIZERS and schedule.__name__ in SCHEDULES:
+        return optimizers.from_config(name, config)
+    found: optimizers.Optimizer = kind(**{**config, "learning_rate": schedule(**rate)})
+    return found

@@ -96,7 +96,7 @@ class Layer:
 
     def __setattr__(self, name: str, value: Any) -> None:
         known = name[0] == "_" or name in vars(self) or hasattr(type(self), name)
-        free = known or not _is_ours(type(self))
+        free = known or not is_ours(type(self))
         # a layer's own methods may note what they like
         if not free and sys._getframe(1).f_locals.get("self") is not self:
             raise InputError(f"{self}: expected an attribute it has, found {_nearest(name)}")
@@ -348,7 +348,7 @@ def join(row: list[Layer], layer: Layer, owner: str, beside: Sequence[Layer] = (
     row.append(layer)
 
 
-def _is_ours(kind: type) -> bool:
+def is_ours(kind: type) -> bool:
     """Whether a class belongs to this package."""
     return kind.__module__.partition(".")[0] == __name__.partition(".")[0]
 

@@ -14,13 +14,8 @@ FILES = {path.relative_to(PACKAGE).as_posix(): path for path in sorted(PACKAGE.r
 
 SMALL = {"losses", "optimizers", "schedules", "metrics", "initializers", "backend", "errors"}
 MODEL = SMALL | {"layers", "checkpoint", "training", "engine", "kernels"}
-MODEL |= {
-    "flat",
-    "looking",
-    "ranges",
-    "summary",
-    "model_files",
-}  # files come late
+MODEL |= {"flat", "looking", "ranges", "registering", "summary"}
+MODEL |= {"model_files"}  # which reads the model, and is loaded late
 #: room: the rooms that it may import; the first part of a file's path is its room
 ROOMS = {
     "errors": set(),
@@ -41,6 +36,7 @@ ROOMS = {
     "gradcheck": {"errors", "frozen", "text"},
     "summary": {"layers", "looking", "text"},  # the second for types alone
     "ranges": {"errors"},
+    "registering": {"errors", "layers", "losses", "optimizers", "schedules"},
     "flat": {"engine", "errors", "layers"},
     "looking": {"errors", "flat", "layers", "ranges", "summary"},
     "model": MODEL,
