@@ -24,13 +24,14 @@ from . import (
     schedules,
 )
 from .backend import use_backend
-from .errors import InputError
+from .errors import InputError, InputWarning
 from .layers import *
 from .microscope import heat_maps as explain
 from .microscope.trace import Trace, trace
 from .model import Sequential, load_model
 from .optimizers import SGD, Adam, AdamW
 from .pictures import sequences
+from .registering import register
 from .training import Callback, History, batches
 
 __version__ = "0.1.0"
@@ -52,6 +53,7 @@ __all__ = [
     "Callback",
     "History",
     "InputError",
+    "InputWarning",
     "Sequential",
     "Trace",
     "architectures",
@@ -71,6 +73,7 @@ __all__ = [
     "pictures",
     "plots",
     "recipes",
+    "register",
     "schedules",
     "sequences",
     "trace",

@@ -25,6 +25,7 @@ from .layers import (
     Softmax,
 )
 from .model import Sequential, Shape, load_model
+from .ranges import Range
 
 
 def cnn(classes: int) -> list[Layer]:
@@ -192,4 +193,6 @@ def build(
 
 def pretrained() -> Sequential:
     """The `cnn` trained on MNIST whose weights ship with the package."""
-    return load_model(str(files(__package__) / "weights" / "mnist-cnn.safetensors"))
+    model = load_model(str(files(__package__) / "weights" / "mnist-cnn.safetensors"))
+    model.trained_on = Range("uint8", 0.0, 1.0)
+    return model

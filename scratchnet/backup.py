@@ -27,7 +27,7 @@ from .run import Callback
 from .training_state import KIND, VERSION
 
 #: what was not in the files of earlier versions
-LATER = {"seed", "optimizer settings", "loss", "augmentation"}
+LATER = {"seed", "optimizer settings", "loss", "augmentation", "frozen"}
 FILE = re.compile(r"state-\d{10}\.safetensors")
 
 
@@ -93,6 +93,7 @@ class BackupAndRestore(Callback):
             "optimizer settings": _plain(model.optimizer.config()),
             "loss": [type(model.loss).__name__, _plain(model.loss.config())],
             "augmentation": _named(run.augment),
+            "frozen": self._frozen(),
         }
         files = self._files()
         for number, path in reversed(list(enumerate(files))):
@@ -125,6 +126,11 @@ class BackupAndRestore(Callback):
         for path in self._files():
             path.unlink(missing_ok=True)
 
+    def _frozen(self) -> list[int]:
+        """The numbers of the frozen layers, inner ones counted."""
+        leaves = [leaf for layer in self.model.layers for leaf in layer.leaves()]
+        return [number for number, leaf in enumerate(leaves) if not leaf.trainable]
+
     def _files(self) -> list[Path]:
         return sorted(path for path in self.folder.iterdir() if FILE.fullmatch(path.name))
 
@@ -143,6 +149,7 @@ class BackupAndRestore(Callback):
             "version": VERSION,
             "kind": KIND,
             "training": self.training,
+            "frozen": self._frozen(),
             "epoch": run.epoch,
             "batch": run.batch,
             "means": run.means.state(),
@@ -199,6 +206,9 @@ class BackupAndRestore(Callback):
         model.optimizer.load_state(state)
         for name, array in model.arrays().items():
             array[...] = arrays[f"model/{name}"]
+        leaves = [leaf for layer in model.layers for leaf in layer.leaves()]
+        for number, leaf in enumerate(leaves if "frozen" in description else ()):
+            leaf.trainable = number not in description["frozen"]
         run.epoch, run.batch = description["epoch"], description["batch"]
         run.order = arrays.get("order")
         run.means.load_state(description["means"])

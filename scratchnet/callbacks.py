@@ -277,9 +277,7 @@ class StopOnNaN(Callback):
     """
 
     def on_train_begin(self, logs: dict[str, float]) -> None:
-        # parameters are one block; buffers (running statistics) are few and small
-        buffers = [array for layer in self.model.layers for array in layer.buffers.values()]
-        self.watched = [self.model.flat_params, *buffers]
+        self.watched = [self.model.flat_params, self.model.flat_buffers]
         self.good = [array.copy() for array in self.watched]
         self.good_state: dict[str, Any] = {}
         self._keep_state()

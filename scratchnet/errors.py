@@ -1,4 +1,7 @@
-"""The one exception for a user's mistake, so that a caller can tell it from a defect of ours."""
+"""The one exception for a user's mistake, so that a caller can tell it from a defect of ours.
+
+And the one warning, for what may be one.
+"""
 
 import math
 from typing import Any
@@ -16,6 +19,14 @@ class InputError(ValueError):
     def __init__(self, message: str) -> None:
         # names of files and layers come from outside and may hold anything, line breaks too
         super().__init__(printable(message))
+
+
+class InputWarning(UserWarning):
+    """Something handed in can be computed with, and is yet most likely not what is meant.
+
+    Its text is one line and names the remedy. `warnings.simplefilter("error", sn.InputWarning)`
+    makes it an error; "ignore" silences it.
+    """
 
 
 def printable(text: str) -> str:

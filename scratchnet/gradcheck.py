@@ -238,10 +238,11 @@ def check_model(
 ) -> Report:
     """Compare a compiled float64 model's gradients, from its loss: the input's, every parameter's.
 
-    With the kernels that train it, fused ones too. entries and directions as in `check_layer`; rng
+    With the kernels that train it, fused ones too. What is frozen is left out: its gradients are
+    not computed where no layer before it learns. entries and directions as in `check_layer`; rng
     draws them.
     """
-    x = _float64(x).copy()
+    x, learn = _float64(x).copy(), model.parameters(frozen=False)
     with frozen(*model.layers) as rewind:
 
         def f() -> float:
@@ -257,11 +258,11 @@ def check_model(
             for layer in model.layers:
                 for key, grad in layer.grads.items():
                     found[f"{layer.name}.{key}"] = grad.copy()
-            return found
+            return {name: found[name] for name in ("x", *learn)}
 
         rng = np.random.default_rng(0) if rng is None else rng
         look = _Look(f, gradients, step, entries, directions, tolerance, rng)
-        return look.at_all({"x": x, **model.parameters()}, gradients())
+        return look.at_all({"x": x, **learn}, gradients())
 
 
 def check_layers(

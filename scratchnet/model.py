@@ -6,8 +6,9 @@ these two loops the surface that Keras users know.
 """
 
 import copy
+import math
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
@@ -15,17 +16,19 @@ from typing import TYPE_CHECKING, Any, Protocol, TextIO
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from . import ending, losses, optimizers, summary, training
+from . import ending, losses, optimizers, training
 from .backend import backend
 from .engine import threads
-from .engine.memory import flat_zeros
 from .errors import InputError, is_whole, shown
+from .flat import Flat, training_alone
 from .layers import Layer
 from .layers.base import join
+from .looking import Looking
 from .losses import Loss, SparseCategoricalCrossentropy
 from .metrics import Chosen, checked
 from .optimizers import Optimizer
-from .summary import Row
+from .ranges import EXAMPLES, Watch
+from .summary import short_name
 from .training import Augment, Callback, History
 
 if TYPE_CHECKING:
@@ -61,10 +64,11 @@ def backward_through(row: Sequence[Runs], dy: Array) -> Array:
     return dy
 
 
-class Sequential:
+class Sequential(Looking):
     """A model whose layers follow one another.
 
-    layers        in order; each instance belongs to one model
+    layers        in order. One that is built already, in another model, keeps its weights, and both
+                  models share them, as in Keras: `Sequential(base.layers[:-2] + [Dense(26)])`
     input_shape   of one example, without the batch axis, such as (28, 28, 1). Without it the model
                   is built when it first sees data.
     seed          of the initial weights, the dropout, the shuffling and the augmentation; or a
@@ -73,20 +77,27 @@ class Sequential:
     fuse          let groups run several layers at once (see engine/plan.py); False: one by one
 
     flat_params, flat_grads   all parameters, and their gradients, as one array each; every layer's
-                  `params` and `grads` are views into them
+                  `params` and `grads` are views into them. Where models share layers, the arrays
+                  are views of the model's that was asked last: ask again after another trained
     flat_buffers  all running statistics likewise
+    trainable     False freezes all layers, True lets all learn; the model's is True if one learns
     class_names   what the classes are called, saved with the model; 0, 1, ... unless set
 
-    Images may come as (n, h, w, c), and as (n, h, w) or (h, w) where the model wants one channel.
-    uint8 images are scaled from 0..255 to 0..1; other numbers are taken as they are.
+    Images may come as (n, h, w, c), as rows (n, h*w*c) or one (h*w*c,), and as (n, h, w) or (h, w)
+    where the model wants one channel. uint8 images are scaled from 0..255 to 0..1; other numbers
+    are taken as they are. An InputWarning says, once for a model, where images look as if they were
+    meant to be scaled, or lie in another range than those the model was trained on (see ranges.py).
 
     Several Python threads may predict and evaluate with one model at once; each has buffers of its
-    own. One at a time may train. What another thread predicts meanwhile is right for weights of
-    which some are from before a step and some from after it.
-    """
+    own. One at a time may train, also of models that share layers. What another thread predicts
+    meanwhile is right for weights of which some are from before a step and some from after it.
 
-    # None before the model is built; everything that reads it comes after that
-    input_shape: Shape
+    Layers that models share are one: what one model learns, the other knows, gradients and running
+    statistics included, and freezing a layer freezes it in both. The optimizer's memory, the plan
+    and all buffers are each model's own. Where two models' rows would have two layers of one name,
+    or need a layer at another size, the new row has a twin of it: another object with the same
+    arrays. `copy.deepcopy(model)` and `layer.copy()` share nothing.
+    """
 
     def __init__(
         self,
@@ -106,13 +117,12 @@ class Sequential:
         self.seed = int(seed) if isinstance(seed, (int, np.integer)) else None
         self.init_rng, self.shuffle_rng, self.augment_rng = streams
         self.input_shape = None  # type: ignore[assignment]
-        self.flat_params = np.zeros(0, self.dtype)
-        self.flat_grads = np.zeros(0, self.dtype)
-        self.flat_buffers = np.zeros(0, self.dtype)
+        self._flats = self._flattened([])
         self.loss: Loss | None = None
         self.optimizer: Optimizer | None = None
         self.metrics: list[Chosen] = []
         self.stop_training = False
+        self._watch = Watch()
         self._class_names: tuple[str, ...] | None = None
         self._runners = threading.local()
         self._training = threading.RLock()
@@ -128,10 +138,6 @@ class Sequential:
         if self.built:
             raise RuntimeError("Sequential: add layers before the model is built")
         join(self.layers, layer, "Sequential")
-
-    @property
-    def built(self) -> bool:
-        return self.input_shape is not None
 
     @property
     def output_shape(self) -> Shape:
@@ -164,33 +170,18 @@ class Sequential:
         if not input_shape or not all(is_whole(d, 1) for d in input_shape):
             raise InputError(f"input_shape: expected positive whole numbers, found {input_shape!r}")
         shape = tuple(int(d) for d in input_shape)
-        for layer in self.layers:
-            shape = layer.build(shape, self.init_rng, self.dtype)
-        self._flatten_all()
+        for i, layer in enumerate(self.layers):
+            self.layers[i] = layer.joined(shape, self.init_rng, self.dtype)
+            shape = self.layers[i].output_shape
+        self._flats = self._flattened(self.layers)
         self.input_shape = tuple(int(d) for d in input_shape)
 
     def _check_not_empty(self) -> None:
         if not self.layers:
             raise InputError("Sequential: expected at least one layer, found none")
 
-    def _flatten_all(self) -> None:
-        self.flat_params, self.flat_grads = self._flatten("params"), self._flatten("grads")
-        self.flat_buffers = self._flatten("buffers")
-
-    def _flatten(self, store: str) -> Array:
-        """Move all arrays of every layer's store of that name into one; they become views of it."""
-        places = [
-            (arrays, key) for arrays in (getattr(at, store) for at in self.layers) for key in arrays
-        ]
-        size = sum(arrays[key].size for arrays, key in places)
-        flat = flat_zeros(size, self.dtype)[:size]
-        start = 0
-        for arrays, key in places:
-            old = arrays[key]
-            arrays[key] = flat[start : start + old.size].reshape(old.shape)
-            arrays[key][:] = old
-            start += old.size
-        return flat
+    def _flattened(self, layers: Sequence[Layer]) -> dict[str, Flat]:
+        return {store: Flat(layers, store, self.dtype) for store in ("params", "grads", "buffers")}
 
     def _input(self, x: Any) -> Array:
         """x as the first layer wants it: batch axis, channel axis, dtype, 0..1; a copy."""
@@ -204,6 +195,9 @@ class Sequential:
         if not self.built:
             self.build(x.shape[1:] if x.ndim != 3 else (*x.shape[1:], 1))
         want = self.input_shape
+        rows = len(want) == 3 and 0 < x.ndim < 3 and x.shape[-1] == math.prod(want)
+        if rows and x.shape != want[:2]:
+            x = x.reshape(-1, *want)  # (n, h*w*c) or (h*w*c,): rows as a table has them
         if len(want) == 3 and want[2] == 1 and x.shape[-2:] == want[:2] and x.ndim in (2, 3):
             x = x.reshape(-1, *want)  # (n, h, w) or (h, w) -> (n, h, w, 1)
         if x.shape[1:] != want:
@@ -221,13 +215,13 @@ class Sequential:
     def __getstate__(self) -> dict[str, Any]:
         """For pickles: without what belongs to this process, and the flat arrays, which the layers'
         arrays are views of."""
-        left_out = ("_runners", "_training", "flat_params", "flat_grads", "flat_buffers")
+        left_out = ("_runners", "_training", "_flats")
         return {key: value for key, value in vars(self).items() if key not in left_out}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
+        vars(self).update({"_watch": Watch()} | state)
         self._runners, self._training = threading.local(), threading.RLock()
-        self._flatten_all()
+        self._flats = self._flattened(self.layers if self.built else [])
 
     def __copy__(self) -> "Sequential":
         """Another model of the same layers, with the same memory: what one learns, both know."""
@@ -278,10 +272,8 @@ class Sequential:
                     f"found {found}; make a new Sequential of changed layers"
                 )
             shape = layer.output_shape
-        if sum(layer.params[key].size for layer in self.layers for key in layer.params) != (
-            self.flat_params.size
-        ):
-            self._flatten_all()
+        if self._flats["params"].layers != self.layers:
+            self._flats = self._flattened(self.layers)
 
     def plan(self) -> None:
         """Print which groups run which layers."""
@@ -305,23 +297,40 @@ class Sequential:
             y = forward_through(groups, x, training)
         runner = self._runner
         runner.ran, runner.out_shape = groups, y.shape
+        for layer in self._by_themselves(groups):
+            layer.ran_in(runner.token)
         return y
 
+    @staticmethod
+    def _by_themselves(groups: "list[Single | Group]") -> Iterator[Layer]:
+        """The layers that keep in themselves what backward needs, and not in a group."""
+        for group in groups:
+            yield from group.by_themselves()
+
     def _backward(self, dy: Array, need_dx: bool) -> Array | None:
-        """need_dx False: not further back than the first layer that learns."""
+        """need_dx False: not further back than the first layer that learns; what is frozen then has
+        gradients of zero."""
         runner = getattr(self._runners, "runner", None)
         if runner is None or runner.ran is None:
             raise RuntimeError("Sequential: backward needs a forward before it, in the same thread")
         dy, ran = np.asarray(dy, self.dtype), runner.ran
         if dy.shape != runner.out_shape:
             raise InputError(f"Sequential: expected dy {runner.out_shape}, found {dy.shape}")
-        learns = [any(layer.params for layer in group.layers) for group in ran]
+        if not all(layer.has_run_in(runner.token) for layer in self._by_themselves(ran)):
+            raise RuntimeError(
+                "Sequential: expected its own forward to be the last of its layers, found that of "
+                "another model which shares some; call forward again before backward"
+            )
+        learns = [any(layer.learns for layer in group.layers) for group in ran]
         first = 0 if need_dx else learns.index(True) if True in learns else len(learns)
-        row = ran[first:]
-        if not row:
-            return dy
-        with self._threads_for(ran, len(dy)):
-            return row[0].backward(backward_through(row[1:], dy), need_dx)
+        row, dx = ran[first:], dy if need_dx else None
+        if row:
+            with self._threads_for(ran, len(dy)):
+                dx = row[0].backward(backward_through(row[1:], dy), need_dx)
+        if not need_dx and (frozen := self.frozen_parts()):
+            for part in frozen:
+                self.flat_grads[part] = 0
+        return dx
 
     def _numbers(self, x: NDArray) -> Array:
         """x, which `_batch` returned, in the model's dtype; bytes as 0..1."""
@@ -347,6 +356,8 @@ class Sequential:
 
     def _loss_and_gradients(self, x: Any, y: NDArray, training: bool) -> tuple[float, Array]:
         x = self._batch(x)
+        if training and not self._watch.noted:
+            self._watch.train(x)
         loss, groups = self._loss_on(self.groups())
         out = self._forward(x, groups, training)
         value = loss.forward(out, y)
@@ -434,7 +445,8 @@ class Sequential:
         self._check_not_empty()
         if not self._training.acquire(blocking=False):
             raise RuntimeError("Sequential: fit is running in another thread")
-        try:
+        self._watch.noted = False
+        with training_alone(self.layers, self._training):
             return training.fit(
                 self,
                 x,
@@ -449,8 +461,6 @@ class Sequential:
                 augment=augment,
                 progress=training.Progress(verbose, progress_file),
             )
-        finally:
-            self._training.release()
 
     def evaluate(
         self,
@@ -468,6 +478,8 @@ class Sequential:
         means = self.means()
         for x_batch, y_batch in training.batches(x, y, batch_size):
             x_batch = self._batch(x_batch)
+            if not means.images:
+                self._watch.predict(x_batch)
             loss, groups = self._loss_on(self.groups())
             out = self._forward(x_batch, groups, training=False)
             means.add(loss.forward(out, y_batch), out, y_batch)
@@ -484,7 +496,13 @@ class Sequential:
         training.check_count("batch_size", batch_size, 1)
         if self.built and len(self.input_shape) == 3 and x.shape == self.input_shape[:2]:
             x = x[None]  # one image, (h, w)
-        found = self._predict_one(self._batch(x)) if len(x) == 1 and self.built else None
+        elif self.built and x.ndim == 1 and len(self.input_shape) == 3:
+            x = x[None]  # one image as a row
+        found = None
+        if self.built:
+            first = self._batch(x[:EXAMPLES])
+            self._watch.predict(first)
+            found = self._predict_one(first) if len(x) == 1 else None
         if found is None:
             starts = range(0, max(len(x), 1), batch_size)
             found = np.concatenate([self.forward(x[i : i + batch_size]) for i in starts])
@@ -518,39 +536,9 @@ class Sequential:
         self._check_built("prepare")
         self._predict_one(np.zeros((1, *self.input_shape), np.uint8), prepare=True)
 
-    # ---- looking at it -----------------------------------------------------------------------
-
-    def rows(self) -> Iterator[Row]:
-        """What `summary` prints, as data: one Row a layer.
-
-        A layer made of others has no numbers of its own; these follow it, called after it:
-        "residual.main.conv2d".
-        """
-        self._check_built("summary")
-        yield from summary.rows(self)
-
-    def count_params(self) -> int:
-        """The number of learnt values."""
-        return self.flat_params.size
-
-    def summary(self, print_fn: Callable[[str], Any] | None = None) -> None:
-        """Print a table: layer, name, output shape, parameters, multiply-adds an image.
-
-        On a terminal too narrow for it, a list. print_fn gets the whole table as one text.
-        """
-        self._check_built("summary")
-        summary.show(self, print_fn)
-
-    def _repr_html_(self) -> str:
-        return summary.html_table(self)
-
     def __repr__(self) -> str:
-        inside = ", ".join(summary.short_name(layer) for layer in self.layers)
+        inside = ", ".join(short_name(layer) for layer in self.layers)
         return f"Sequential([{inside}], input_shape={self.input_shape})"
-
-    def _check_built(self, what: str) -> None:
-        if not self.built:
-            raise RuntimeError(f"{what}: the model has no input shape yet; build it first")
 
     # ---- files -------------------------------------------------------------------------------
 
@@ -561,28 +549,16 @@ class Sequential:
         self._check_built("save")
         model_files.save(self, path)
 
-    def parameters(self) -> dict[str, Array]:
-        """All parameters by name, such as "conv2d.W"; views of flat_params."""
-        return {
-            f"{layer.name}.{key}": array
-            for layer in self.layers
-            for key, array in layer.params.items()
-        }
-
-    def arrays(self) -> dict[str, Array]:
-        """All parameters and buffers by name, such as "conv2d.W"; the model's own memory."""
-        return {
-            f"{layer.name}.{key}": array
-            for layer in self.layers
-            for key, array in (layer.params | layer.buffers).items()
-        }
-
     @classmethod
-    def load(cls, path: str | PathLike) -> "Sequential":
-        """The model that `save` wrote. Nothing is executed, and sizes are checked first."""
+    def load(cls, path: str | PathLike, custom: Mapping[str, type] | None = None) -> "Sequential":
+        """The model that `save` wrote. Nothing is executed, and sizes are checked first.
+
+        custom    classes of your own that the file names, by these names: layers, losses,
+                  optimizers, schedules. Those with `sn.register` before them need not be named.
+        """
         from . import model_files
 
-        return model_files.load(path)
+        return model_files.load(path, custom)
 
 
 def _is_utf8(text: str) -> bool:
@@ -594,6 +570,6 @@ def _is_utf8(text: str) -> bool:
     return True
 
 
-def load_model(path: str | PathLike) -> Sequential:
-    """The model that `Sequential.save` wrote to path."""
-    return Sequential.load(path)
+def load_model(path: str | PathLike, custom: Mapping[str, type] | None = None) -> Sequential:
+    """The model that `Sequential.save` wrote to path; see `Sequential.load`."""
+    return Sequential.load(path, custom)

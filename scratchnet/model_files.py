@@ -11,13 +11,14 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from . import checkpoint, losses, metrics, optimizers
+from . import checkpoint, metrics, optimizers, registering
 from .errors import InputError, is_whole, shown
 from .layers import Layer, described, from_description
 from .layers.base import MOST_VALUES, Shape, shapes_along
-from .layers.registry import check_described
+from .layers.registry import CUSTOM, check_described
 from .model import Sequential
-from .schedules import Function
+from .ranges import Range
+from .schedules import SCHEDULES, Function
 
 #: the version of the description inside a saved model
 FORMAT_VERSION = 1
@@ -32,9 +33,11 @@ def save(model: Sequential, path: str | PathLike) -> None:
     checkpoint.save(path, description_of(model), model.arrays())
 
 
-def load(path: str | PathLike) -> Sequential:
+def load(path: str | PathLike, custom: Mapping[str, type] | None = None) -> Sequential:
     """The model that `save` wrote; see `Sequential.load`."""
+    kinds = registering.checked_custom(custom or {})
     description, arrays = checkpoint.load(path)
+    before = CUSTOM.set(kinds)
     try:
         return _model_of(description, arrays)
     except InputError as error:
@@ -51,6 +54,8 @@ def load(path: str | PathLike) -> Sequential:
             f"{path}: expected a model description of version {FORMAT_VERSION}, found one "
             f"that cannot be read ({type(error).__name__}: {_cut(error)})"
         ) from None
+    finally:
+        CUSTOM.reset(before)
 
 
 def _cut(error: Exception, most: int = 2000) -> str:
@@ -69,11 +74,13 @@ def description_of(model: Sequential) -> dict[str, Any]:
     }
     if model._class_names:
         description["class_names"] = model._class_names
+    if model.trained_on and (trained_on := model.trained_on.description()):
+        description["trained_on"] = trained_on
     if model.loss is not None and model.optimizer is not None:
         description["compile"] = {
-            "optimizer": _name_in(optimizers.OPTIMIZERS, model.optimizer),
+            "optimizer": registering.name_of("optimizer", model.optimizer),
             "optimizer_config": _optimizer_config(model.optimizer),
-            "loss": _name_in(losses.LOSSES, model.loss),
+            "loss": registering.name_of("loss", model.loss),
             "loss_config": model.loss.config(),
             "metrics": metrics.described(model.metrics),
         }
@@ -90,6 +97,8 @@ def _optimizer_config(optimizer: optimizers.Optimizer) -> dict[str, Any]:
             f"hold; its value now, {float(rate):g}, is saved",
             stacklevel=5,
         )
+    elif type(rate.schedule).__name__ not in SCHEDULES:
+        registering.name_of("schedule", rate.schedule)  # one that can be loaded again
     return config
 
 
@@ -128,10 +137,12 @@ def _model_of(description: dict[str, Any], arrays: dict[str, NDArray]) -> Sequen
         array[:] = arrays[name]
     if "class_names" in description:
         model.class_names = description["class_names"]
+    if "trained_on" in description:
+        model.trained_on = Range.from_description(description["trained_on"])
     if "compile" in description:
         chosen = description["compile"]
-        optimizer = optimizers.from_config(chosen["optimizer"], chosen["optimizer_config"])
-        loss = losses.LOSSES[chosen["loss"]](**chosen["loss_config"])
+        optimizer = _optimizer_of(chosen["optimizer"], chosen["optimizer_config"])
+        loss = registering.named("loss", chosen["loss"])(**chosen["loss_config"])
         model.compile(optimizer, loss, metrics.from_description(chosen["metrics"]))
     return model
 
@@ -154,8 +165,12 @@ def check_size(layers: Sequence[Layer], input_shape: Shape) -> None:
             )
 
 
-def _name_in(known: Mapping[str, type], thing: object) -> str:
-    for name, kind in known.items():
-        if type(thing) is kind:
-            return name
-    raise InputError(f"save: expected one of {', '.join(known)}, found {type(thing).__name__}")
+def _optimizer_of(name: Any, config: dict[str, Any]) -> optimizers.Optimizer:
+    """The optimizer that a file describes, also one of a user's own, with a schedule of theirs."""
+    kind = registering.named("optimizer", name)
+    rate = dict(config["learning_rate"])
+    schedule = registering.named("schedule", rate.pop("schedule"))
+    if name in optimizers.OPTIMIZERS and schedule.__name__ in SCHEDULES:
+        return optimizers.from_config(name, config)
+    found: optimizers.Optimizer = kind(**{**config, "learning_rate": schedule(**rate)})
+    return found

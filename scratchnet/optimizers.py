@@ -30,13 +30,20 @@ class HasParameters(Protocol):
 
     flat_buffers        running statistics; for `use_ema` alone
     parameters()        views of flat_params by name; for AdamW's exceptions alone
+    frozen_parts(store) may be there: slices of flat_params ("params") and of flat_buffers
+                        ("buffers") that no step changes
     """
 
-    flat_params: Array
-    flat_grads: Array
-    flat_buffers: Array
+    @property
+    def flat_params(self) -> Array: ...
 
-    def parameters(self) -> dict[str, Array]: ...
+    @property
+    def flat_grads(self) -> Array: ...
+
+    @property
+    def flat_buffers(self) -> Array: ...
+
+    def parameters(self, frozen: bool = True) -> dict[str, Array]: ...
 
 
 class Optimizer:
@@ -61,6 +68,11 @@ class Optimizer:
     statistics are averaged with the same momentum: those of the last steps belong to weights that
     are newer than the average. (PyTorch's AveragedModel does the same with use_buffers=True; the
     other way, Izmailov et al. 2018, section 3.2, is one more pass over the training set.)
+
+    Frozen layers (`layer.trainable = False`) are left out of all of it: their weights, what is
+    remembered of them and their averages stay, weight decay passes over them, and the length of a
+    gradient is that of the others. Where they let others learn on both sides, `update` is called
+    once for each stretch of parameters that learn; `self._memory(key, params)` is of that stretch.
     """
 
     #: the arrays that it has after a step, besides averages
@@ -89,6 +101,7 @@ class Optimizer:
         self.ema_momentum = check_number("ema_momentum", ema_momentum, least=0, most=1)
         self.iterations = 0
         self.memory: dict[str, Array] = {}
+        self._part, self._size = slice(None), 0
         self.rooms: dict[str, Array] = {}
 
     @property
@@ -118,10 +131,13 @@ class Optimizer:
         lr = self.schedule(self.iterations)
         self.iterations += 1
         self.decay(model, lr)
-        self.update(params, self._clipped(grads), lr)
+        frozen, self._size = _frozen(model), params.size
+        grads = self._clipped(grads, frozen)
+        for self._part in _others(frozen, params.size):
+            self.update(params[self._part], grads[self._part], lr)
         if self.use_ema:
-            self._follow("average", params)
-            self._follow("average_buffers", model.flat_buffers)
+            self._follow("average", params, frozen)
+            self._follow("average_buffers", model.flat_buffers, _frozen(model, "buffers"))
 
     def update(self, params: Array, grads: Array, lr: float) -> None:
         raise NotImplementedError(f"{type(self).__name__} has no update")
@@ -129,7 +145,7 @@ class Optimizer:
     def decay(self, model: HasParameters, lr: float) -> None:
         """Shrink some of the parameters before the update; most optimizers don't."""
 
-    def _clipped(self, grads: Array) -> Array:
+    def _clipped(self, grads: Array, frozen: Sequence[slice] = ()) -> Array:
         number = grads.dtype.type
         if self.clipvalue is not None:
             low, high = number(-self.clipvalue), number(self.clipvalue)
@@ -138,6 +154,8 @@ class Optimizer:
             # not by BLAS, whose sum depends on its threads; in float64, where no square overflows
             squares = self._room("squares", grads, np.float64)
             squares[:] = grads
+            for part in frozen:
+                squares[part] = 0
             norm = float(np.sqrt(np.square(squares, out=squares).sum()))
             scale = number(self.global_clipnorm / max(norm, self.global_clipnorm))
             return np.multiply(grads, scale, out=self._room("clipped", grads))
@@ -150,21 +168,24 @@ class Optimizer:
             room = self.rooms[key] = np.empty_like(like, dtype)
         return room
 
-    def _follow(self, key: str, values: Array) -> None:
+    def _follow(self, key: str, values: Array, frozen: Sequence[slice]) -> None:
         if key in self.memory:
-            average_step(self.memory[key], values, self.ema_momentum)
+            for part in _others(frozen, values.size):
+                average_step(self.memory[key][part], values[part], self.ema_momentum)
         else:
             self.memory[key] = values.copy()
 
     def use_average(self, model: HasParameters) -> None:
         """Put the averaged weights into the model, and keep the raw ones; without use_ema nothing.
 
-        The next step, or `use_raw`, puts the raw ones back.
+        The next step, or `use_raw`, puts the raw ones back. Frozen layers keep their weights.
         """
         if "average" not in self.memory or "raw" in self.memory:
             return
-        for kept, key, values in self._places(model):
+        for kept, key, values, frozen in self._places(model):
             self.memory[kept] = values.copy()
+            for part in frozen:  # what does not change is its own average
+                self.memory[key][part] = values[part]
             values[:] = self.memory[key]
 
     def use_raw(self, model: HasParameters) -> None:
@@ -172,24 +193,26 @@ class Optimizer:
         if "raw" not in self.memory:
             return
         changed = not np.array_equal(model.flat_params, self.memory["average"], equal_nan=True)
-        for kept, key, values in self._places(model):
+        for kept, key, values, frozen in self._places(model):
             raw = self.memory.pop(kept)
             if changed:
                 del self.memory[key]
-            else:
-                values[:] = raw
+                continue
+            for part in _others(frozen, values.size):
+                values[part] = raw[part]
 
     @staticmethod
-    def _places(model: HasParameters) -> tuple[tuple[str, str, Array], ...]:
+    def _places(model: HasParameters) -> tuple[tuple[str, str, Array, Sequence[slice]], ...]:
         return (
-            ("raw", "average", model.flat_params),
-            ("raw_buffers", "average_buffers", model.flat_buffers),
+            ("raw", "average", model.flat_params, _frozen(model)),
+            ("raw_buffers", "average_buffers", model.flat_buffers, _frozen(model, "buffers")),
         )
 
     def _memory(self, key: str, like: Array) -> Array:
+        """What is remembered under that name of the parameters that `update` was called with."""
         if key not in self.memory:
-            self.memory[key] = np.zeros_like(like)
-        return self.memory[key]
+            self.memory[key] = np.zeros(self._size or like.size, like.dtype)
+        return self.memory[key][self._part]
 
     def state(self) -> dict[str, Any]:
         """All that it remembers between steps, by name; the arrays are its own, not copies.
@@ -385,7 +408,8 @@ class AdamW(Adam):
     def decay(self, model: HasParameters, lr: float) -> None:
         if not self.exclude_from_weight_decay:
             return
-        for name, param in model.parameters().items():
+        every = model.parameters(frozen=False) if _frozen(model) else model.parameters()
+        for name, param in every.items():
             if name.split(".")[-1] not in self.exclude_from_weight_decay:
                 param *= param.dtype.type(1 - lr * self.weight_decay)
 
@@ -395,6 +419,22 @@ class AdamW(Adam):
             "weight_decay": self.weight_decay,
             "exclude_from_weight_decay": list(self.exclude_from_weight_decay),
         }
+
+
+def _frozen(model: HasParameters, store: str = "params") -> Sequence[slice]:
+    """The parts of flat_params, or of flat_buffers, that stay as they are."""
+    find = getattr(model, "frozen_parts", None)
+    return () if find is None else find(store)
+
+
+def _others(parts: Sequence[slice], size: int) -> list[slice]:
+    """What lies between parts in order, of a whole of that size; an empty slice for nothing."""
+    if not parts:
+        return [slice(None)]
+    ends = [0, *(part.stop for part in parts)]
+    starts = [*(part.start for part in parts), size]
+    found = [slice(a, b) for a, b in zip(ends, starts, strict=True) if a < b]
+    return found or [slice(0, 0)]
 
 
 # ---- the steps: each the specification of its compiled twin in engine/steps.py ------------------

@@ -9,7 +9,7 @@ from .layers import Layer
 from .text import Table, room, shape_text
 
 if TYPE_CHECKING:
-    from .model import Sequential
+    from .looking import Looking
 
 
 HEADS = ("layer", "name", "output shape", "parameters", "multiply-adds")
@@ -26,7 +26,7 @@ class Row:
     multiply_adds: int
 
 
-def rows(model: "Sequential") -> Iterator[Row]:
+def rows(model: "Looking") -> Iterator[Row]:
     """One Row a layer; those inside a layer follow it, and the numbers are theirs."""
     for name, _, layer in _every(model.layers):
         own = 0, 0
@@ -35,15 +35,15 @@ def rows(model: "Sequential") -> Iterator[Row]:
         yield Row(name, type(layer).__name__, layer.output_shape, *own)
 
 
-def table(model: "Sequential") -> Table:
+def table(model: "Looking") -> Table:
     """The table that `summary` prints."""
     adds = sum(row.multiply_adds for row in rows(model))
     total = ("total", "", "", f"{model.count_params():,}", f"{adds:,}")
     title = f"input {shape_text(model.input_shape)}"
-    return Table(title, HEADS, list(_lines(model)), left=3, foot=total)
+    return Table(title, HEADS, list(_lines(model)), left=3, foot=total, note=_learnt(model))
 
 
-def show(model: "Sequential", print_fn: Callable[[str], Any] | None = None) -> None:
+def show(model: "Looking", print_fn: Callable[[str], Any] | None = None) -> None:
     """Print the table as wide as the terminal allows; or hand it, whole, to print_fn."""
     if print_fn is None:
         table(model).show(width=room())
@@ -51,7 +51,7 @@ def show(model: "Sequential", print_fn: Callable[[str], Any] | None = None) -> N
         print_fn(table(model).text())
 
 
-def html_table(model: "Sequential") -> str:
+def html_table(model: "Looking") -> str:
     """The table that a notebook shows; of a model that is not built yet, its layers."""
     if not model.built:
         return f"<code>{html.escape(repr(model))}</code>"
@@ -60,8 +60,17 @@ def html_table(model: "Sequential") -> str:
         f"<tr>{''.join(f'<td>{html.escape(cell)}' for cell in cells)}</tr>"
         for cells in _lines(model)
     )
-    caption = f"input {shape_text(model.input_shape)}, {model.count_params():,} parameters"
+    caption = f"input {shape_text(model.input_shape)}, {model.count_params():,} parameters: "
+    caption += _learnt(model)
     return f"<table><caption>{caption}</caption>{head}{body}</table>"
+
+
+def _learnt(model: "Looking") -> str:
+    """How many values training changes, and how many not: counted as Keras counts them."""
+    frozen = sum(part.stop - part.start for part in model.frozen_parts())
+    running = model.flat_buffers.size
+    text = f"trainable {model.count_params() - frozen:,}, non-trainable {frozen + running:,}"
+    return text + (f" (running statistics {running:,})" if running else "")
 
 
 def short_name(layer: Layer) -> str:
@@ -76,15 +85,17 @@ def short_name(layer: Layer) -> str:
     return " ".join(parts)
 
 
-def _lines(model: "Sequential") -> Iterator[tuple[str, str, str, str, str]]:
+def _lines(model: "Looking") -> Iterator[tuple[str, str, str, str, str]]:
     """The cells of every line: inner layers are indented, and named within the layer they are in.
 
     A layer's name is what `trace`, `explain --layer` and the names of its arrays take.
     """
-    for (name, label, _), row in zip(_every(model.layers), rows(model), strict=True):
+    every = zip(_every(model.layers), rows(model), strict=True)
+    for (name, label, layer), row in every:
         inner = name.partition(".")[1] + name.partition(".")[2]
         numbers = f"{row.parameters:,}", f"{row.multiply_adds:,}"
-        yield label, inner or name, shape_text(row.output_shape), *numbers
+        frozen = " (frozen)" if row.parameters and not layer.trainable else ""
+        yield label + frozen, inner or name, shape_text(row.output_shape), *numbers
 
 
 def _every(layers: Iterable[Layer]) -> Iterator[tuple[str, str, Layer]]:

@@ -89,6 +89,7 @@ class Table:
     rows    a row may end early
     left    so many columns are aligned to the left, the rest to the right
     foot    the last row, below a line; or none
+    note    what stands below it
 
     Wherever a line would not fit it is a list: a row's first cell on a line, with the cells that
     have no head, and below it "head: value" for every other cell that is not empty. Nothing in it
@@ -100,6 +101,7 @@ class Table:
     rows: Sequence[Sequence[str]]
     left: int = 1
     foot: Sequence[str] = ()
+    note: str = ""
 
     def show(self, file: TextIO | None = None, width: int | None = None) -> None:
         """Print it; width: columns to keep within, None for any."""
@@ -111,6 +113,8 @@ class Table:
         else:
             # rich would ask the terminal; and one column more than it needs does no harm
             Console(file=file, width=10_000, markup=False, emoji=False).print(grid)
+            if self.note:
+                print(*listed(self.note, [], width), sep="\n", file=file)
 
     def text(self, width: int | None = None) -> str:
         """What `show` prints, without styles."""
@@ -151,4 +155,4 @@ class Table:
             first = [value for head, value in cells[1:] if value and not head]
             items = [f"{head}: {value}" for head, value in cells[1:] if value and head]
             found += listed("  ".join([row[0], *first]), items, width)
-        return found
+        return found + (listed(self.note, [], width) if self.note else [])

@@ -40,6 +40,10 @@ def check(description: dict[str, Any], arrays: dict[str, NDArray], run: Any, mod
     _check_place(description, arrays, run)
     _check_history(description["history"], description["epoch"])
     _check_random(description["random"], model.generators())
+    if not isinstance(frozen := description.get("frozen", []), list):
+        raise _wrong("frozen", "a list of layers' numbers", frozen)
+    for number in frozen:
+        check_whole("frozen", number)
     numbers = description.get("callbacks")
     if not isinstance(numbers, list) or len(numbers) != len(run.callbacks):
         raise _wrong("callbacks", f"a list of {len(run.callbacks)}", numbers)

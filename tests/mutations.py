@@ -47,6 +47,7 @@ OPTIMIZERS, PLAN, MODEL = (
     "training/test_model.py",
 )
 TWENTY = f"{OPTIMIZERS} 20_steps"
+FREEZING = "training/test_freezing.py"
 RATES = f"{OPTIMIZERS} step_decay or cosine or one_cycle"
 STARTS = f"{LAYERS} initializer or fan"
 
@@ -232,8 +233,23 @@ MUTATIONS = [
              "squares[k] += before * here / (before + here) * apart * apart", "pass",
              f"{PLAN} outlier"),
     Mutation("plan: the batch's statistics in evaluation", "engine/normalization.py",
-             "self.from_batch = training and len(rows) > 0", "self.from_batch = len(rows) > 0",
+             "self.from_batch = training and layer", "self.from_batch = layer",
              f"{PLAN} batch_norm"),
+    Mutation("plan: frozen, the batch's statistics all the same", "engine/normalization.py",
+             "training and layer.trainable and len(rows)", "training and len(rows)", FREEZING),
+    Mutation("freezing: clipping measures the frozen ones too", "optimizers.py",
+             "squares[part] = 0", "pass", FREEZING),
+    Mutation("freezing: averages come into frozen layers", "optimizers.py",
+             "self.memory[key][part] = values[part]", "pass", FREEZING),
+    Mutation("freezing: backward through all layers", "model.py",
+             "any(layer.learns for layer in group.layers)", "True", FREEZING),
+    Mutation("sharing: a built layer begins anew", "layers/base.py",
+             "        if self.input_shape is None:\n            self.build",
+             "        if True:\n            self.build", "training/test_sharing.py"),
+    Mutation("sharing: another model's forward is taken for one's own", "layers/base.py",
+             "return self._kept.ran_in is what", "return True", "training/test_sharing.py"),
+    Mutation("sharing: arrays elsewhere are not taken in", "flat.py",
+             "place.view[...] = array", "pass", "training/test_sharing.py"),
     Mutation("plan: a stride is ignored", "engine/plan.py",
              "side_by_side and conv.strides == (1, 1)", "side_by_side",
              f"{PLAN} cover"),

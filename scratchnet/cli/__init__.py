@@ -11,12 +11,13 @@ import contextlib
 import os
 import signal
 import sys
-from typing import Annotated
+import warnings
+from typing import Annotated, Any
 
 import typer
 
 from .. import datasets, kernels
-from ..errors import InputError
+from ..errors import InputError, InputWarning, printable
 from . import (  # noqa: F401 - each adds its command
     evaluate,
     explain,
@@ -40,6 +41,7 @@ def main() -> None:
         )
     )
     datasets.download.announce = lambda line: print(f"scratchnet: {line}", file=sys.stderr)
+    warnings.showwarning = _shown_in_one_line
     try:
         code = app(standalone_mode=False)
         if sys.stdout is not None:
@@ -65,6 +67,21 @@ def main() -> None:
             print(f"scratchnet: {name}{error.strerror or error}", file=sys.stderr)
         _forget_output()
     sys.exit(code)
+
+
+def _shown_in_one_line(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: Any = None,
+    line: str | None = None,
+) -> None:
+    """Our own warnings as one line on stderr; others as Python prints them."""
+    if issubclass(category, InputWarning):
+        print(f"scratchnet: {printable(str(message))}", file=sys.stderr)
+    else:
+        sys.stderr.write(warnings.formatwarning(message, category, filename, lineno))
 
 
 def _forget_output() -> None:

@@ -122,6 +122,10 @@ class Single:
     def backward(self, dy: Array, need_dx: bool = True) -> Array:
         return self.layers[0].backward(dy)
 
+    def by_themselves(self) -> Iterator[Layer]:
+        """The layers that keep in themselves what backward needs, and not in the group."""
+        yield from self.layers[0].leaves()
+
     def __str__(self) -> str:
         return f"{self.layers[0].name}: by itself"
 
@@ -154,11 +158,15 @@ class Group(Buffers):
     def backward(self, dy: Array, need_dx: bool = True) -> Array | None:
         raise NotImplementedError(f"{type(self).__name__} has no backward")
 
+    def by_themselves(self) -> Iterator[Layer]:
+        """See `Single`; most groups have none in them."""
+        yield from ()
+
     def begin(self, x: Array) -> None:
         """Check the input; and note in the layers that they did not run themselves."""
         self.layers[0].check_input(x)
         for layer in self.layers:
-            layer.cache = Ran.FUSED
+            layer.ran_inside(Ran.FUSED)
 
     def call(self, loop: Any, *arguments: Any) -> None:
         """Run a compiled loop."""

@@ -30,7 +30,7 @@ class BatchNormRelu(Group):
         self.begin(x)
         rows = self.contiguous("x", x).reshape(-1, self.c)  # (m, c)
         mu, var = layer.buffers["running_mean"], layer.buffers["running_var"]
-        self.from_batch = training and len(rows) > 0
+        self.from_batch = training and layer.trainable and len(rows) > 0
         if self.from_batch:
             found = self._moments(rows)
             mu += (1 - layer.momentum) * (found[0] - mu)

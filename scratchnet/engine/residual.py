@@ -1,6 +1,6 @@
 """A Residual, and the ReLU after it: groups inside both rows, and their sum."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 
 from numba import prange
@@ -32,6 +32,10 @@ class ResidualGroup(Group):
         self.relu = len(layers) > 1
         self.main, self.shortcut = make(block.main), make(block.shortcut)
         self.uses_blas = any(group.uses_blas for group in (*self.main, *self.shortcut))
+
+    def by_themselves(self) -> Iterator[Layer]:
+        for group in (*self.main, *self.shortcut):
+            yield from group.by_themselves()
 
     def forward(self, x: Array, training: bool) -> Array:
         self.begin(x)
@@ -68,9 +72,14 @@ class ResidualGroup(Group):
 
 
 def _backward(row: Sequence[Single | Group], dy: Array, need_dx: bool) -> Array | None:
-    """dy back through a row; None where its input's gradient is not needed."""
-    for number in range(len(row) - 1, -1, -1):
-        dx = row[number].backward(dy, need_dx or number > 0)
+    """dy back through a row; None where its input's gradient is not needed.
+
+    Then it goes no further back than the first layer that learns.
+    """
+    learn = [i for i, group in enumerate(row) if any(layer.learns for layer in group.layers)]
+    first = 0 if need_dx else min(learn, default=len(row))
+    for number in range(len(row) - 1, first - 1, -1):
+        dx = row[number].backward(dy, need_dx or number > first)
         if dx is None:
             return None
         dy = dx

@@ -21,12 +21,14 @@ class Runner:
 
     ran, out_shape   the groups of the last forward, None if nothing is kept for backward; and the
                      shape of what came out of them
+    token            tells this runner's forward from that of another model with the same layers
     """
 
     def __init__(self, layers: Sequence[Layer], input_shape: tuple[int, ...], dtype: Any) -> None:
         self.layers = list(layers)
         self.input_shape, self.dtype = input_shape, np.dtype(dtype)
         self.ran: list[Single | Group] | None = None
+        self.token = object()
         self.out_shape: tuple[int, ...] = ()
         self.one_image: single.OneImage | None = None
         self.single_images = 0

@@ -6,8 +6,12 @@ dx = dL/dx, which is the dy of the layer before, and leaves dL/dW for every para
 That is the chain rule, and all there is to backpropagation.
 """
 
+import copy
+import difflib
 import enum
+import itertools
 import math
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, Self
@@ -15,7 +19,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from ..errors import InputError
+from ..errors import InputError, check_flag, shown
 
 Array = NDArray[np.floating]
 Shape = tuple[int, ...]
@@ -45,9 +49,12 @@ class _Kept(threading.local):
     """What a forward kept for the backward in the same thread: the cache, and how many examples.
 
     Several threads may run one layer at once, and each goes back its own way.
+
+    ran_in    the model that ran the layer last: models may share a layer
     """
 
     cache: Any = None
+    ran_in: Any = None
     n: int | None = None  # None where a layer of one's own did not call `keep`
 
 
@@ -58,6 +65,16 @@ class Layer:
     buffers         arrays that are saved with the model but not learnt (running statistics)
     cache           what the last forward kept for backward; None before the first, and in a copy
     input_shape, output_shape   without the batch axis; None before build
+    trainable       False: frozen. No step changes its parameters, whatever the optimizer does to
+                    the others, and backward goes no further back than the first layer that learns.
+                    May be set at any time; the next step heeds it.
+
+    A layer that is built keeps its weights when a new model is made of it, and both models share
+    them: what one learns, the other knows. `copy()` is a layer with weights of its own.
+
+    A layer of this package takes no attribute that it does not know, so that a mistyped one
+    (`layer.trainble = False`) is an error and not without effect. Your own subclasses, and names
+    that begin with an underscore, are free.
 
     A forward begins with `check_input(x)` and ends with `keep(x, what)`; a backward begins with
     `kept(dy)`, which checks dy and returns what was kept.
@@ -74,7 +91,29 @@ class Layer:
         self.grads: dict[str, Array] = {}
         self.buffers: dict[str, Array] = {}
         self._kept = _Kept()
+        self._flags: dict[str, bool] = {"trainable": True}
         self.input_shape = self.output_shape = None  # type: ignore[assignment]
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        known = name[0] == "_" or name in vars(self) or hasattr(type(self), name)
+        free = known or not is_ours(type(self))
+        # a layer's own methods may note what they like
+        if not free and sys._getframe(1).f_locals.get("self") is not self:
+            raise InputError(f"{self}: expected an attribute it has, found {_nearest(name)}")
+        object.__setattr__(self, name, value)
+
+    @property
+    def trainable(self) -> bool:
+        return self._flags["trainable"]
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        self._flags["trainable"] = check_flag("trainable", value)
+
+    @property
+    def learns(self) -> bool:
+        """Whether a step changes something in it: it has parameters and is not frozen."""
+        return bool(self.params) and self._flags["trainable"]
 
     @property
     def cache(self) -> Any:
@@ -89,8 +128,37 @@ class Layer:
         return {key: value for key, value in vars(self).items() if key != "_kept"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
+        vars(self).update({"_flags": {"trainable": True}} | state)
         self._kept = _Kept()
+
+    def copy(self) -> Self:
+        """Another layer like this one, with the same weights in memory of its own."""
+        return copy.deepcopy(self)
+
+    def twin(self, input_shape: Shape | None = None) -> Self:
+        """The same layer once more, for another place in another model: they share their arrays.
+
+        input_shape     that of the other place, if it is another one; InputError unless the arrays
+                        fit there as they are
+
+        Only the name and the shapes are its own.
+        """
+        new = copy.copy(self)
+        shape = self.input_shape if input_shape is None else tuple(input_shape)
+        if shape == self.input_shape:
+            return new
+        new.input_shape, new.output_shape = shape, self.shape_after(shape)
+        for arrays, wanted in (
+            (self.params, self.parameter_shapes(shape)),
+            (self.buffers, self.buffer_shapes(shape)),
+        ):
+            if {key: array.shape for key, array in arrays.items()} != wanted or self.inner():
+                raise InputError(
+                    f"{self.name or self}: expected inputs of shape {self.input_shape}, for which "
+                    f"its weights are, found {shape}; put a new {type(self).__name__} there"
+                )
+        new.place_window(shape)
+        return new
 
     # ---- what a new kind of layer writes -----------------------------------------------------
 
@@ -159,6 +227,28 @@ class Layer:
         self.initialize(rng)
         return self.output_shape
 
+    def joined(self, input_shape: Shape, rng: np.random.Generator, dtype: DTypeLike) -> "Layer":
+        """The layer, built, for a place in a row: itself, or a twin of what is built for another.
+
+        What is built already keeps its weights.
+        """
+        if self.input_shape is None:
+            self.build(input_shape, rng, dtype)
+            return self
+        arrays = [a for store in (self.params, self.buffers) for a in store.values()]
+        if found := sorted({a.dtype.name for a in arrays} - {np.dtype(dtype).name}):
+            raise InputError(
+                f"{self.name or self}: expected a layer of {np.dtype(dtype)}, found one built in "
+                f"{found[0]}; give the model dtype={found[0]!r}, or put a new layer there"
+            )
+        return self if self.input_shape == tuple(input_shape) else self.twin(input_shape)
+
+    def count_params(self) -> int:
+        """The number of values that it can learn, frozen or not."""
+        if self.input_shape is None:
+            raise RuntimeError(f"{self}: call build(input_shape, rng) before count_params")
+        return sum(array.size for array in self.params.values())
+
     def leaves(self) -> Iterator["Layer"]:
         """The layer itself, or those it is made of down to the last."""
         inner = self.inner().values()
@@ -179,6 +269,19 @@ class Layer:
     def keep(self, x: Array, what: Any) -> None:
         """Put into the cache what backward will need of this forward, whose input is x."""
         self._kept.cache, self._kept.n = what, len(x)
+
+    def ran_inside(self, what: Any) -> None:
+        """Note that something else ran in the layer's place; as `cache = what`, but at once."""
+        kept = self._kept
+        kept.cache, kept.n = what, None
+
+    def ran_in(self, what: Any) -> None:
+        """Note which model's forward is behind what is kept."""
+        self._kept.ran_in = what
+
+    def has_run_in(self, what: Any) -> bool:
+        """Whether the last forward in a model was in that one."""
+        return self._kept.ran_in is what
 
     def kept(self, dy: Array) -> Any:
         """What forward put in the cache; raises if there was none, or dy has another shape."""
@@ -222,19 +325,39 @@ def join(row: list[Layer], layer: Layer, owner: str, beside: Sequence[Layer] = (
     """Append a layer to a row of `owner`'s, named after its kind if it has no name yet.
 
     beside    further layers of the owner; a layer may stand in one place only
+
+    A built layer may stand in another model under a name that is taken here: then a twin with
+    another name joins, and the other model's names stay.
     """
     if not isinstance(layer, Layer):
         raise InputError(f"{owner}: expected a layer, found {layer!r}")
     leaves = [leaf for other in (*row, *beside) for leaf in other.leaves()]
     if any(mine is leaf for mine in layer.leaves() for leaf in leaves):
         raise InputError(f"{owner}: expected different layers, found {layer} twice")
+    taken = {other.name for other in row}
+    if layer.name in taken and layer.input_shape is not None:
+        layer = layer.twin()
+        layer.name = None  # type: ignore[assignment]
     if layer.name is None:
         kind = type(layer).__name__.lower()
         number = sum(type(other) is type(layer) for other in row)
-        layer.name = f"{kind}_{number}" if number else kind
-    if any(layer.name == other.name for other in row):
+        names = (f"{kind}_{i}" if i else kind for i in itertools.count(number))
+        layer.name = next(name for name in names if name not in taken)
+    if layer.name in taken:
         raise InputError(f"{owner}: expected different names, found {layer.name!r} twice")
     row.append(layer)
+
+
+def is_ours(kind: type) -> bool:
+    """Whether a class belongs to this package."""
+    return kind.__module__.partition(".")[0] == __name__.partition(".")[0]
+
+
+def _nearest(name: str) -> str:
+    """An unknown attribute, and the known one that may be meant."""
+    known = [key for key in dir(Layer) if not key.startswith("_")]
+    near = difflib.get_close_matches(name, [*known, "params", "grads", "buffers", "name"], n=1)
+    return shown(name) + (f"; is {near[0]} meant?" if near else "")
 
 
 def shapes_along(row: Sequence[Layer], shape: Shape) -> Iterator[tuple[Layer, Shape, Shape]]:

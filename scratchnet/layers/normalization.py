@@ -47,7 +47,8 @@ class BatchNorm(Layer):
     Cache     x_hat and s, and whether the statistics were the batch's.
     Edges     the running variance is the biased one (divided by m), as in Keras and ONNX; PyTorch
               keeps the unbiased one, and its momentum is 1 minus this one. An empty batch leaves
-              the running statistics as they are.
+              the running statistics as they are. Frozen (`trainable = False`) it runs as in
+              evaluation, and its running statistics stay as they are: as Keras has it.
     Source    Ioffe and Szegedy 2015, algorithm 1 and the gradients of section 3.
     """
 
@@ -72,7 +73,7 @@ class BatchNorm(Layer):
         self.check_input(x)
         gamma, beta = self.params["gamma"], self.params["beta"]
         running_mean, running_var = self.buffers["running_mean"], self.buffers["running_var"]
-        from_batch = training and x.size > 0
+        from_batch = training and self.trainable and x.size > 0
         if from_batch:
             every_but_last = tuple(range(x.ndim - 1))
             # added up in float64: m values in float32, one by one, would lose digits

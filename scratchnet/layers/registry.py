@@ -9,13 +9,17 @@ own, and the translations to other tools refuse it by name. tests/project/test_c
 through all kinds and lists what each of them lacks.
 """
 
+import inspect
 import itertools
+import json
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from ..errors import InputError, shown
-from .base import Layer
+from .base import Layer, is_ours
 
 #: a file that names more layers, inner ones too, or deeper ones, is not a model of ours
 MOST_LAYERS, MOST_DEPTH = 1000, 30
@@ -76,18 +80,64 @@ KINDS: dict[type[Layer], Kind] = {}
 LAYERS: dict[str, type[Layer]] = {}
 
 
+#: classes that `load_model(path, custom=...)` was given, while it runs
+CUSTOM: ContextVar[Mapping[str, type]] = ContextVar("custom", default=MappingProxyType({}))
+
+
 def register(**known: Any) -> Callable[[AnyLayer], AnyLayer]:
-    """A class decorator: register the layer with the fields of `Kind` that are known of it."""
+    """A class decorator: register the layer with the fields of `Kind` that are known of it.
+
+    `sn.register` is this for users: it takes losses, optimizers and schedules, too.
+    """
 
     def decorate(layer: AnyLayer) -> AnyLayer:
         name = layer.__name__
-        if LAYERS.get(name, layer) is not layer:
+        if not is_again(before := LAYERS.get(name, layer), layer):
             raise InputError(f"register: expected another name than {name}, which is taken")
+        KINDS.pop(before, None)
         KINDS[layer] = Kind(layer, **known)
         LAYERS[name] = layer
         return layer
 
     return decorate
+
+
+def is_again(before: type, kind: type) -> bool:
+    """Whether a class is the one before, or that of a user, defined again at the same place."""
+    same = (before.__module__, before.__qualname__) == (kind.__module__, kind.__qualname__)
+    return before is kind or same and not is_ours(kind)
+
+
+def check_config(thing: Any) -> None:
+    """Raise unless a user's object says by `config` all that makes it anew."""
+    kind = type(thing)
+    config, name = thing.config(), kind.__name__
+    try:
+        json.dumps(config, default=lambda numbers: numbers.tolist())
+    except (TypeError, ValueError, AttributeError):
+        raise InputError(
+            f"save: expected {name}.config() to return values that JSON knows, "
+            f"found {shown(config)}"
+        ) from None
+    makes_itself = "from_config" in vars(kind)
+    taken = inspect.signature(kind).parameters.values()
+    rest = any(one.kind is one.VAR_KEYWORD for one in taken)
+    wanted = {one.name for one in taken if one.kind not in (one.VAR_KEYWORD, one.VAR_POSITIONAL)}
+    if not makes_itself and (wanted - config.keys() or config.keys() - wanted and not rest):
+        raise InputError(
+            f"save: expected {name}.config() to return the constructor's arguments, "
+            f"{', '.join(sorted(wanted)) or 'none'}, found {', '.join(sorted(config)) or 'none'}"
+        )
+
+
+def remedies(name: Any) -> str:
+    """What to do about a class that a file names and nobody knows."""
+    if not isinstance(name, str) or not name.isidentifier():
+        return ""
+    return (
+        f"; if it is a class of your own, put @sn.register before it, or use "
+        f'load_model(path, custom={{"{name}": {name}}})'
+    )
 
 
 def kind_of(layer: Layer) -> Kind:
@@ -104,11 +154,17 @@ def gradient_of(name: str) -> str | None:
 
 
 def described(layer: Layer) -> dict[str, Any]:
-    """Kind, name and constructor's arguments, in values that JSON knows."""
+    """Kind, name, constructor's arguments, and that it is frozen, in values that JSON knows."""
     name = type(layer).__name__
     if LAYERS.get(name) is not type(layer):
-        raise InputError(f"save: expected one of {', '.join(LAYERS)}, found {name}")
-    return {"kind": name, "name": layer.name, "config": layer.config()}
+        raise InputError(
+            f"save: expected one of {', '.join(LAYERS)}, found {name}; put @sn.register before "
+            "the class"
+        )
+    if not is_ours(type(layer)):
+        check_config(layer)
+    frozen = {} if layer.trainable or layer.inner() else {"trainable": False}
+    return {"kind": name, "name": layer.name, "config": layer.config(), **frozen}
 
 
 def from_description(entry: dict[str, Any]) -> Layer:
@@ -116,8 +172,11 @@ def from_description(entry: dict[str, Any]) -> Layer:
     if not isinstance(entry, dict):
         raise InputError(f"expected the description of a layer, found {shown(entry)}")
     kind, name, config = (entry.get(key) for key in ("kind", "name", "config"))
-    if not isinstance(kind, str) or kind not in LAYERS:
-        raise InputError(f"expected one of {', '.join(LAYERS)}, found layer {shown(kind)}")
+    known = {**LAYERS, **{k: c for k, c in CUSTOM.get().items() if issubclass(c, Layer)}}
+    if not isinstance(kind, str) or kind not in known:
+        raise InputError(
+            f"expected one of {', '.join(known)}, found layer {shown(kind)}{remedies(kind)}"
+        )
     if not isinstance(name, str) or not 0 < len(name) <= LONGEST_NAME:
         raise InputError(
             f"{kind}: expected a name of at most {LONGEST_NAME} characters, found {shown(name)}"
@@ -125,10 +184,12 @@ def from_description(entry: dict[str, Any]) -> Layer:
     if not isinstance(config, dict):
         raise InputError(f"{kind} {name}: expected its arguments by name, found {shown(config)}")
     try:
-        layer = LAYERS[kind].from_config(config)
+        layer = known[kind].from_config(config)
     except (TypeError, LookupError) as error:  # an argument that it does not have, or lacks
         raise InputError(f"{kind} {name}: expected its arguments, found {error}") from None
     layer.name = name
+    if "trainable" in entry:
+        layer.trainable = entry["trainable"]
     return layer
 
 

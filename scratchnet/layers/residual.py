@@ -1,5 +1,6 @@
 """Residual: a row of layers that learns what to add to its input."""
 
+import copy
 from collections.abc import Sequence
 from typing import Any, Self
 
@@ -13,11 +14,21 @@ from .registry import described, from_description, register
 __all__ = ["Residual"]
 
 
+def _twins(row: list[Layer], shape: Shape) -> list[Layer]:
+    """The row for an input of another shape, with the same arrays."""
+    found = []
+    for layer in row:
+        found.append(layer.twin(shape))
+        shape = found[-1].output_shape
+    return found
+
+
 class InnerArrays(dict):
     """The params, grads or buffers of several layers as one dict: {"main.conv2d.W": array, ...}.
 
     An array that is put in goes into the layer that owns it as well: a model moves the arrays of
-    all its layers into one flat memory that way.
+    all its layers into one flat memory that way. They may move without it, too, where an inner
+    layer stands in another model as well: `seen` takes over where they are now.
     """
 
     def __init__(self, inner: dict[str, Layer], store: str) -> None:
@@ -32,6 +43,13 @@ class InnerArrays(dict):
         arrays, key = self.owners[name]
         arrays[key] = array
         super().__setitem__(name, array)
+
+    def seen(self) -> Self:
+        for name, (arrays, key) in self.owners.items():
+            if isinstance(arrays, InnerArrays):
+                arrays.seen()
+            super().__setitem__(name, arrays[key])
+        return self
 
 
 @register(
@@ -74,14 +92,50 @@ class Residual(Layer):
         if not self.main:
             raise InputError("Residual: expected at least one layer, found none")
 
+    @property
+    def trainable(self) -> bool:
+        return any(layer.trainable for layer in (*self.main, *self.shortcut))
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        for layer in (*self.main, *self.shortcut):
+            layer.trainable = value
+
+    @property
+    def learns(self) -> bool:
+        return any(layer.learns for layer in (*self.main, *self.shortcut))
+
     def __getstate__(self) -> dict[str, Any]:
         """Without the arrays: they are those of the inner layers."""
-        stores = ("params", "grads", "buffers")
+        stores = ("_stores",)
         return {key: value for key, value in super().__getstate__().items() if key not in stores}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         self._collect()
+
+    # the inner layers' arrays, as they are now; what Layer sets in their place is none of them
+
+    @property
+    def params(self) -> dict[str, Array]:
+        return self._store("params")
+
+    @params.setter
+    def params(self, arrays: dict[str, Array]) -> None: ...
+
+    @property
+    def grads(self) -> dict[str, Array]:
+        return self._store("grads")
+
+    @grads.setter
+    def grads(self, arrays: dict[str, Array]) -> None: ...
+
+    @property
+    def buffers(self) -> dict[str, Array]:
+        return self._store("buffers")
+
+    @buffers.setter
+    def buffers(self, arrays: dict[str, Array]) -> None: ...
 
     def inner(self) -> dict[str, Layer]:
         return {f"main.{layer.name}": layer for layer in self.main} | {
@@ -123,22 +177,40 @@ class Residual(Layer):
     def build(
         self, input_shape: Shape, rng: np.random.Generator, dtype: DTypeLike = np.float32
     ) -> Shape:
-        self.input_shape = tuple(input_shape)
-        self.output_shape = self.shape_after(self.input_shape)
+        again = self.input_shape is not None
+        output_shape = self.shape_after(tuple(input_shape))
         for row in (self.main, self.shortcut):
-            shape = self.input_shape
-            for layer in row:
-                shape = layer.build(shape, rng, dtype)
+            shape = tuple(input_shape)
+            for i, layer in enumerate(row):
+                if again:  # asked for: all of it anew
+                    layer.build(shape, rng, dtype)
+                else:  # inner layers that are built already keep their weights
+                    row[i] = layer.joined(shape, rng, dtype)
+                shape = row[i].output_shape
+        self.input_shape, self.output_shape = tuple(input_shape), output_shape
         self._collect()
         self.cache = None
         return self.output_shape
 
+    def twin(self, input_shape: Shape | None = None) -> Self:
+        new = copy.copy(self)
+        new.main, new.shortcut = (
+            list(row) if input_shape is None else _twins(row, tuple(input_shape))
+            for row in (self.main, self.shortcut)
+        )
+        if input_shape is not None:
+            new.input_shape = tuple(input_shape)
+            new.output_shape = self.shape_after(new.input_shape)
+        new._collect()
+        return new
+
     def _collect(self) -> None:
         """Take the inner layers' arrays as one's own."""
         inner = self.inner()
-        self.params = InnerArrays(inner, "params")
-        self.grads = InnerArrays(inner, "grads")
-        self.buffers = InnerArrays(inner, "buffers")
+        self._stores = {name: InnerArrays(inner, name) for name in ("params", "grads", "buffers")}
+
+    def _store(self, name: str) -> dict[str, Array]:
+        return self._stores[name].seen() if "_stores" in vars(self) else {}
 
     def forward(self, x: Array, training: bool = False) -> Array:
         self.check_input(x)

@@ -20,6 +20,9 @@ def copied(model: Sequential, dtype: DTypeLike | None = None, fuse: bool = False
         raise InputError(f"model: expected a built Sequential, found {model!r}")
     layers = [copy.deepcopy(layer) for layer in model.layers]
     found = Sequential(layers, dtype=model.dtype if dtype is None else dtype, fuse=fuse)
+    shape = model.input_shape
+    for layer in layers:  # anew, in that dtype
+        shape = layer.build(shape, found.init_rng, found.dtype)
     found.build(model.input_shape)
     for array, original in zip(found.arrays().values(), model.arrays().values(), strict=True):
         array[...] = original

@@ -15,7 +15,8 @@ FILES = {path.relative_to(PACKAGE).as_posix(): path for path in sorted(PACKAGE.r
 SMALL = {"losses", "optimizers", "schedules", "metrics", "initializers", "backend", "errors"}
 SMALL |= {"targets"}
 MODEL = SMALL | {"layers", "checkpoint", "training", "engine", "kernels"}
-MODEL |= {"ending", "summary", "model_files"}  # which read the model; it loads the second late
+MODEL |= {"ending", "flat", "looking", "ranges", "registering", "summary"}
+MODEL |= {"model_files"}  # which reads the model, and is loaded late
 #: room: the rooms that it may import; the first part of a file's path is its room
 ROOMS = {
     "errors": set(),
@@ -35,10 +36,14 @@ ROOMS = {
     "backup": {"errors", "checkpoint", "run", "training_state"},
     "callbacks": {"errors", "metrics", "checkpoint", "run", "backup", "training_state"},
     "gradcheck": {"errors", "frozen", "text"},
-    "summary": {"layers", "text"},
+    "summary": {"layers", "looking", "text"},  # the second for types alone
+    "ranges": {"errors"},
+    "registering": {"errors", "layers", "losses", "optimizers", "schedules"},
+    "flat": {"engine", "errors", "layers"},
+    "looking": {"errors", "flat", "layers", "ranges", "summary"},
     "model": MODEL,
     "model_files": MODEL | {"model"},
-    "architectures": {"layers", "model", "errors"},
+    "architectures": {"layers", "model", "errors", "ranges"},
     "microscope": MODEL | {"microscope", "model", "frozen", "text", "plots"},
     "datasets": {"datasets", "errors", "backend", "pictures"},
     "pictures": {"errors", "pictures"},

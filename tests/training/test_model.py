@@ -225,7 +225,7 @@ def test_every_form_of_images_gives_the_same_answer(digits, form, fuse):
     assert len(found) == (1 if form[0] == "one image" else 5)
 
 
-@pytest.mark.parametrize("shape", [(3, 27, 28), (3, 28, 28, 3), (3, 784), (28,), ()])
+@pytest.mark.parametrize("shape", [(3, 27, 28), (3, 28, 28, 3), (3, 783), (28,), ()])
 @pytest.mark.parametrize("method", ["predict", "forward"])
 def test_a_wrong_shape_is_named_with_the_right_one(shape, method):
     with refused("expected", "28, 28, 1", "found"):
