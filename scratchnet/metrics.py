@@ -362,7 +362,7 @@ Chosen = str | Metric | Callable[[NDArray, NDArray], Any]
 def get(metric: Chosen) -> Metric:
     """A metric by name, from a function, or the metric itself."""
     if isinstance(metric, str) and metric in METRICS:
-        return METRICS[metric](name=metric)  # type: ignore[call-arg]
+        return METRICS[metric](name=metric)
     if isinstance(metric, Metric):
         return metric
     if callable(metric) and not isinstance(metric, type):
