@@ -75,6 +75,7 @@ def test_weights_go_with_their_examples_through_shuffling_and_the_split():
             return super().forward(y_pred, y_true, sample_weight)
 
     model = model_of(Loss(), None, 1)
+    model.optimizer.learning_rate = 1e-4
     numbers = np.arange(N, dtype=float)
     model.fit(X, numbers, 6, 2, verbose=0, sample_weight=numbers * 2, validation_split=0.25)
     assert len(seen) == 2 * (3 + 1) and all((2 * y == w).all() for y, w in seen)
