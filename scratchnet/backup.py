@@ -27,7 +27,7 @@ from .run import Callback
 from .training_state import KIND, VERSION
 
 #: what was not in the files of earlier versions
-LATER = {"seed", "optimizer settings", "loss", "augmentation", "frozen"}
+LATER = {"seed", "optimizer settings", "loss", "augmentation", "frozen", "checksum of weights"}
 FILE = re.compile(r"state-\d{10}\.safetensors")
 
 
@@ -78,13 +78,14 @@ class BackupAndRestore(Callback):
         checkpoint.remove_leftovers(self.folder, "state-*")
         self.kept = []
         self.saved_at = time.monotonic()
-        model, run = self.model, self.run
+        model, run, weights = self.model, self.run, self.run.weights
         #: what a backup must have in common with this training
         self.training = {
             "examples": len(run.x),
             "batch size": run.batch_size,
             "checksum of x": zlib.crc32(np.ascontiguousarray(run.x).data),
             "checksum of y": zlib.crc32(np.ascontiguousarray(run.y).data),
+            "checksum of weights": None if weights is None else zlib.crc32(weights.tobytes()),
             "input": [*model.input_shape, model.dtype.name],
             "network": [repr(layer) for layer in model.layers],
             "optimizer": type(model.optimizer).__name__,

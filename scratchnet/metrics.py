@@ -332,7 +332,10 @@ class FunctionMetric(_Mean):
 def _yes_or_no(y_true: NDArray, y_pred: NDArray) -> NDArray[np.bool_]:
     labels = targets_for(y_true, y_pred.shape, "binary labels")
     if not np.all((labels == 0) | (labels == 1)):
-        raise InputError("binary labels: expected 0 and 1, found others")
+        raise InputError(
+            "binary labels: expected 0 and 1 for accuracy, precision and the like, found others; "
+            "for targets that are numbers there are mae and mse"
+        )
     return labels == 1
 
 
@@ -362,7 +365,7 @@ Chosen = str | Metric | Callable[[NDArray, NDArray], Any]
 def get(metric: Chosen) -> Metric:
     """A metric by name, from a function, or the metric itself."""
     if isinstance(metric, str) and metric in METRICS:
-        return METRICS[metric](name=metric)  # type: ignore[call-arg]
+        return METRICS[metric](name=metric)
     if isinstance(metric, Metric):
         return metric
     if callable(metric) and not isinstance(metric, type):

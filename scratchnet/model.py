@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from os import PathLike
-from typing import TYPE_CHECKING, Any, Protocol, TextIO
+from typing import TYPE_CHECKING, Any, Protocol, TextIO, Unpack
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -29,6 +29,7 @@ from .metrics import Chosen, checked
 from .optimizers import Optimizer
 from .ranges import EXAMPLES, Watch
 from .summary import short_name
+from .targets import Weights, example_weights
 from .training import Augment, Callback, History
 
 if TYPE_CHECKING:
@@ -98,6 +99,8 @@ class Sequential(Looking):
     or need a layer at another size, the new row has a twin of it: another object with the same
     arrays. `copy.deepcopy(model)` and `layer.copy()` share nothing.
     """
+
+    _checked_end: Any = None
 
     def __init__(
         self,
@@ -350,17 +353,26 @@ class Sequential(Looking):
     def __call__(self, x: Any, training: bool = False) -> Array:
         return self.forward(x, training)
 
-    def loss_and_gradients(self, x: Any, y: NDArray, training: bool = True) -> float:
-        """One forward and one backward pass; the gradients are then in the layers (and flat)."""
-        return self._loss_and_gradients(x, y, training)[0]
+    def loss_and_gradients(
+        self, x: Any, y: NDArray, training: bool = True, **weights: Unpack[Weights]
+    ) -> float:
+        """One forward and one backward pass; the gradients are then in the layers (and flat).
 
-    def _loss_and_gradients(self, x: Any, y: NDArray, training: bool) -> tuple[float, Array]:
+        weights: sample_weight or class_weight, see `fit`."""
+        return self._loss_and_gradients(x, y, training, weights)[0]
+
+    def _loss_and_gradients(
+        self, x: Any, y: NDArray, training: bool, weights: Weights
+    ) -> tuple[float, Array]:
         x = self._batch(x)
         if training and not self._watch.noted:
             self._watch.train(x)
+        if self._checked_end != (self.loss, self.layers[-1]):
+            ending.check(self.layers, self.loss)
+            self._checked_end = self.loss, self.layers[-1]
         loss, groups = self._loss_on(self.groups())
         out = self._forward(x, groups, training)
-        value = loss.forward(out, y)
+        value = ending.loss_of(loss, out, y, example_weights(y, self.output_shape, **weights))
         self._backward(loss.backward(), need_dx=False)
         return value, out
 
@@ -375,11 +387,6 @@ class Sequential(Looking):
             return self._runner.cross_entropy(loss), groups
         return loss, groups
 
-    def means(self) -> training.Means:
-        """The loss and the metrics that `compile` chose, with nothing counted yet."""
-        binary = ending.is_yes_or_no(self.layers, self.loss)
-        return training.Means(self.metrics, binary, ending.Reader(self.layers, self.loss))
-
     # ---- Keras's surface ---------------------------------------------------------------------
 
     def compile(
@@ -392,27 +399,34 @@ class Sequential(Looking):
 
         optimizer, loss   by name, see optimizers.OPTIMIZERS and losses.LOSSES, or made by you
         metrics           names, see metrics.METRICS; a Metric; any function of (y_true, y_pred)
+
+        A loss that cannot be meant for the model's end is an InputError, here or when a model that
+        is not built yet first learns; layers and losses of your own are taken as they are.
         """
-        chosen = checked(metrics)
-        self.optimizer = optimizers.get(optimizer)
-        self.loss = None if loss is None else losses.get(loss)
-        self.metrics = chosen
+        found = None if loss is None else losses.get(loss)
+        if self.built:
+            ending.check(self.layers, found)
+        self._choose(optimizers.get(optimizer), found, metrics)
+
+    def _choose(self, optimizer: Optimizer, loss: Loss | None, metrics: Sequence[Chosen]) -> None:
+        self.metrics = checked(metrics)
+        self.optimizer, self.loss = optimizer, loss
 
     def _compiled_loss(self) -> Loss:
         if self.loss is None:
             raise RuntimeError("Sequential: call compile(optimizer, loss) first")
         return self.loss
 
-    def train_on_batch(self, x: Any, y: NDArray) -> tuple[float, Array]:
+    def train_on_batch(self, x: Any, y: NDArray, **weights: Unpack[Weights]) -> tuple[float, Array]:
         """Gradients and one optimizer step; returns the loss and the outputs before the step.
 
         Where softmax is folded into the loss, the outputs are the logits. They are the model's own
-        memory, valid until it runs again.
+        memory, valid until it runs again. The weights are those of `fit`.
         """
         if self.optimizer is None:
             raise RuntimeError("Sequential: call compile(optimizer, loss) first")
         self.optimizer.use_raw(self)
-        found = self._loss_and_gradients(x, y, training=True)
+        found = self._loss_and_gradients(x, y, True, weights)
         self.optimizer.step(self)
         return found
 
@@ -425,21 +439,28 @@ class Sequential(Looking):
         verbose: str | int = "auto",
         callbacks: Sequence[Callback] = (),
         validation_split: float = 0.0,
-        validation_data: tuple[NDArray, NDArray] | None = None,
+        validation_data: Sequence[NDArray] | None = None,
         shuffle: bool = True,
         initial_epoch: int = 0,
         progress_file: TextIO | None = None,
         augment: Augment | None = None,
+        **weights: Unpack[Weights],
     ) -> History:
         """Train on x (n, ...) and y (n,) or (n, k); returns the history.
 
         verbose            "auto" or 1: a bar on a terminal, lines elsewhere; 2: lines; 0: silent
         validation_split   this fraction, the last part, is held out and evaluated every epoch
-        validation_data    (x, y) to evaluate every epoch instead
+        validation_data    (x, y), or (x, y, sample_weight), to evaluate every epoch instead
         initial_epoch      where to start counting, to go on with an earlier training
         progress_file      where the progress goes; standard output by default
         augment            called with each batch of images, as they are in x, and a Generator:
                            returns what to train on instead (see datasets.augmentation)
+        sample_weight      (n,), how many times each example counts in the loss, which is divided by
+                           the number of examples all the same, as in Keras; metrics don't use it
+        class_weight       {class: weight}, the same by the examples' classes, 1 where none is given
+
+        A loss, or weights at the end, that are not finite are a RuntimeWarning, once; the training
+        goes on, as in Keras. callbacks.StopOnNaN makes it an error, with the last good weights.
         """
         self._compiled_loss()
         self._check_not_empty()
@@ -460,6 +481,7 @@ class Sequential(Looking):
                 initial_epoch=initial_epoch,
                 augment=augment,
                 progress=training.Progress(verbose, progress_file),
+                **weights,
             )
 
     def evaluate(
@@ -469,21 +491,13 @@ class Sequential(Looking):
         batch_size: int = 32,
         verbose: str | int = "auto",
         return_dict: bool = False,
+        sample_weight: Any = None,
     ) -> float | list[float] | dict[str, float]:
-        """The loss, or [loss, *metrics] where there are any, over all of x and y."""
-        x, y = training.paired(x, y)
-        training.check_count("batch_size", batch_size, 1)
-        if not self.built:
-            self._batch(x[:1])
-        means = self.means()
-        for x_batch, y_batch in training.batches(x, y, batch_size):
-            x_batch = self._batch(x_batch)
-            if not means.images:
-                self._watch.predict(x_batch)
-            loss, groups = self._loss_on(self.groups())
-            out = self._forward(x_batch, groups, training=False)
-            means.add(loss.forward(out, y_batch), out, y_batch)
-        logs = means.logs()
+        """The loss, or [loss, *metrics] where there are any, over all of x and y.
+
+        sample_weight   (n,), of the loss, see `fit`
+        """
+        logs = training.evaluate(self, x, y, batch_size, sample_weight)
         if verbose:
             print(training.figures(logs))
         if return_dict:

@@ -143,7 +143,8 @@ def _model_of(description: dict[str, Any], arrays: dict[str, NDArray]) -> Sequen
         chosen = description["compile"]
         optimizer = _optimizer_of(chosen["optimizer"], chosen["optimizer_config"])
         loss = registering.named("loss", chosen["loss"])(**chosen["loss_config"])
-        model.compile(optimizer, loss, metrics.from_description(chosen["metrics"]))
+        # not compile: a model of an earlier version may have a loss that does not suit its end
+        model._choose(optimizer, loss, metrics.from_description(chosen["metrics"]))
     return model
 
 

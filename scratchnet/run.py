@@ -114,8 +114,10 @@ class Means:
         self.images += len(y_pred)
         self.loss += loss * len(y_pred)
         for metric in self.metrics:
-            as_it_is = self.read is None or metric.reads == "ranks"
-            metric.update_state(y_true, y_pred if as_it_is else self.read(y_pred, metric.reads))
+            found = y_pred
+            if self.read is not None and metric.reads != "ranks":
+                found = self.read(y_pred, metric.reads)
+            metric.update_state(y_true, found)
 
     def logs(self) -> dict[str, float]:
         logs = {"loss": self.loss / max(self.images, 1)}
@@ -173,6 +175,8 @@ class Run:
     order       of its examples; None where it has not begun
     history     of the epochs before it
     augment     what changes the examples, or None
+    weights     (n,), how much each example counts, or None
+    warned      of numbers that are no longer finite
     """
 
     x: NDArray
@@ -186,6 +190,8 @@ class Run:
     order: NDArray[np.int64] | None = None
     history: History = field(default_factory=History)
     augment: Any = None
+    weights: NDArray | None = None
+    warned: bool = False
     _memory: dict[str, NDArray] = field(default_factory=dict, repr=False)
 
     @property
@@ -195,9 +201,16 @@ class Run:
 
     def take(self, batch: int) -> tuple[NDArray, NDArray]:
         """The examples of that batch of the epoch; valid until the next one is taken."""
-        assert self.order is not None  # the epoch has begun
-        chosen = self.order[batch * self.batch_size : (batch + 1) * self.batch_size]
+        chosen = self._chosen(batch)
         return self._taken("x", chosen), self._taken("y", chosen)
+
+    def take_weights(self, batch: int) -> NDArray | None:
+        """The weights of these examples, if there are any."""
+        return None if self.weights is None else self.weights[self._chosen(batch)]
+
+    def _chosen(self, batch: int) -> NDArray[np.int64]:
+        assert self.order is not None  # the epoch has begun
+        return self.order[batch * self.batch_size : (batch + 1) * self.batch_size]
 
     def _taken(self, name: str, chosen: NDArray[np.int64]) -> NDArray:
         source = getattr(self, name)

@@ -5,7 +5,7 @@ numbers are meant. So each of them is an error of one line that says what to do 
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -123,13 +123,26 @@ def checked_weights(sample_weight: Any, n: int) -> NDArray | None:
     return weights.reshape(n)
 
 
+class Weights(TypedDict, total=False):
+    """The arguments that say how much examples count; see `Sequential.fit`."""
+
+    sample_weight: Any
+    class_weight: Mapping[int, float] | None
+
+
+def check_names(weights: Weights, function: str) -> None:
+    """Raise, as Python does, where there are other names than those."""
+    for name in weights.keys() - Weights.__annotations__.keys():
+        raise TypeError(f"{function}() got an unexpected keyword argument {name!r}")
+
+
 def example_weights(
-    y: NDArray, sample_weight: Any = None, class_weight: Any = None, classes: int | None = None
+    y: NDArray, output_shape: Shape, sample_weight: Any = None, class_weight: Any = None
 ) -> NDArray | None:
     """The weight of each example, (n,), from one of the two; None without both.
 
     class_weight   {class: weight}; a class that is not in it counts 1
-    classes        how many there are, where that is known
+    output_shape   of the model, which has so many classes: two where it has one output
     """
     if class_weight is None:
         return checked_weights(sample_weight, len(y))
@@ -142,16 +155,17 @@ def example_weights(
         raise InputError(
             "class_weight: expected a dict such as {0: 1.0, 1: 5.0}, found " + shown(class_weight)
         )
-    labels = np.asarray(y)
+    labels, classes = np.asarray(y), max(output_shape[-1], 2)
     if labels.ndim == 2:
         labels = labels.argmax(axis=1) if labels.shape[1] > 1 else labels[:, 0]
     if labels.ndim != 1 or labels.dtype.kind not in "uifb" or np.any(labels != np.round(labels)):
         raise InputError(f"class_weight: expected labels, found y {labels.dtype} {labels.shape}")
     weights = np.ones(len(labels))
     for label, weight in class_weight.items():
-        if not is_whole(label, 0) or (classes is not None and label >= classes):
-            most = "" if classes is None else f" below {classes}"
-            raise InputError(f"class_weight: expected classes from 0{most}, found {shown(label)}")
+        if not is_whole(label, 0) or label >= classes:
+            raise InputError(
+                f"class_weight: expected classes from 0 to {classes - 1}, found {shown(label)}"
+            )
         number = check_number(f"class_weight of {label}", weight, least=0)
         weights[labels == label] = number
     return weights

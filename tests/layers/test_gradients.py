@@ -41,16 +41,16 @@ def test_gradients_of_layer_are_right(backend, kind, training, data):
 
 
 @pytest.mark.parametrize("from_logits", [True, False], ids=["logits", "probabilities"])
-@pytest.mark.parametrize("kind", sorted({*sn.losses.LOSSES} - {"mse"}))
+@pytest.mark.parametrize("kind", [kind for kind in sn.losses.LOSSES if "crossentropy" in kind])
 @given(
     rng=GENERATORS, n=st.integers(1, 4), k=st.integers(1, 5), smoothing=st.sampled_from([0, 0.3])
 )
 def test_gradient_of_loss_is_right(kind, from_logits, rng, n, k, smoothing):
     make = sn.losses.LOSSES[kind]
     y_pred = away_from_zero(rng, (n, k))
-    loss = make() if kind == "mean_squared_error" else make(from_logits, smoothing)
-    if kind != "mean_squared_error" and not from_logits:
-        y_pred = rng.uniform(0.1, 1, (n, k))  # the formula holds for rows of any sum
+    loss = make(from_logits, smoothing)
+    if not from_logits:
+        y_pred = rng.uniform(0.1, 0.9, (n, k))  # the formula holds for rows of any sum
     if kind == "sparse_categorical_crossentropy":
         y_true = rng.integers(0, k, n)
     else:

@@ -8,7 +8,7 @@ import oracles
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sigmoid import Sigmoid
+from sigmoid import Sigmoid, sigmoid_is_known  # noqa: F401
 from strategies import GENERATORS
 
 import scratchnet as sn

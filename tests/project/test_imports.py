@@ -31,7 +31,7 @@ ROOMS = {
     "frozen": set(),
     "run": {"errors", "metrics", "plots"},
     "progress": {"errors", "run"},
-    "training": {"errors", "engine", "run", "progress"},
+    "training": {"ending", "engine", "errors", "progress", "run", "targets"},
     "training_state": {"errors"},
     "backup": {"errors", "checkpoint", "run", "training_state"},
     "callbacks": {"errors", "metrics", "checkpoint", "run", "backup", "training_state"},
