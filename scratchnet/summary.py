@@ -82,6 +82,9 @@ def short_name(layer: Layer) -> str:
     for key in ("kernel_size", "pool_size"):
         if hasattr(layer, key):
             parts.append("x".join(map(str, getattr(layer, key))))
+    dilation = getattr(layer, "dilation_rate", (1, 1))
+    if dilation != (1, 1):
+        parts.append("dilation " + "x".join(map(str, dilation)))
     return " ".join(parts)
 
 

@@ -25,13 +25,19 @@ def pads_of(padding, size, window, strides):
     return top, bottom, left, right
 
 
-def positions(size, window, strides, pads):
+def span(window, dilation):
+    """From the first pixel of a window to its last, gaps included."""
+    return tuple(d * (k - 1) + 1 for k, d in zip(window, dilation, strict=True))
+
+
+def positions(size, window, strides, pads, dilation=(1, 1)):
     """(i, j, taps) for each place of the window; taps (u, v, row, column) inside the image."""
-    (h, w), (kh, kw), (sh, sw) = size, window, strides
+    (h, w), (kh, kw), (sh, sw), (dh, dw) = size, window, strides, dilation
     top, bottom, left, right = pads
-    for i, y0 in enumerate(range(-top, h + bottom - kh + 1, sh)):
-        for j, x0 in enumerate(range(-left, w + right - kw + 1, sw)):
-            taps = [(u, v, y0 + u, x0 + v) for u in range(kh) for v in range(kw)]
+    high, wide = span(window, dilation)
+    for i, y0 in enumerate(range(-top, h + bottom - high + 1, sh)):
+        for j, x0 in enumerate(range(-left, w + right - wide + 1, sw)):
+            taps = [(u, v, y0 + u * dh, x0 + v * dw) for u in range(kh) for v in range(kw)]
             yield i, j, [tap for tap in taps if 0 <= tap[2] < h and 0 <= tap[3] < w]
 
 
@@ -40,9 +46,9 @@ def output_size(*where):
     return i + 1, j + 1
 
 
-def conv(x, W, b, dy, strides, pads):
+def conv(x, W, b, dy, strides, pads, dilation=(1, 1)):
     (n, h, w, c), (kh, kw, _, filters) = x.shape, W.shape
-    where = (h, w), (kh, kw), strides, pads
+    where = (h, w), (kh, kw), strides, pads, dilation
     y = np.zeros((n, *output_size(*where), filters))
     dx, dW, db = np.zeros(x.shape), np.zeros(W.shape), np.zeros(filters)
     for i, j, taps in positions(*where):

@@ -17,6 +17,20 @@ ROWS = {
         ],
         (7, 6, 2),
     ),
+    "windows with gaps": (
+        lambda: [
+            sn.Conv2D(5, 3, padding="same", dilation_rate=(2, 1)),
+            sn.ReLU(),
+            sn.Conv2D(16, (2, 3), padding=((1, 2), (0, 3)), dilation_rate=(3, 2), use_bias=False),
+            sn.Conv2D(16, 3, dilation_rate=2, padding="same"),
+            sn.ReLU(),
+            sn.MaxPool2D(2),
+            sn.Conv2D(3, 2, strides=2, dilation_rate=2),
+            sn.GlobalAveragePool2D(),
+            sn.Dense(4),
+        ],
+        (11, 9, 2),
+    ),
     "from a vector to images": (
         lambda: [
             sn.Flatten(),

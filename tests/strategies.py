@@ -55,6 +55,14 @@ def distinct(rng, shape, dtype=np.float64):
     return ((rng.permutation(size) - size / 2) * 0.05).reshape(shape).astype(dtype)
 
 
+@st.composite
+def dilated(draw, shape, window):
+    """A dilation, and the images made so much larger that the wider window fits as often."""
+    dilation = draw(st.sampled_from([(1, 1), (1, 1), (2, 1), (1, 3), (2, 2), (3, 2)]))
+    (n, h, w, c), (kh, kw), (dh, dw) = shape, window, dilation
+    return (n, h + (kh - 1) * (dh - 1), w + (kw - 1) * (dw - 1), c), dilation
+
+
 IN_PLACE = {
     "sgd_step": (0, 2),
     "adam_step": (0, 2, 3),
@@ -73,6 +81,9 @@ def kernel_arguments(draw, name, dtype=np.float64, sizes=BATCHES):
     if name in ("im2col", "col2im") or "pool" in name:
         shape, out_shape, _, where = draw(geometries(sizes, pooling="pool" in name))
         dy = normal(*out_shape)
+        if "pool" not in name:
+            shape, dilation = draw(dilated(shape, where[0]))
+            where = *where, dilation
         if name == "col2im":
             return [normal(np.prod(out_shape[:3]), np.prod(where[0]) * shape[3]), shape, *where]
         if name == "max_pool_backward":
@@ -108,9 +119,12 @@ def built_layers(draw, kind, dtype=np.float64):
     shape = vector if draw(st.booleans()) else image
     if kind in ("Conv2D", "MaxPool2D", "AveragePool2D"):
         (n, *shape), _, padding, (window, strides, _) = draw(geometries(EXAMPLES, kind != "Conv2D"))
-        layer = make(window, strides, padding) if kind != "Conv2D" else make(
-            draw(st.integers(1, 3)), window, strides, padding, draw(st.booleans())
-        )  # fmt: skip
+        if kind == "Conv2D":
+            (_, *shape), dilation = draw(dilated((n, *shape), window))
+            filters, how = draw(st.integers(1, 3)), {"use_bias": draw(st.booleans())}
+            layer = make(filters, window, strides, padding, **how, dilation_rate=dilation)
+        else:
+            layer = make(window, strides, padding)
     elif kind == "ZeroPadding2D":
         sides = st.integers(0, 3)
         pads = draw(sides | _pairs(0, 3) | st.tuples(_pairs(0, 3), _pairs(0, 3)))

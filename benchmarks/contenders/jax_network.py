@@ -64,7 +64,8 @@ def row(run: Pass, layers: Sequence[L.Layer], start: str, x: Any) -> Any:
 
 def conv(run: Pass, layer: L.Conv2D, name: str, x: Any) -> Any:
     p, padding, axes = run.params[name], edges(layer)[1:3], ("NHWC", "HWIO", "NHWC")
-    x = lax.conv_general_dilated(x, p["W"], layer.strides, padding, dimension_numbers=axes)
+    how = {"rhs_dilation": layer.dilation_rate, "dimension_numbers": axes}
+    x = lax.conv_general_dilated(x, p["W"], layer.strides, padding, **how)
     return x + p["b"] if "b" in p else x
 
 

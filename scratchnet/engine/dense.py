@@ -50,20 +50,8 @@ class Part(NamedTuple):
     end: int
 
 
-class DenseRelu(Group):
-    """A Dense layer, and the ReLU after it if there is one."""
-
-    kernel = "product, bias and ReLU in one pass"
-    only_kernels = True
-
-    def __init__(self, layers: Sequence[Layer], gradients: Gradients) -> None:
-        super().__init__(layers, gradients)
-        dense = layers[0]
-        assert isinstance(dense, Dense)
-        self.relu = len(layers) > 1
-        self.d, self.units = dense.input_shape[0], dense.units
-        self.dp = padded(self.d, self.dtype)
-        self.up = padded(self.units, self.dtype)
+class ProductGroup(Group):
+    """A group that computes matrix products."""
 
     def product(
         self,
@@ -88,6 +76,22 @@ class DenseRelu(Group):
             bias = self.buffer("zeros", (sizes.width,))
         c = c.reshape(-1)
         self.call(product, sizes, flat, b.reshape(-1), c, bias, relu, places, counts)
+
+
+class DenseRelu(ProductGroup):
+    """A Dense layer, and the ReLU after it if there is one."""
+
+    kernel = "product, bias and ReLU in one pass"
+    only_kernels = True
+
+    def __init__(self, layers: Sequence[Layer], gradients: Gradients) -> None:
+        super().__init__(layers, gradients)
+        dense = layers[0]
+        assert isinstance(dense, Dense)
+        self.relu = len(layers) > 1
+        self.d, self.units = dense.input_shape[0], dense.units
+        self.dp = padded(self.d, self.dtype)
+        self.up = padded(self.units, self.dtype)
 
     def forward(self, x: Array, training: bool) -> Array:
         self.begin(x)

@@ -19,81 +19,94 @@ import numpy as np
 from numba import prange
 from numpy.typing import NDArray
 
-from ..layers.window import BatchShape, Pads, Pair, output_size, winner_dtype
+from ..layers.window import BatchShape, Pads, Pair, output_size, spread, winner_dtype
 from .compiler import parallel
 from .memory import SHARDS
 
 Array = NDArray[np.floating]
 
 
-def im2col(x: Array, window: Pair, strides: Pair, pads: Pads) -> Array:
+def im2col(x: Array, window: Pair, strides: Pair, pads: Pads, dilation: Pair = (1, 1)) -> Array:
     """One row for each window position: (n, h, w, c) -> (n * out_h * out_w, kh * kw * c)."""
     n, h, w, c = x.shape
-    out_h, out_w = output_size((h, w), window, strides, pads)
+    out_h, out_w = output_size((h, w), spread(window, dilation), strides, pads)
     cols = np.empty((n, out_h, out_w, window[0], window[1] * c), x.dtype)
-    im2col_into(np.ascontiguousarray(x).reshape(n, h, w * c), cols, c, strides, pads[0], pads[2])
+    rows = np.ascontiguousarray(x).reshape(n, h, w * c)
+    im2col_into(rows, cols, c, strides, dilation, pads[0], pads[2])
     return cols.reshape(n * out_h * out_w, window[0] * window[1] * c)
 
 
 @parallel
-def im2col_into(x, cols, c, strides, top, left):
+def im2col_into(x, cols, c, strides, dilation, top, left):
     n, h, wc = x.shape
     _, out_h, out_w, kh, run = cols.shape
-    sh, sw = strides
+    (sh, sw), (dh, dw) = strides, dilation
+    # what is contiguous in memory: a row of the window, or one pixel where there are gaps
+    piece = run if dw == 1 else c
     for image in prange(n):
         for i in range(out_h):
             for u in range(kh):
-                y = i * sh + u - top
+                y = i * sh + u * dh - top
                 for j in range(out_w):
-                    out = cols[image, i, j, u]
-                    start = (j * sw - left) * c
-                    if y < 0 or y >= h:
-                        for k in range(run):
-                            out[k] = 0
-                    elif start >= 0 and start + run <= wc:
-                        source = x[image, y, start : start + run]
-                        for k in range(run):
-                            out[k] = source[k]
-                    else:  # the window overhangs the left or right edge
-                        for k in range(run):
-                            at = start + k
-                            out[k] = x[image, y, at] if 0 <= at < wc else 0
+                    for v in range(run // piece):
+                        out = cols[image, i, j, u, v * piece : (v + 1) * piece]
+                        start = (j * sw + v * dw - left) * c
+                        if y < 0 or y >= h:
+                            for k in range(piece):
+                                out[k] = 0
+                        elif start >= 0 and start + piece <= wc:
+                            source = x[image, y, start : start + piece]
+                            for k in range(piece):
+                                out[k] = source[k]
+                        else:  # the window overhangs the left or right edge
+                            for k in range(piece):
+                                at = start + k
+                                out[k] = x[image, y, at] if 0 <= at < wc else 0
 
 
-def col2im(dcols: Array, x_shape: BatchShape, window: Pair, strides: Pair, pads: Pads) -> Array:
+def col2im(
+    dcols: Array,
+    x_shape: BatchShape,
+    window: Pair,
+    strides: Pair,
+    pads: Pads,
+    dilation: Pair = (1, 1),
+) -> Array:
     """The transpose of im2col: each pixel gets the sum over all windows that contain it."""
     n, h, w, c = x_shape
-    out_h, out_w = output_size((h, w), window, strides, pads)
+    out_h, out_w = output_size((h, w), spread(window, dilation), strides, pads)
     dx = np.empty((n, h, w * c), dcols.dtype)
     rows = np.ascontiguousarray(dcols).reshape(n, out_h, out_w, window[0], window[1] * c)
-    col2im_into(rows, dx, c, strides, pads[0], pads[2])
+    col2im_into(rows, dx, c, strides, dilation, pads[0], pads[2])
     return dx.reshape(x_shape)
 
 
 @parallel
-def col2im_into(dcols, dx, c, strides, top, left):
+def col2im_into(dcols, dx, c, strides, dilation, top, left):
     n, h, wc = dx.shape
     _, out_h, out_w, kh, run = dcols.shape
-    sh, sw = strides
+    (sh, sw), (dh, dw) = strides, dilation
+    piece = run if dw == 1 else c  # as in im2col_into
     for image in prange(n):
         dx[image] = 0
         for i in range(out_h):
             for u in range(kh):
-                y = i * sh + u - top
+                y = i * sh + u * dh - top
                 if y < 0 or y >= h:
                     continue
                 for j in range(out_w):
-                    source = dcols[image, i, j, u]
-                    start = (j * sw - left) * c
-                    if start >= 0 and start + run <= wc:
-                        out = dx[image, y, start : start + run]
-                        for k in range(run):
-                            out[k] += source[k]
-                    else:
-                        for k in range(run):
-                            at = start + k
-                            if 0 <= at < wc:
-                                dx[image, y, at] += source[k]
+                    for v in range(run // piece):
+                        source = dcols[image, i, j, u, v * piece : (v + 1) * piece]
+                        start = (j * sw + v * dw - left) * c
+                        if start >= 0 and start + piece <= wc:
+                            out = dx[image, y, start : start + piece]
+                            for k in range(piece):
+                                out[k] += source[k]
+                        else:
+                            for k in range(piece):
+                                at = start + k
+                                if 0 <= at < wc:
+                                    dx[image, y, at] += source[k]
 
 
 def max_pool(x: Array, window: Pair, strides: Pair, pads: Pads) -> tuple[Array, NDArray]:

@@ -47,6 +47,7 @@ from .elementwise import (
 )
 from .group import Gradients, Group, Single
 from .normalization import BatchNormRelu
+from .patches import ConvPatches
 from .placing import ReshapeGroup, UpSamplingGroup, ZeroPaddingGroup
 from .pooling import GlobalAverageGroup, GlobalMaxGroup, PoolGroup
 from .residual import ResidualGroup
@@ -67,11 +68,16 @@ class Rule(NamedTuple):
 def _pools_in_place(conv: Conv2D, relu: ReLU, pool: MaxPool2D) -> bool:
     """Whether 2x2 windows side by side follow a convolution with stride 1."""
     side_by_side = pool.pool_size == pool.strides == (2, 2) and not any(pool.pads)
-    return side_by_side and conv.strides == (1, 1)
+    return side_by_side and conv.strides == (1, 1) and _without_gaps(conv)
+
+
+def _without_gaps(conv: Conv2D, relu: ReLU | None = None) -> bool:
+    """Whether the rows of a window are contiguous in memory."""
+    return conv.dilation_rate == (1, 1)
 
 
 def _winograd(conv: Conv2D, relu: ReLU | None = None) -> bool:
-    return winograd.fits(conv)
+    return winograd.fits(conv) and _without_gaps(conv)
 
 
 def _learns(block: Residual, relu: ReLU | None = None) -> bool:
@@ -87,8 +93,10 @@ TABLE = (
     Rule((Conv2D, ReLU, MaxPool2D), ConvReluPool, _pools_in_place),
     Rule((Conv2D, ReLU), winograd.ConvReluWinograd, _winograd),
     Rule((Conv2D,), winograd.ConvReluWinograd, _winograd),
-    Rule((Conv2D, ReLU), ConvRelu),
-    Rule((Conv2D,), ConvRelu),
+    Rule((Conv2D, ReLU), ConvRelu, _without_gaps),
+    Rule((Conv2D,), ConvRelu, _without_gaps),
+    Rule((Conv2D, ReLU), ConvPatches),
+    Rule((Conv2D,), ConvPatches),
     Rule((Dense, ReLU), DenseRelu),
     Rule((Dense,), DenseRelu),
     Rule((BatchNorm, ReLU), BatchNormRelu),

@@ -112,8 +112,10 @@ def _layers(layer: Layer, dtype: str) -> "list[keras.Layer]":
     last = {"data_format": "channels_last", "dtype": dtype}
     match layer:
         case Conv2D():
-            sizes, padding = (layer.filters, layer.kernel_size), _padding(layer, layer.kernel_size)
-            how = {"use_bias": layer.use_bias, **last}
+            sizes, padding = (layer.filters, layer.kernel_size), _padding(layer, layer.span)
+            how = {"use_bias": layer.use_bias, "dilation_rate": layer.dilation_rate, **last}
+            if max(layer.strides) > 1 and max(layer.dilation_rate) > 1:
+                raise InputError(f"keras: no equal of {layer}: strides and dilation together")
             if padding is not None:
                 return [kl.Conv2D(*sizes, layer.strides, padding, **how)]
             zeros = kl.ZeroPadding2D(_edges(layer), **last)

@@ -186,7 +186,10 @@ def _conv(writer: _Writer, layer: Conv2D) -> None:
     inputs = [writer.weight(layer, "W", W)]
     if layer.use_bias:
         inputs.append(writer.weight(layer, "b", layer.params["b"]))
-    writer.add("Conv", layer.name, *inputs, kernel_shape=layer.kernel_size, **_places(layer))
+    where = {"kernel_shape": layer.kernel_size, **_places(layer)}
+    if layer.dilation_rate != (1, 1):
+        where["dilations"] = layer.dilation_rate
+    writer.add("Conv", layer.name, *inputs, **where)
 
 
 def _pool(op: str) -> Callable[[_Writer, Any], None]:

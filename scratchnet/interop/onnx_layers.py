@@ -35,7 +35,7 @@ from ..layers import (
     ZeroPadding2D,
 )
 from ..layers.registry import KINDS, kind_of
-from ..layers.window import pads_for
+from ..layers.window import pads_for, spread
 from .onnx_graph import Graph, Node, Shape
 
 #: values of one image between two layers; a file that asks for more is damaged or malicious
@@ -187,7 +187,7 @@ class Row:
     def _windows(self, node: Node, window: tuple[int, int]) -> dict[str, Any]:
         """strides and padding as our constructors take them."""
         strides = node.int_pair("strides", [1, 1])
-        node.only("dilations", [1, 1])
+        node.only("dilations", [1, 1])  # a convolution has taken its own
         ceil, automatic = node.take("ceil_mode", 0), node.take("auto_pad", "NOTSET")
         top, left, bottom, right = self._pads(node)
         h, w, _ = self.shape
@@ -222,7 +222,9 @@ class Row:
         arrays = {"W": W.transpose(2, 3, 1, 0)}  # (f, c, kh, kw) -> (kh, kw, c, f)
         if node.has_input(2):
             arrays["b"] = self._weight(node, 2)
-        layer = Conv2D(len(W), window, **self._windows(node, window), use_bias="b" in arrays)
+        dilation = node.int_pair("dilations", [1, 1])
+        where = self._windows(node, spread(window, dilation)) | {"dilation_rate": dilation}
+        layer = Conv2D(len(W), window, **where, use_bias="b" in arrays)
         self._place(node, layer, **arrays)
         self._start_order(channels_first=True)
 

@@ -184,7 +184,8 @@ def _module(layer: Layer) -> "torch.nn.Module":
     match layer:
         case Conv2D():
             sizes = layer.input_shape[2], layer.filters, layer.kernel_size, layer.strides
-            conv = nn.Conv2d(*sizes, (top, left) if even else 0, bias=layer.use_bias)
+            how = {"bias": layer.use_bias, "dilation": layer.dilation_rate}
+            conv = nn.Conv2d(*sizes, (top, left) if even else 0, **how)
             return conv if even else nn.Sequential(nn.ZeroPad2d(edges), conv)
         case MaxPool2D() | AveragePool2D():
             (kh, kw), window = layer.pool_size, (layer.pool_size, layer.strides)

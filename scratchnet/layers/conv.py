@@ -13,7 +13,7 @@ from ..errors import InputError, check_flag, is_whole, shown
 from .base import Array, Footprint, Layer, Shape, image_shape
 from .functions import col2im, im2col, sum_rows
 from .registry import register
-from .window import checked_padding, fitted, pair, window_footprint
+from .window import Pair, checked_padding, fitted, pair, spread, window_footprint
 
 __all__ = ["Conv2D"]
 
@@ -27,9 +27,12 @@ class Conv2D(Layer):
 
     Shapes    x (n, h, w, c) -> y (n, out_h, out_w, f), with f = filters
               W (kh, kw, c, f); b (f,); strides (sh, sw); pads (top, bottom, left, right)
-              out_h = (h + top + bottom - kh) // sh + 1, out_w likewise
+              dilation_rate (dh, dw): the window looks at every dh-th row and dw-th column, and
+              spans (kh - 1) dh + 1 rows: more is seen, with as many weights
+              out_h = (h + top + bottom - (kh - 1) dh - 1) // sh + 1, out_w likewise
 
-    Forward   y[n,i,j,f] = b[f] + sum_{u,v,c} x[n, i*sh + u - top, j*sw + v - left, c] W[u,v,c,f]
+    Forward   y[n,i,j,f] = b[f] + sum_{u,v,c} x[n, i sh + u dh - top, j sw + v dw - left, c]
+                                              W[u,v,c,f]
               with x = 0 outside the image.
 
               For one output position the sum is a dot product of W[..., f] with the patch of x
@@ -52,9 +55,11 @@ class Conv2D(Layer):
 
     Cache     cols. It is kh*kw / (sh*sw) times as large as x; keeping it saves a second im2col.
     Edges     padding "same" puts the odd zero at the bottom and right, as TensorFlow does.
+              Strides and dilation together are right here and in PyTorch; Keras refuses them.
               An empty batch gives an empty output and zero gradients.
     Source    Goodfellow, Bengio and Courville 2016, "Deep Learning", section 9.1 and eq. 9.6 to
-              9.10; im2col: Chellapilla, Puri and Simard 2006.
+              9.10; im2col: Chellapilla, Puri and Simard 2006; dilation: Yu and Koltun 2016,
+              "Multi-Scale Context Aggregation by Dilated Convolutions", section 2.
     """
 
     def __init__(
@@ -65,6 +70,7 @@ class Conv2D(Layer):
         padding: Any = "valid",
         use_bias: bool = True,
         kernel_initializer: str = "glorot_uniform",
+        dilation_rate: int | tuple[int, int] = 1,
     ) -> None:
         super().__init__()
         if not is_whole(filters, 1):
@@ -75,23 +81,28 @@ class Conv2D(Layer):
         self.kernel_size = pair(kernel_size, "Conv2D kernel_size")
         self.strides = pair(strides, "Conv2D strides")
         self.padding = checked_padding(padding, "Conv2D")
+        self.dilation_rate = pair(dilation_rate, "Conv2D dilation_rate")
         self.use_bias = check_flag("Conv2D use_bias", use_bias)
         self.kernel_initializer = kernel_initializer
         initializers.get(kernel_initializer)
 
+    @property
+    def span(self) -> Pair:
+        """How many rows and columns the window spans, the gaps of a dilation included."""
+        return spread(self.kernel_size, self.dilation_rate)
+
     def shape_after(self, input_shape: Shape) -> Shape:
         h, w, _ = image_shape(self, input_shape)
-        _, size = fitted(self, (h, w), self.kernel_size, self.strides, self.padding)
+        _, size = fitted(self, (h, w), self.span, self.strides, self.padding)
         return (*size, self.filters)
 
     def place_window(self, input_shape: Shape) -> None:
         h, w, _ = input_shape
-        self.pads, _ = fitted(self, (h, w), self.kernel_size, self.strides, self.padding)
+        self.pads, _ = fitted(self, (h, w), self.span, self.strides, self.padding)
 
     def footprint(self, input_shape: Shape) -> Footprint:
-        return window_footprint(
-            input_shape, self.shape_after(input_shape), self.kernel_size, self.strides, self.padding
-        )
+        where = self.kernel_size, self.strides, self.padding, self.dilation_rate
+        return window_footprint(input_shape, self.shape_after(input_shape), *where)
 
     def parameter_shapes(self, input_shape: Shape) -> dict[str, Shape]:
         W = (*self.kernel_size, input_shape[2], self.filters)
@@ -109,7 +120,8 @@ class Conv2D(Layer):
         out_h, out_w, f = self.output_shape
         W = self.params["W"].reshape(-1, f)  # (kh*kw*c, f)
 
-        cols = im2col(x, self.kernel_size, self.strides, self.pads)
+        where = self.kernel_size, self.strides, self.pads, self.dilation_rate
+        cols = im2col(x, *where)
         y = cols @ W  # (n*out_h*out_w, kh*kw*c) @ (kh*kw*c, f) -> (n*out_h*out_w, f)
         if self.use_bias:
             y += self.params["b"]
@@ -131,13 +143,16 @@ class Conv2D(Layer):
 
         dcols = dy @ W.T  # (n*out_h*out_w, f) @ (f, kh*kw*c) -> (n*out_h*out_w, kh*kw*c)
         h, w, c = self.input_shape
-        return col2im(dcols, (n, h, w, c), self.kernel_size, self.strides, self.pads)
+        where = self.kernel_size, self.strides, self.pads, self.dilation_rate
+        return col2im(dcols, (n, h, w, c), *where)
 
     def multiply_adds(self) -> int:
         out_h, out_w, _ = self.output_shape
         return out_h * out_w * self.params["W"].size
 
     def config(self) -> dict[str, Any]:
+        # an older version reads the files of networks without gaps
+        dilated = {"dilation_rate": self.dilation_rate} if self.dilation_rate != (1, 1) else {}
         return {
             "filters": self.filters,
             "kernel_size": self.kernel_size,
@@ -145,4 +160,5 @@ class Conv2D(Layer):
             "padding": self.padding,
             "use_bias": self.use_bias,
             "kernel_initializer": self.kernel_initializer,
+            **dilated,
         }

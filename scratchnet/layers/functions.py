@@ -6,7 +6,8 @@ engine/functions.py, which computes the same and runs instead of it while the ba
 (see backend.py).
 
 Shapes    images (n, h, w, c); window (kh, kw); strides (sh, sw); pads (top, bottom, left, right);
-          out_h, out_w as `output_size` gives them
+          dilation (dh, dw), from a pixel of the window to the next; out_h, out_w as `output_size`
+          gives them
 """
 
 import numpy as np
@@ -14,7 +15,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from ..backend import runs_twin
-from .window import BatchShape, Pads, Pair, output_size, winner_dtype
+from .window import BatchShape, Pads, Pair, output_size, spread, winner_dtype
 
 Array = NDArray[np.floating]
 
@@ -36,40 +37,56 @@ def _pad(x: Array, pads: Pads, value: float = 0.0) -> Array:
     return np.pad(x, ((0, 0), (top, bottom), (left, right), (0, 0)), constant_values=value)
 
 
-def _windows(x: Array, window: Pair, strides: Pair) -> Array:
+def _windows(x: Array, window: Pair, strides: Pair, dilation: Pair = (1, 1)) -> Array:
     """Every window of the padded x, as a view (n, out_h, out_w, c, kh, kw)."""
-    sh, sw = strides
-    return sliding_window_view(x, window, axis=(1, 2))[:, ::sh, ::sw]
+    (sh, sw), (dh, dw) = strides, dilation
+    views = sliding_window_view(x, spread(window, dilation), axis=(1, 2))
+    return views[:, ::sh, ::sw, :, ::dh, ::dw]
 
 
-def _add_windows(values: Array, x_shape: BatchShape, strides: Pair, pads: Pads) -> Array:
+def _add_windows(
+    values: Array, x_shape: BatchShape, strides: Pair, pads: Pads, dilation: Pair = (1, 1)
+) -> Array:
     """The transpose of `_windows`: add (n, out_h, out_w, kh, kw, c) back onto the image."""
     n, h, w, c = x_shape
     top, bottom, left, right = pads
-    sh, sw = strides
+    (sh, sw), (dh, dw) = strides, dilation
     _, out_h, out_w, kh, kw, _ = values.shape
     padded = np.zeros((n, h + top + bottom, w + left + right, c), values.dtype)
     for u in range(kh):
         for v in range(kw):
-            rows, columns = slice(u, u + sh * out_h, sh), slice(v, v + sw * out_w, sw)
+            row, column = u * dh, v * dw
+            rows, columns = (
+                slice(row, row + sh * out_h, sh),
+                slice(column, column + sw * out_w, sw),
+            )
             padded[:, rows, columns] += values[:, :, :, u, v]
     return padded[:, top : top + h, left : left + w].copy()
 
 
 @runs_twin("functions")
-def im2col(x: Array, window: Pair, strides: Pair, pads: Pads) -> Array:
+def im2col(x: Array, window: Pair, strides: Pair, pads: Pads, dilation: Pair = (1, 1)) -> Array:
     """One row for each window position: (n, h, w, c) -> (n * out_h * out_w, kh * kw * c)."""
-    windows = _windows(_pad(x, pads), window, strides)  # (n, out_h, out_w, c, kh, kw)
+    # (n, out_h, out_w, c, kh, kw)
+    windows = _windows(_pad(x, pads), window, strides, dilation)
     kh, kw = window
     return windows.transpose(0, 1, 2, 4, 5, 3).reshape(-1, kh * kw * x.shape[3])
 
 
 @runs_twin("functions")
-def col2im(dcols: Array, x_shape: BatchShape, window: Pair, strides: Pair, pads: Pads) -> Array:
+def col2im(
+    dcols: Array,
+    x_shape: BatchShape,
+    window: Pair,
+    strides: Pair,
+    pads: Pads,
+    dilation: Pair = (1, 1),
+) -> Array:
     """The transpose of im2col: each pixel gets the sum over all windows that contain it."""
     n, h, w, c = x_shape
-    out_h, out_w = output_size((h, w), window, strides, pads)
-    return _add_windows(dcols.reshape(n, out_h, out_w, *window, c), x_shape, strides, pads)
+    out_h, out_w = output_size((h, w), spread(window, dilation), strides, pads)
+    values = dcols.reshape(n, out_h, out_w, *window, c)
+    return _add_windows(values, x_shape, strides, pads, dilation)
 
 
 @runs_twin("functions")

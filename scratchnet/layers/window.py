@@ -67,12 +67,23 @@ def checked_padding(padding: Any, owner: str) -> Any:
     return plain(padding)
 
 
+def spread(window: Pair, dilation: Pair) -> Pair:
+    """How many pixels a dilated window spans, the gaps included: (k - 1) * d + 1."""
+    (kh, kw), (dh, dw) = window, dilation
+    return (kh - 1) * dh + 1, (kw - 1) * dw + 1
+
+
 def window_footprint(
-    before: tuple[int, ...], after: tuple[int, ...], window: Pair, strides: Pair, padding: Any
+    before: tuple[int, ...],
+    after: tuple[int, ...],
+    window: Pair,
+    strides: Pair,
+    padding: Any,
+    dilation: Pair = (1, 1),
 ) -> Footprint:
     """The `Layer.footprint` of a window from shape (h, w, c) to (out_h, out_w, channels)."""
     h, w, c = before
-    top, bottom, left, right = pads_for(padding, (h, w), window, strides)
+    top, bottom, left, right = pads_for(padding, (h, w), spread(window, dilation), strides)
     padded = (h + top + bottom) * (w + left + right) * c
     out_h, out_w, channels = after
     # NumPy loops over the window's places: one costs as much as some hundred values

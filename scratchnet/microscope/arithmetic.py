@@ -69,9 +69,10 @@ def _window(layer: Any, i: int, j: int, size: tuple[int, int]) -> Iterator[tuple
     The pixel is None on padding.
     """
     (sh, sw), (top, _, left, _) = layer.strides, layer.pads
+    dh, dw = getattr(layer, "dilation_rate", (1, 1))
     h, w, _ = layer.input_shape
     for u, v in np.ndindex(size):
-        row, column = i * sh + u - top, j * sw + v - left
+        row, column = i * sh + u * dh - top, j * sw + v * dw - left
         inside = 0 <= row < h and 0 <= column < w
         yield (u, v), (row, column) if inside else None
 
@@ -93,14 +94,15 @@ def _conv2d_gradient(
         terms = [Term(p, None, 1.0, float(dy[(*p, f)])) for p in places]
         return Sum(f"dL/db[{f}] = sum over i, j of dy[i, j, {f}]", "dy", terms)
     u, v, c = index[:3]
-    (sh, sw), (top, _, left, _) = layer.strides, layer.pads
+    (sh, sw), (dh, dw), (top, _, left, _) = layer.strides, layer.dilation_rate, layer.pads
+    down, right = u * dh - top, v * dw - left
     terms = []
     for i, j in places:
-        row, column = i * sh + u - top, j * sw + v - left
+        row, column = i * sh + down, j * sw + right
         inside = 0 <= row < x.shape[0] and 0 <= column < x.shape[1]
         source = (row, column, c) if inside else None
         terms.append(Term((i, j), source, float(x[source]) if inside else 0.0, float(dy[i, j, f])))
-    where = f"{_coordinate('i', sh, u - top)}, {_coordinate('j', sw, v - left)}, {c}"
+    where = f"{_coordinate('i', sh, down)}, {_coordinate('j', sw, right)}, {c}"
     formula = f"dL/dW{index_text(index)} = sum over i, j of x[{where}] * dy[i, j, {f}]"
     return Sum(formula, "dy", terms)
 
@@ -169,8 +171,8 @@ def _conv2d_output(layer: Any, index: Index, x: Array, y: Array, training: bool)
             source = (*pixel, c) if pixel else None
             value = float(x[source]) if source else 0.0
             terms.append(Term((u, v, c), source, value, float(W[u, v, c, f])))
-    (sh, sw), (top, _, left, _) = layer.strides, layer.pads
-    patch = f"x[{_coordinate('u', 1, i * sh - top)}, {_coordinate('v', 1, j * sw - left)}, c]"
+    (sh, sw), (dh, dw), (top, _, left, _) = layer.strides, layer.dilation_rate, layer.pads
+    patch = f"x[{_coordinate('u', dh, i * sh - top)}, {_coordinate('v', dw, j * sw - left)}, c]"
     bias = float(layer.params["b"][f]) if layer.use_bias else 0.0
     constant = f"b[{f}] + " if layer.use_bias else ""
     formula = f"y{index_text(index)} = {constant}sum over u, v, c of {patch} * W[u, v, c, {f}]"

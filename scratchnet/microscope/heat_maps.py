@@ -220,6 +220,7 @@ def _centres(net: Sequential, end: int, axis: int) -> Array:
     jump, start = 1.0, 0.0
     for layer in net.layers[:end]:
         window = getattr(layer, "kernel_size", getattr(layer, "pool_size", None))
+        window = getattr(layer, "span", window)  # with the gaps of a dilation
         strides, pads = getattr(layer, "strides", None), getattr(layer, "pads", None)
         before, after = layer.input_shape[axis], layer.output_shape[axis]
         if isinstance(layer, ZeroPadding2D):

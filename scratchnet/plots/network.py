@@ -123,6 +123,8 @@ def _name(layer: Any) -> list[str]:
     lines = [kind.replace("Pool2D", "Pool"), "×".join(map(str, window))]
     if layer.strides != ((1, 1) if kind == "Conv2D" else window):
         lines.append("stride " + "×".join(map(str, layer.strides)))
+    if getattr(layer, "dilation_rate", (1, 1)) != (1, 1):
+        lines.append("dilation " + "×".join(map(str, layer.dilation_rate)))
     return lines
 
 

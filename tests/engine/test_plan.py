@@ -395,6 +395,7 @@ def test_a_step_allocates_no_arrays(name, rng):
         ([sn.Conv2D(4, 3), sn.ReLU(), sn.MaxPool2D(2, strides=1)], [2, 1]),
         ([sn.Conv2D(4, 3), sn.ReLU(), sn.MaxPool2D(2, padding="same")], [2, 1]),
         ([sn.Conv2D(4, 3), sn.MaxPool2D(2), sn.ReLU()], [1, 1, 1]),
+        ([sn.Conv2D(4, 3, dilation_rate=2), sn.ReLU(), sn.MaxPool2D(2)], [2, 1]),
         ([sn.Conv2D(4, 3), sn.ReLU(), sn.AveragePool2D(2)], [2, 1]),
         ([sn.Conv2D(4, 3), sn.BatchNorm(), sn.ReLU()], [1, 2]),
     ],

@@ -40,6 +40,11 @@ FLOOR = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nea
 @pytest.mark.parametrize(
     "op, weights, kind",
     [
+        (
+            ("Conv", ["W"], {"dilations": [2, 1], "strides": [1, 2], "pads": [1, 0, 2, 1]}),
+            {"W": np.arange(36, dtype="f4").reshape(3, 2, 3, 2)},
+            sn.Conv2D,
+        ),
         (("Pad", ["p"], {}), {"p": PADS}, sn.ZeroPadding2D),
         (("Pad", ["p", "v"], {"mode": "constant"}), {"p": PADS, "v": 0.0}, sn.ZeroPadding2D),
         (("Resize", ["", "s"], FLOOR), {"s": SCALES}, sn.UpSampling2D),

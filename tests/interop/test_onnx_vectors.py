@@ -111,7 +111,6 @@ PYTORCH_EXCLUDED = {
     "converted/Conv2d_depthwise_padded": "group",
     "converted/Conv2d_depthwise_strided": "group",
     "converted/Conv2d_depthwise_with_multiplier": "group",
-    "converted/Conv2d_dilated": "dilations",
     "converted/Conv2d_groups": "group",
     "converted/Conv2d_groups_thnn": "group",
     "converted/Conv3d": "three axes",
@@ -516,7 +515,7 @@ def check_imported(case):
 def test_all_cases_from_pytorch_are_there():
     assert len(PYTORCH) == 117, f"{len(PYTORCH)} cases in {DATA}; onnx 1.22.0 has them"
     assert PYTORCH_EXCLUDED.keys() <= set(PYTORCH)
-    assert len(PYTORCH) - len(PYTORCH_EXCLUDED) == 31
+    assert len(PYTORCH) - len(PYTORCH_EXCLUDED) == 32
 
 
 @pytest.mark.parametrize("name", PYTORCH)

@@ -32,6 +32,10 @@ class TestKeras(parity_checks.Parity):
     # TensorFlow mixes pixels in float32, and some constants are float32, whatever it is given
     rounds = {"UpSampling2D": 1e-6, "GELU": 1e-7, "LeakyReLU": 1e-7}
 
+    def has(self, layer):
+        gaps = max(getattr(layer, "dilation_rate", (1,)))
+        return gaps == 1 or max(layer.strides) == 1
+
     def vjp(self, them, x, dy, training):
         x = tf.constant(x)
         with tf.GradientTape() as tape:
@@ -74,6 +78,12 @@ def test_at_keras_own_settings_only_its_rounding_of_the_betas_parts_us():
     )
     np.testing.assert_allclose(rounding, theirs, rtol=1e-10)
     assert 1e-7 < np.abs(np.array(exact) / theirs - 1).max() < 1e-2
+
+
+def test_strides_and_gaps_together_are_refused_as_keras_refuses_them():
+    model = sn.Sequential([sn.Conv2D(2, 2, strides=2, dilation_rate=2)], (6, 5, 1))
+    with pytest.raises(sn.InputError, match="strides and dilation together"):
+        to_keras.build(model)
 
 
 def test_running_statistics_are_keras_own(rng):

@@ -44,7 +44,9 @@ def pads(layer, x, window):
 
 def conv(layer, x, dy):
     W, b = layer.params["W"], layer.params.get("b", np.zeros(layer.filters))
-    y, dx, dW, db = oracles.conv(x, W, b, dy, layer.strides, pads(layer, x, W.shape[:2]))
+    span = oracles.span(W.shape[:2], layer.dilation_rate)
+    where = layer.strides, pads(layer, x, span), layer.dilation_rate
+    y, dx, dW, db = oracles.conv(x, W, b, dy, *where)
     return y, dx, {"W": dW, "b": db}
 
 
@@ -178,6 +180,13 @@ def test_batch_norm_in_training_equals_its_definition(drawn, rng):
     check_against(lambda *given: batch_norm(*given, training=True), *drawn, rng, training=True)
 
 
+def test_same_padding_counts_the_gaps_and_files_name_them_only_where_there_are_some():
+    dilated = built(sn.Conv2D(1, 3, padding="same", dilation_rate=(2, 3)), (9, 8, 1))
+    assert dilated.pads == (2, 2, 3, 3) and dilated.output_shape == (9, 8, 1)
+    assert dilated.config()["dilation_rate"] == (2, 3)
+    assert "dilation_rate" not in sn.Conv2D(1, 3).config()
+
+
 @pytest.mark.parametrize("make", [sn.MaxPool2D, sn.AveragePool2D])
 def test_pool_strides_default_to_the_window(make, rng):
     assert make((2, 3)).build((6, 7, 1), rng) == (3, 2, 1)
@@ -285,8 +294,9 @@ TWO = np.int64(2)
         *EXAMPLES.values(),
         (lambda: sn.Conv2D(TWO, TWO, TWO, TWO), (5, 4, 2)),
         (lambda: sn.MaxPool2D((TWO, TWO), TWO, ((0, TWO - 1), (0, 1))), (5, 4, 2)),
+        (lambda: sn.Conv2D(3, 2, dilation_rate=(TWO, 3)), (5, 4, 2)),
     ],
-    ids=[*EXAMPLES, "Conv2D of NumPy's numbers", "MaxPool2D of NumPy's numbers"],
+    ids=[*EXAMPLES, "Conv2D of NumPy's", "MaxPool2D of NumPy's", "Conv2D with gaps"],
 )
 def test_config_survives_json_and_makes_the_same_layer(make, shape, rng):
     layer, x = built(make(), shape), rng.standard_normal((2, *shape))
@@ -300,6 +310,10 @@ BAD = {
     "units": (lambda v: sn.Dense(v), (0, -1, True, 2.0, "8", None)),
     "kernel_size": (lambda v: sn.Conv2D(2, v), (0, -1, True, 3.0, "33", (3, 0), (1, 2, 3), None)),
     "strides": (lambda v: sn.Conv2D(2, 3, v), (0, -1, True, 1.0, (1, -1), None)),
+    "dilation_rate": (
+        lambda v: sn.Conv2D(2, 2, dilation_rate=v),
+        (0, -1, True, 1.0, (1, -1), (6, 1), (1, 5), None),
+    ),
     "pool_size": (lambda v: sn.MaxPool2D(v), (0, -1, True, 2.0, (2, 2, 2))),
     "pool strides": (lambda v: sn.AveragePool2D(2, v), (0, -1, True, 2.0)),
     "padding": (

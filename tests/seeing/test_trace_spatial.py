@@ -54,6 +54,7 @@ def test_every_gradient_is_its_sum_and_its_numeric_derivative(make, shape, rng):
 #: layers after which every pixel of a map is a mean over pixels of the image, none of them padding
 LOOKING = {
     "framed": lambda: [sn.ZeroPadding2D(((3, 0), (1, 2))), sn.Conv2D(1, 3)],
+    "gaps": lambda: [sn.Conv2D(1, (3, 2), 2, ((2, 0), (0, 1)), dilation_rate=(2, 3))],
     "enlarged": lambda: [sn.AveragePool2D(2), sn.UpSampling2D(2, "bilinear"), sn.Conv2D(1, 1)],
 }
 

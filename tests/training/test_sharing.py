@@ -200,7 +200,7 @@ def test_layers_of_one_name_get_another_in_the_new_row_alone():
     second.layers[0].params["W"][...] = 0
     both.layers[3].trainable = False
     assert not both.layers[2].params["W"].any() and not second.layers[1].trainable
-    compiled(both).loss = sn.losses.get("mse")
+    both.compile("adam", "mse")
     both.fit(v, np.ones((2, 5)), verbose=0)
     assert np.array_equal(both.layers[2].params["W"], second.layers[0].params["W"])
     assert second.layers[0].params["W"].any()
