@@ -27,7 +27,7 @@ class Row:
 
 def rows(model: "Looking") -> Iterator[Row]:
     """One Row a layer; those inside a layer follow it, and the numbers are theirs."""
-    for name, _, layer in _every(model.layers):
+    for name, _, layer in every(model.layers):
         own = 0, 0
         if not layer.inner():
             own = sum(p.size for p in layer.params.values()), layer.multiply_adds()
@@ -86,13 +86,13 @@ def short_name(layer: Layer) -> str:
 
 def _lines(model: "Looking") -> Iterator[tuple[str, str, str, str]]:
     """The cells of every line: inner layers are indented."""
-    for (_, label, layer), row in zip(_every(model.layers), rows(model), strict=True):
+    for (_, label, layer), row in zip(every(model.layers), rows(model), strict=True):
         numbers = f"{row.parameters:,}", f"{row.multiply_adds:,}"
         frozen = " (frozen)" if row.parameters and not layer.trainable else ""
         yield label + frozen, shape_text(row.output_shape), *numbers
 
 
-def _every(layers: Iterable[Layer]) -> Iterator[tuple[str, str, Layer]]:
+def every(layers: Iterable[Layer]) -> Iterator[tuple[str, str, Layer]]:
     """Every layer with its name and what its line is called; inner ones after theirs."""
 
     def walk(named: dict[str, Layer], indent: str) -> Iterator[tuple[str, str, Layer]]:
