@@ -28,7 +28,7 @@ class Row:
 
 def rows(model: "Looking") -> Iterator[Row]:
     """One Row a layer; those inside a layer follow it, and the numbers are theirs."""
-    for name, _, layer in _every(model.layers):
+    for name, _, layer in every(model.layers):
         own = 0, 0
         if not layer.inner():
             own = sum(p.size for p in layer.params.values()), layer.multiply_adds()
@@ -93,15 +93,14 @@ def _lines(model: "Looking") -> Iterator[tuple[str, str, str, str, str]]:
 
     A layer's name is what `trace`, `explain --layer` and the names of its arrays take.
     """
-    every = zip(_every(model.layers), rows(model), strict=True)
-    for (name, label, layer), row in every:
+    for (name, label, layer), row in zip(every(model.layers), rows(model), strict=True):
         inner = name.partition(".")[1] + name.partition(".")[2]
         numbers = f"{row.parameters:,}", f"{row.multiply_adds:,}"
         frozen = " (frozen)" if row.parameters and not layer.trainable else ""
         yield label + frozen, inner or name, shape_text(row.output_shape), *numbers
 
 
-def _every(layers: Iterable[Layer]) -> Iterator[tuple[str, str, Layer]]:
+def every(layers: Iterable[Layer]) -> Iterator[tuple[str, str, Layer]]:
     """Every layer with its name and what its line is called; inner ones after theirs."""
 
     def walk(named: dict[str, Layer], indent: str) -> Iterator[tuple[str, str, Layer]]:

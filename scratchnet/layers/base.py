@@ -249,6 +249,23 @@ class Layer:
             raise RuntimeError(f"{self}: call build(input_shape, rng) before count_params")
         return sum(array.size for array in self.params.values())
 
+    def get_weights(self) -> list[Array]:
+        """Copies of all arrays that are saved, in Keras's order: what learns, then the buffers."""
+        return [array.copy() for array in self._weights()]
+
+    def set_weights(self, weights: Sequence[Any]) -> None:
+        """Put arrays as `get_weights` returns them in the place of the layer's; all or none."""
+        put_weights(self._weights(), weights, f"{self.name or self}")
+
+    def _weights(self) -> list[Array]:
+        if self.input_shape is None:
+            raise RuntimeError(f"{self}: call build(input_shape, rng) first; it has no weights yet")
+        leaves = list(self.leaves())
+        every = [a for at in leaves for store in (at.params, at.buffers) for a in store.values()]
+        known = {id(array) for array in every}
+        own = [*self.params.values(), *self.buffers.values()]  # beside those of inner layers
+        return every + [array for array in own if id(array) not in known]
+
     def leaves(self) -> Iterator["Layer"]:
         """The layer itself, or those it is made of down to the last."""
         inner = self.inner().values()
@@ -346,6 +363,21 @@ def join(row: list[Layer], layer: Layer, owner: str, beside: Sequence[Layer] = (
     if layer.name in taken:
         raise InputError(f"{owner}: expected different names, found {layer.name!r} twice")
     row.append(layer)
+
+
+def put_weights(into: Sequence[Array], weights: Sequence[Any], owner: str) -> None:
+    """Write the weights into arrays of the same shapes; InputError, and nothing, if one differs."""
+    found = [np.asarray(array) for array in weights]
+    if len(found) != len(into):
+        raise InputError(f"{owner}: expected {len(into)} arrays of weights, found {len(found)}")
+    for number, (array, new) in enumerate(zip(into, found, strict=True)):
+        if new.shape != array.shape or new.dtype.kind not in "fiub":
+            raise InputError(
+                f"{owner}: expected numbers {array.shape} as weights number {number}, "
+                f"found {new.dtype} {new.shape}"
+            )
+    for array, new in zip(into, found, strict=True):
+        array[...] = new
 
 
 def is_ours(kind: type) -> bool:

@@ -22,7 +22,7 @@ class LayerTrace:
     """What went through one layer; arrays without the batch axis, and in float64.
 
     name, kind       "conv2d_1", "Conv2D"; for a layer inside another "residual.main.conv2d"
-    input, output    x and y
+    input, output    x and y, which are other names for them: trace["relu"].x
     dy, dx           dL/dy and dL/dx; dy is None for a Softmax that is folded into the loss
     params, grads    the same keys and shapes in both: {"W": ..., "b": ...}
     rms              the root of the mean square of each array: a norm divided by the root of the
@@ -48,6 +48,16 @@ class LayerTrace:
     dead: float | None = None
     sources: NDArray[np.int64] | None = None
     inside: list["LayerTrace"] = field(default_factory=list)
+
+    @property
+    def x(self) -> Array:
+        """The input, by the name that it has in the layer's derivation."""
+        return self.input
+
+    @property
+    def y(self) -> Array:
+        """The output likewise."""
+        return self.output
 
     def rows(self) -> dict[str, list["LayerTrace"]]:
         """What is inside, by row: {"main": [...], "shortcut": [...]}; empty rows are left out."""

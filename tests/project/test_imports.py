@@ -40,7 +40,7 @@ ROOMS = {
     "ranges": {"errors"},
     "registering": {"errors", "layers", "losses", "optimizers", "schedules"},
     "flat": {"engine", "errors", "layers"},
-    "looking": {"errors", "flat", "layers", "ranges", "summary"},
+    "looking": {"engine", "errors", "flat", "layers", "ranges", "summary"},
     "model": MODEL,
     "model_files": MODEL | {"model"},
     "architectures": {"layers", "model", "errors", "ranges"},
