@@ -530,6 +530,7 @@ def test_networks_from_pytorch_load_or_are_refused_for_the_reason_given(name):
         imported(case)
 
 
+@pytest.mark.filterwarnings("ignore::scratchnet.errors.InputWarning")  # images of any numbers
 def test_operators_as_networks_load_or_are_refused():
     """Never a wrong result and never another error; 66 of them are what a layer does."""
     passed = []
