@@ -5,6 +5,7 @@ the two, `optimizer.step(model)`. What it remembers between steps (momentum, Ada
 own and flat, too.
 """
 
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -23,6 +24,14 @@ LearningRate = float | Schedule | Callable[[int], float]
 MOST_ITERATIONS = 10**15
 #: what of a state is no array
 NO_ARRAYS = {"iterations", "learning_rate"}
+
+
+def _weak(thing: Any) -> Callable[[], Any]:
+    """A function that gives the thing while it lives; one that can't be watched lives on."""
+    try:
+        return weakref.ref(thing)
+    except TypeError:
+        return lambda: thing
 
 
 class HasParameters(Protocol):
@@ -77,6 +86,8 @@ class Optimizer:
 
     #: the arrays that it has after a step, besides averages
     remembers: tuple[str, ...] = ()
+    #: the model whose steps it remembers, and its parameters
+    _learnt_from: tuple[Callable[[], Any], ...] = ()
     #: since the constructor; then the rate is part of the state
     rate_was_assigned = False
 
@@ -121,12 +132,7 @@ class Optimizer:
     def step(self, model: HasParameters) -> None:
         """Change the model's parameters in place, by the gradients that are in it now."""
         params, grads = model.flat_params, model.flat_grads
-        sizes = {a.size for key, a in self.memory.items() if not key.endswith("_buffers")}
-        if sizes - {params.size}:
-            raise RuntimeError(
-                f"{type(self).__name__}: its state belongs to a model of another size; "
-                "use a new optimizer for each model"
-            )
+        self._belong_to(model)
         self.use_raw(model)
         lr = self.schedule(self.iterations)
         self.iterations += 1
@@ -138,6 +144,28 @@ class Optimizer:
         if self.use_ema:
             self._follow("average", params, frozen)
             self._follow("average_buffers", model.flat_buffers, _frozen(model, "buffers"))
+
+    def _belong_to(self, model: HasParameters) -> None:
+        """Raise if what it remembers was learnt from another model.
+
+        Not from one that was changed since, nor from a copy that shares its parameters.
+        """
+        params = model.flat_params
+        other = bool(self._learnt_from) and not any(
+            kept() is mine for kept, mine in zip(self._learnt_from, (model, params), strict=True)
+        )
+        arrays = [a for key, a in self.memory.items() if not key.endswith("_buffers")]
+        if any(other or a.size != params.size for a in arrays):
+            raise RuntimeError(
+                f"{type(self).__name__}: its state belongs to another model; "
+                "use a new optimizer for each model"
+            )
+        if other or not self._learnt_from:
+            self._learnt_from = tuple(_weak(thing) for thing in (model, params))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies and pickles, whose model is another object."""
+        return {**vars(self), "_learnt_from": ()}
 
     def update(self, params: Array, grads: Array, lr: float) -> None:
         raise NotImplementedError(f"{type(self).__name__} has no update")
@@ -262,6 +290,7 @@ class Optimizer:
             self.learning_rate = self._rate_from(state["learning_rate"])
         self.iterations = int(state["iterations"])
         self.memory = {key: np.array(state[key]) for key in state if key not in NO_ARRAYS}
+        self._learnt_from = ()
 
     def _described_rate(self) -> dict[str, Any]:
         return {"schedule": type(self.schedule).__name__, **self.schedule.config()}

@@ -88,12 +88,34 @@ def test_schedule_is_asked_once_a_step_from_0():
 
 
 @pytest.mark.parametrize("kind", OPTIMIZERS)
-def test_an_optimizer_belongs_to_models_of_one_size(kind):
+@pytest.mark.parametrize("size", [3, 4])
+def test_an_optimizer_belongs_to_one_model(kind, size):
     optimizer = OPTIMIZERS[kind][0](0.1)
     path_of(optimizer, np.zeros(3), np.ones((1, 3)))
-    with pytest.raises(RuntimeError, match="another size"):
-        path_of(optimizer, np.zeros(4), np.ones((1, 4)))
+    with pytest.raises(RuntimeError, match="another model"):
+        path_of(optimizer, np.zeros(size), np.ones((1, size)))
     assert optimizer.iterations == 1
+    other = pickle.loads(pickle.dumps(optimizer))  # its model may come back in another process
+    path_of(other, np.zeros(3), np.ones((1, 3)))
+    assert other.iterations == 2
+
+
+def test_an_optimizer_goes_with_the_model_that_it_trained():
+    x, y = np.ones((4, 3), np.float32), np.array([0, 1, 0, 1])
+    model = sn.Sequential([sn.Dense(4), sn.Dropout(0.1), sn.Dense(2), sn.Softmax()], (3,))
+    model.compile("adam", "sparse_categorical_crossentropy")
+    twin = sn.Sequential([sn.Dense(4), sn.Dense(2), sn.Softmax()], (3,))
+    twin.compile(model.optimizer, model.loss)
+    model.train_on_batch(x, y)
+    with pytest.raises(RuntimeError, match="Adam: its state belongs to another model; use a new"):
+        twin.train_on_batch(x, y)
+    copy.copy(model).train_on_batch(x, y)  # with the same parameters
+    del model.layers[1]
+    model.train_on_batch(x, y)
+    assert model.optimizer.iterations == 3
+    copied = copy.deepcopy(model)
+    copied.train_on_batch(x, y)
+    assert copied.optimizer.iterations == 4 and model.optimizer.iterations == 3
 
 
 @pytest.mark.parametrize("kind", OPTIMIZERS)
@@ -406,6 +428,7 @@ def test_a_learning_rate_reads_and_changes_like_a_number():
     assert optimizer.learning_rate == optimizer.learning_rate(7) == 0.625
     assert json.dumps(optimizer.learning_rate) == "0.625"
     np.testing.assert_array_equal(path_of(optimizer, np.zeros(1), np.ones((1, 1))), [[-0.625]])
+    optimizer = copy.copy(optimizer)  # which may learn from another model
     optimizer.learning_rate = np.float32(0.5)
     np.testing.assert_array_equal(path_of(optimizer, np.zeros(1), np.ones((1, 1))), [[-0.5]])
 
