@@ -29,7 +29,7 @@ from .layers import *
 from .microscope import heat_maps as explain
 from .microscope.trace import Trace, trace
 from .model import Sequential, load_model
-from .optimizers import SGD, Adam, AdamW
+from .optimizers import SGD, Adagrad, Adam, AdamW, Lion, Nadam, RMSprop
 from .pictures import sequences
 from .registering import register
 from .training import Callback, History, batches
@@ -48,12 +48,16 @@ _moved.keep_old_paths()
 
 __all__ = [
     "SGD",
+    "Adagrad",
     "Adam",
     "AdamW",
     "Callback",
     "History",
     "InputError",
     "InputWarning",
+    "Lion",
+    "Nadam",
+    "RMSprop",
     "Sequential",
     "Trace",
     "architectures",

@@ -3,8 +3,8 @@
     sn.kernels.set_threads(1)
     sn.kernels.im2col(x, (3, 3), (1, 1), (0, 0, 0, 0))
 
-What stands here lives elsewhere: backend.py, engine/threads.py, layers/functions.py, optimizers.py,
-datasets/augmentation.py.
+What stands here lives elsewhere: backend.py, engine/threads.py, layers/functions.py,
+optimizer_steps.py, datasets/augmentation.py.
 """
 
 from .backend import BACKENDS, backend, use_backend
@@ -21,7 +21,15 @@ from .layers.functions import (
     relu_backward,
     sum_rows,
 )
-from .optimizers import adam_step, average_step, sgd_step
+from .optimizer_steps import (
+    adagrad_step,
+    adam_step,
+    average_step,
+    lion_step,
+    nadam_step,
+    rmsprop_step,
+    sgd_step,
+)
 
 #: the functions that have a compiled twin, with the same signature (a test holds this)
 KERNELS = (
@@ -37,11 +45,16 @@ KERNELS = (
     "sgd_step",
     "adam_step",
     "average_step",
+    "rmsprop_step",
+    "adagrad_step",
+    "nadam_step",
+    "lion_step",
 )
 
 __all__ = [
     "BACKENDS",
     "KERNELS",
+    "adagrad_step",
     "adam_step",
     "average_pool",
     "average_pool_backward",
@@ -50,13 +63,16 @@ __all__ = [
     "col2im",
     "compiles",
     "im2col",
+    "lion_step",
     "max_pool",
     "max_pool_backward",
+    "nadam_step",
     "on_compiling",
     "one_blas_thread",
     "one_thread",
     "relu",
     "relu_backward",
+    "rmsprop_step",
     "set_threads",
     "sgd_step",
     "smooth",

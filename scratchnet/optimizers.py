@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import schedules
-from .backend import runs_twin
 from .errors import InputError, check_number, is_whole, shown
+from .optimizer_steps import adam_step, average_step, sgd_step
 from .schedules import SCHEDULES, Constant, Rate, Schedule  # noqa: F401
 
 Array = NDArray[np.floating]
@@ -66,6 +66,14 @@ class Optimizer:
                       g <- g * clip / max(|g|, clip). A rare huge step cannot throw the weights far.
                       Source: Pascanu, Mikolov and Bengio 2013, algorithm 1.
     clipvalue         every entry of the gradient is brought into [-clip, clip]; one of the two
+    weight_decay      before each step every parameter shrinks by lr * weight_decay, apart from the
+                      gradient (decoupled, as in Keras); AdamW has it by default. It keeps weights
+                      small that the loss does not need.
+                      Source: Loshchilov and Hutter 2019, algorithm 2.
+    exclude_from_weight_decay   last parts of the names of parameters that don't. Decay is meant for
+                      weights that multiply activations; ("b", "gamma", "beta") leaves biases and
+                      BatchNorm alone, whose size is no sign of overfitting (He et al. 2019, "Bag of
+                      Tricks", 3.1).
     use_ema           follow the weights with an exponential moving average,
                       average <- ema_momentum * average + (1 - ema_momentum) * weights,
                       which begins with the weights after the first step. The steps of SGD and Adam
@@ -88,6 +96,8 @@ class Optimizer:
     remembers: tuple[str, ...] = ()
     #: the model whose steps it remembers, and its parameters
     _learnt_from: tuple[Callable[[], Any], ...] = ()
+    #: `update` takes `decay_of_all` off the parameters in its own pass over them
+    decays_in_update = False
     #: since the constructor; then the rate is part of the state
     rate_was_assigned = False
 
@@ -99,6 +109,8 @@ class Optimizer:
         clipvalue: float | None = None,
         use_ema: bool = False,
         ema_momentum: float = 0.99,
+        weight_decay: float | None = None,
+        exclude_from_weight_decay: Sequence[str] = (),
     ) -> None:
         if global_clipnorm is not None and clipvalue is not None:
             raise InputError("clipping: expected global_clipnorm or clipvalue, found both")
@@ -110,6 +122,17 @@ class Optimizer:
         self.global_clipnorm, self.clipvalue = global_clipnorm, clipvalue
         self.use_ema = bool(use_ema)
         self.ema_momentum = check_number("ema_momentum", ema_momentum, least=0, most=1)
+        self.weight_decay = 0.0
+        if weight_decay is not None:
+            self.weight_decay = check_number("weight_decay", weight_decay, least=0)
+        excluded = exclude_from_weight_decay
+        if isinstance(excluded, str) or not all(isinstance(name, str) for name in excluded):
+            raise InputError(
+                f"exclude_from_weight_decay: expected a list of names, found {excluded!r}"
+            )
+        self.exclude_from_weight_decay = tuple(excluded)
+        # 0 where `decay` goes through the parameters by name
+        self.decay_of_all = 0.0 if self.exclude_from_weight_decay else self.weight_decay
         self.iterations = 0
         self.memory: dict[str, Array] = {}
         self._part, self._size = slice(None), 0
@@ -140,7 +163,7 @@ class Optimizer:
         frozen, self._size = _frozen(model), params.size
         grads = self._clipped(grads, frozen)
         for self._part in _others(frozen, params.size):
-            self.update(params[self._part], grads[self._part], lr)
+            self._decay_and_update(params[self._part], grads[self._part], lr)
         if self.use_ema:
             self._follow("average", params, frozen)
             self._follow("average_buffers", model.flat_buffers, _frozen(model, "buffers"))
@@ -167,11 +190,22 @@ class Optimizer:
         """For copies and pickles, whose model is another object."""
         return {**vars(self), "_learnt_from": ()}
 
+    def _decay_and_update(self, params: Array, grads: Array, lr: float) -> None:
+        if self.decay_of_all and not self.decays_in_update:
+            params *= params.dtype.type(1 - lr * self.decay_of_all)
+        self.update(params, grads, lr)
+
     def update(self, params: Array, grads: Array, lr: float) -> None:
         raise NotImplementedError(f"{type(self).__name__} has no update")
 
     def decay(self, model: HasParameters, lr: float) -> None:
-        """Shrink some of the parameters before the update; most optimizers don't."""
+        """Shrink some of the parameters before the update, where it does not shrink all of them."""
+        if not (self.weight_decay and self.exclude_from_weight_decay):
+            return
+        every = model.parameters(frozen=False) if _frozen(model) else model.parameters()
+        for name, param in every.items():
+            if name.split(".")[-1] not in self.exclude_from_weight_decay:
+                param *= param.dtype.type(1 - lr * self.weight_decay)
 
     def _clipped(self, grads: Array, frozen: Sequence[slice] = ()) -> Array:
         number = grads.dtype.type
@@ -236,10 +270,10 @@ class Optimizer:
             ("raw_buffers", "average_buffers", model.flat_buffers, _frozen(model, "buffers")),
         )
 
-    def _memory(self, key: str, like: Array) -> Array:
+    def _memory(self, key: str, like: Array, start: float = 0.0) -> Array:
         """What is remembered under that name of the parameters that `update` was called with."""
         if key not in self.memory:
-            self.memory[key] = np.zeros(self._size or like.size, like.dtype)
+            self.memory[key] = np.full(self._size or like.size, start, like.dtype)
         return self.memory[key][self._part]
 
     def state(self) -> dict[str, Any]:
@@ -314,7 +348,12 @@ class Optimizer:
             "clipvalue": self.clipvalue,
             "use_ema": self.use_ema,
             "ema_momentum": self.ema_momentum,
+            **(self._decay_config() if self.weight_decay else {}),
         }
+
+    def _decay_config(self) -> dict[str, Any]:
+        names = list(self.exclude_from_weight_decay)
+        return {"weight_decay": self.weight_decay, "exclude_from_weight_decay": names}
 
 
 class SGD(Optimizer):
@@ -367,9 +406,7 @@ class Adam(Optimizer):
     shared: what every Optimizer takes, see there
     """
 
-    remembers = ("m", "v")
-    #: what the kernel takes off all parameters in its one pass; AdamW's
-    decay_of_all = 0.0
+    remembers, decays_in_update = ("m", "v"), True
 
     def __init__(
         self,
@@ -407,9 +444,7 @@ class Adam(Optimizer):
 class AdamW(Adam):
     """Adam with decoupled weight decay: before each step every parameter shrinks by lr * decay.
 
-    exclude_from_weight_decay   last parts of the names of parameters that don't. Decay is meant for
-              weights that multiply activations; ("b", "gamma", "beta") leaves biases and BatchNorm
-              alone, whose size is no sign of overfitting (He et al. 2019, "Bag of Tricks", 3.1).
+    weight_decay, exclude_from_weight_decay   see Optimizer
 
     Source: Loshchilov and Hutter 2019, algorithm 2.
     """
@@ -424,30 +459,13 @@ class AdamW(Adam):
         exclude_from_weight_decay: Sequence[str] = (),
         **shared: Any,
     ) -> None:
+        shared |= {"weight_decay": check_number("weight_decay", weight_decay, least=0)}
+        shared |= {"exclude_from_weight_decay": exclude_from_weight_decay}
         super().__init__(learning_rate, beta_1, beta_2, epsilon, **shared)
-        self.weight_decay = check_number("weight_decay", weight_decay, least=0)
-        excluded = exclude_from_weight_decay
-        if isinstance(excluded, str) or not all(isinstance(name, str) for name in excluded):
-            raise InputError(
-                f"exclude_from_weight_decay: expected a list of names, found {excluded!r}"
-            )
-        self.exclude_from_weight_decay = tuple(excluded)
-        self.decay_of_all = 0.0 if self.exclude_from_weight_decay else self.weight_decay
-
-    def decay(self, model: HasParameters, lr: float) -> None:
-        if not self.exclude_from_weight_decay:
-            return
-        every = model.parameters(frozen=False) if _frozen(model) else model.parameters()
-        for name, param in every.items():
-            if name.split(".")[-1] not in self.exclude_from_weight_decay:
-                param *= param.dtype.type(1 - lr * self.weight_decay)
 
     def config(self) -> dict[str, Any]:
-        return {
-            **super().config(),
-            "weight_decay": self.weight_decay,
-            "exclude_from_weight_decay": list(self.exclude_from_weight_decay),
-        }
+        decay = self._decay_config()
+        return {**{k: v for k, v in super().config().items() if k not in decay}, **decay}
 
 
 def _frozen(model: HasParameters, store: str = "params") -> Sequence[slice]:
@@ -466,58 +484,6 @@ def _others(parts: Sequence[slice], size: int) -> list[slice]:
     return found or [slice(0, 0)]
 
 
-# ---- the steps: each the specification of its compiled twin in engine/steps.py ------------------
-
-
-@runs_twin("steps")
-def sgd_step(
-    params: Array, grads: Array, velocity: Array, lr: float, momentum: float, nesterov: bool
-) -> None:
-    """One step of gradient descent with momentum, in place; all arrays flat, (size,).
-
-    velocity <- momentum * velocity - lr * grads, and params += velocity; with Nesterov's look-ahead
-    params += momentum * velocity - lr * grads. Source: Sutskever et al. 2013, eqs. 1 to 4.
-    """
-    velocity *= momentum
-    velocity -= lr * grads
-    params += momentum * velocity - lr * grads if nesterov else velocity
-
-
-@runs_twin("steps")
-def adam_step(
-    params: Array,
-    grads: Array,
-    m: Array,
-    v: Array,
-    lr: float,
-    beta_1: float,
-    beta_2: float,
-    epsilon: float,
-    t: int,
-    weight_decay: float,
-) -> None:
-    """Step number t (from 1) of Adam, in place; all arrays flat, (size,).
-
-    weight_decay > 0 shrinks the parameters by lr * weight_decay first (AdamW).
-    Source: Kingma and Ba 2015, algorithm 1; Loshchilov and Hutter 2019, algorithm 2.
-    """
-    params *= 1 - lr * weight_decay
-    m *= beta_1
-    m += (1 - beta_1) * grads
-    v *= beta_2
-    v += (1 - beta_2) * grads**2
-    m_hat = m / (1 - beta_1**t)
-    v_hat = v / (1 - beta_2**t)
-    params -= lr * m_hat / (np.sqrt(v_hat) + epsilon)
-
-
-@runs_twin("steps")
-def average_step(average: Array, values: Array, momentum: float) -> None:
-    """average <- momentum * average + (1 - momentum) * values, in place; both flat, (size,)."""
-    average *= momentum
-    average += (1 - momentum) * values
-
-
 def _check_iterations(value: Any) -> None:
     if not is_whole(value, 0) or value > MOST_ITERATIONS:
         raise InputError(
@@ -529,7 +495,18 @@ def _form(value: Any) -> str:
     return f"{value.dtype} {value.shape}" if isinstance(value, np.ndarray) else shown(value)
 
 
-OPTIMIZERS: dict[str, type[SGD] | type[Adam]] = {"sgd": SGD, "adam": Adam, "adamw": AdamW}
+# at the end: these stand on what is above
+from .adaptive import Adagrad, Lion, Nadam, RMSprop  # noqa: E402
+
+OPTIMIZERS: dict[str, type[Any]] = {
+    "sgd": SGD,
+    "adam": Adam,
+    "adamw": AdamW,
+    "rmsprop": RMSprop,
+    "adagrad": Adagrad,
+    "nadam": Nadam,
+    "lion": Lion,
+}
 
 
 def get(optimizer: str | Optimizer) -> Optimizer:

@@ -40,6 +40,7 @@ class Outcome(NamedTuple):
     output: str
 
 
+LOSS_KINDS, METRICS = "layers/test_loss_kinds.py", "training/test_metrics.py"
 LAYERS, KERNELS, LOSSES = "layers/test_layers.py", "engine/test_kernels.py", "layers/test_losses.py"
 OPTIMIZERS, PLAN, MODEL = (
     "layers/test_optimizers.py",
@@ -113,9 +114,26 @@ MUTATIONS = [
     Mutation("cross-entropy of distributions: sum for mean", "losses.py",
              "keepdims=True) - y_true) / n", "keepdims=True) - y_true)", LOSSES),
     Mutation("mean squared error: the factor 2 is missing", "losses.py",
-             "self.weighted(2 * difference /", "self.weighted(difference /", LOSSES),
+             "self.weighted(2 * difference", "self.weighted(difference", LOSSES),
     Mutation("labels: one too many is allowed", "targets.py",
              "<= labels.max() < k", "<= labels.max() <= k", LOSSES),
+    Mutation("binary cross-entropy: the derivative is not divided", "losses.py",
+             "(p - t) if self.from_logits else (p - t) / (p * (1 - p))", "p - t", LOSS_KINDS),
+    Mutation("huber: the parts don't meet", "losses.py",
+             "delta * (size - delta / 2)", "delta * size", LOSS_KINDS),
+    Mutation("hinge: without its margin", "losses.py",
+             "gaps = 1 + others", "gaps = others", LOSS_KINDS),
+    Mutation("weights of examples: by their sum", "losses.py",
+             "return rows * self.weights.reshape(-1, *(1,) * (rows.ndim - 1))",
+             "return rows * (self.weights / self.weights.mean()).reshape(-1, 1)",
+             LOSS_KINDS),
+    Mutation("precision: of those that were there", "metrics.py",
+             "both / np.maximum(predicted, 1)", "both / np.maximum(true, 1)", METRICS),
+    Mutation("top-k: equal ones come before", "metrics.py",
+             "(y_pred > own)", "(y_pred >= own)", METRICS),
+    Mutation("a mean of batches' means", "metrics.py",
+             "self.add(total=float(found.mean(dtype=np.float64)) * n if n else 0.0, count=n)",
+             "self.add(total=float(found.mean(dtype=np.float64)) if n else 0.0, count=1)", METRICS),
     Mutation("confusion matrix: transposed", "metrics.py",
              "return np.bincount(cells, minlength=k * k).reshape(k, k)",
              "return np.bincount(cells, minlength=k * k).reshape(k, k).T", LOSSES),
@@ -126,6 +144,16 @@ MUTATIONS = [
     Mutation("optimizer: AdamW forgets its decay", "optimizers.py",
              'self.weight_decay = check_number("weight_decay", weight_decay, least=0)', "pass",
              OPTIMIZERS),
+    Mutation("optimizer: RMSprop's variance is no variance", "optimizer_steps.py",
+             "v - mean**2, 0", "v + mean**2, 0", TWENTY),
+    Mutation("optimizer: Adagrad forgets", "optimizer_steps.py",
+             "total += grads**2", "total[:] = grads**2", TWENTY),
+    Mutation("optimizer: Nadam's momentum is one step behind", "adaptive.py",
+             "self._momentum(t), self._momentum(t + 1)", "self._momentum(t), self._momentum(t)",
+             TWENTY),
+    Mutation("optimizer: Lion's betas change places", "adaptive.py",
+             "lr, self.beta_1, self.beta_2, self.decay", "lr, self.beta_2, self.beta_1, self.decay",
+             TWENTY),
     Mutation("step decay: a slope instead of steps", "schedules.py",
              "step // self.every", "step / self.every", RATES),
     Mutation("one cycle: the peak a step late", "schedules.py",
@@ -146,12 +174,18 @@ MUTATIONS = [
              f"{KERNELS} compiled_equals and average_pool"),
     Mutation("reference: ReLU's kink is alive", "layers/functions.py",
              "np.where(y > 0, dy", "np.where(y >= 0, dy", f"{KERNELS} compiled_equals and relu"),
-    Mutation("reference: momentum's sign", "optimizers.py",
+    Mutation("reference: momentum's sign", "optimizer_steps.py",
              "velocity -= lr * grads", "velocity += lr * grads", TWENTY),
-    Mutation("reference: no bias correction of m", "optimizers.py",
+    Mutation("reference: no bias correction of m", "optimizer_steps.py",
              "m / (1 - beta_1**t)", "m", TWENTY),
-    Mutation("reference: epsilon under the root", "optimizers.py",
-             "(np.sqrt(v_hat) + epsilon)", "np.sqrt(v_hat + epsilon)", TWENTY),
+    Mutation("reference: epsilon under the root", "optimizer_steps.py",
+             """(1 - beta_1**t)
+    v_hat = v / (1 - beta_2**t)
+    params -= lr * m_hat / (np.sqrt(v_hat) + epsilon)""",
+             """(1 - beta_1**t)
+    v_hat = v / (1 - beta_2**t)
+    params -= lr * m_hat / np.sqrt(v_hat + epsilon)""",
+             TWENTY),
     # their compiled twins
     Mutation("geometry: one window too many", "layers/window.py",
              "(w + left + right - kw) // sw + 1", "(w + left + right - kw + sw - 1) // sw + 1",
@@ -184,7 +218,8 @@ MUTATIONS = [
     Mutation("compiled: no bias correction of m", "engine/steps.py",
              "(first[k] / correct_1)", "first[k]", f"{TWENTY} and numba"),
     Mutation("compiled: epsilon under the root", "engine/steps.py",
-             "(np.sqrt(second[k] / correct_2) + eps)", "np.sqrt(second[k] / correct_2 + eps)",
+             "correct_1) / (np.sqrt(second[k] / correct_2) + eps)",
+             "correct_1) / np.sqrt(second[k] / correct_2 + eps)",
              f"{TWENTY} and numba"),
     # fused groups and the model
     Mutation("fused: the fourth position counts as dead", "engine/conv_pool.py",

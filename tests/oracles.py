@@ -348,3 +348,58 @@ def adam(params, gradients, rates, beta_1=0.9, beta_2=0.999, epsilon=1e-7, weigh
             p[k] -= lr * (m_hat / (math.sqrt(v_hat) + epsilon) + weight_decay * p[k])
         path.append(list(p))
     return np.array(path)
+
+
+def rmsprop(params, gradients, rates, rho=0.9, momentum=0.0, epsilon=1e-7, centered=False, decay=0):
+    """Graves 2013, equations 38 to 45, without the last two steps where there is no momentum."""
+    p = [float(value) for value in params]
+    n, mean, delta, path = [0.0] * len(p), [0.0] * len(p), [0.0] * len(p), []
+    for grads, lr in zip(gradients, rates, strict=True):
+        for k, g in enumerate(map(float, grads)):
+            n[k] = rho * n[k] + (1 - rho) * g**2
+            mean[k] = rho * mean[k] + (1 - rho) * g
+            variance = max(n[k] - mean[k] ** 2, 0) if centered else n[k]
+            delta[k] = momentum * delta[k] - lr * g / math.sqrt(variance + epsilon)
+            p[k] = p[k] - lr * decay * p[k] + delta[k]
+        path.append(list(p))
+    return np.array(path)
+
+
+def adagrad(params, gradients, rates, start=0.1, epsilon=1e-7, decay=0):
+    p = [float(value) for value in params]
+    total, path = [start] * len(p), []
+    for grads, lr in zip(gradients, rates, strict=True):
+        for k, g in enumerate(map(float, grads)):
+            total[k] += g**2
+            p[k] -= lr * (g / math.sqrt(total[k] + epsilon) + decay * p[k])
+        path.append(list(p))
+    return np.array(path)
+
+
+def nadam(params, gradients, rates, beta_1=0.9, beta_2=0.999, epsilon=1e-7, decay=0):
+    """Dozat 2016, algorithm 2, with mu_t = beta_1 (1 - 0.5 * 0.96^t)."""
+    p = [float(value) for value in params]
+    m, v, path, product = [0.0] * len(p), [0.0] * len(p), [], 1.0
+    for t, (grads, lr) in enumerate(zip(gradients, rates, strict=True), start=1):
+        mu, following = (beta_1 * (1 - 0.5 * 0.96**i) for i in (t, t + 1))
+        product *= mu
+        for k, g in enumerate(map(float, grads)):
+            m[k] = beta_1 * m[k] + (1 - beta_1) * g
+            v[k] = beta_2 * v[k] + (1 - beta_2) * g**2
+            m_hat = following * m[k] / (1 - product * following) + (1 - mu) * g / (1 - product)
+            v_hat = v[k] / (1 - beta_2**t)
+            p[k] -= lr * (m_hat / (math.sqrt(v_hat) + epsilon) + decay * p[k])
+        path.append(list(p))
+    return np.array(path)
+
+
+def lion(params, gradients, rates, beta_1=0.9, beta_2=0.99, decay=0):
+    p = [float(value) for value in params]
+    m, path = [0.0] * len(p), []
+    for grads, lr in zip(gradients, rates, strict=True):
+        for k, g in enumerate(map(float, grads)):
+            c = beta_1 * m[k] + (1 - beta_1) * g
+            p[k] -= lr * ((c > 0) * 1 - (c < 0) * 1 + decay * p[k])
+            m[k] = beta_2 * m[k] + (1 - beta_2) * g
+        path.append(list(p))
+    return np.array(path)

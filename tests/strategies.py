@@ -67,6 +67,10 @@ IN_PLACE = {
     "sgd_step": (0, 2),
     "adam_step": (0, 2, 3),
     "average_step": (0,),
+    "rmsprop_step": (0, 2, 3, 4),
+    "adagrad_step": (0, 2),
+    "nadam_step": (0, 2, 3),
+    "lion_step": (0, 2),
 }  # the arguments that a kernel changes
 
 
@@ -107,6 +111,16 @@ def kernel_arguments(draw, name, dtype=np.float64, sizes=BATCHES):
     if name == "sgd_step":
         return [params, grads, first, lr, beta, draw(st.booleans())]
     t, decay = draw(st.integers(1, 10**6)), draw(st.floats(0, 0.1))
+    if name == "rmsprop_step":
+        none = params[:0].copy()
+        mean, velocity = (draw(st.sampled_from([a, none])) for a in normal(2, params.size))
+        return [params, grads, first**2 + 9, mean / 4, velocity, lr, beta, 0.9, 1e-7, decay]
+    if name == "adagrad_step":
+        return [params, grads, first**2, lr, 1e-7, decay]
+    if name == "nadam_step":
+        return [params, grads, first, second**2, lr, beta, 0.999, 1e-7, t, 0.8, 0.3, decay]
+    if name == "lion_step":
+        return [params, grads, first, lr, beta, 0.99, decay]
     return [params, grads, first, second**2, lr, beta, 0.999, 1e-7, t, decay]
 
 

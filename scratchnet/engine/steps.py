@@ -1,6 +1,6 @@
 """The optimizers' steps as Numba loops: one pass over flat arrays, in place.
 
-The functions of the same names in optimizers.py say in NumPy what they compute.
+The functions of the same names in optimizer_steps.py say in NumPy what they compute.
 """
 
 from typing import NamedTuple
@@ -107,3 +107,193 @@ def _average_step(average, values, momentum, rest):
         a, new = average[start:stop], values[start:stop]
         for k in range(stop - start):
             a[k] = momentum * a[k] + rest * new[k]
+
+
+class RMSpropFactors(NamedTuple):
+    """RMSprop's numbers in the parameters' dtype.
+
+    lr, rho, rest, momentum, eps   learning rate, rho, 1 - rho, momentum, epsilon
+    keep                           1 - lr * weight_decay
+    """
+
+    lr: np.floating
+    rho: np.floating
+    rest: np.floating
+    momentum: np.floating
+    eps: np.floating
+    keep: np.floating
+
+
+def rmsprop_step(
+    params: Array,
+    grads: Array,
+    v: Array,
+    mean: Array,
+    velocity: Array,
+    lr: float,
+    rho: float,
+    momentum: float,
+    epsilon: float,
+    weight_decay: float,
+) -> None:
+    """One step of RMSprop, in place; all arrays flat, (size,); mean and velocity may be empty."""
+    number = params.dtype.type
+    factors = RMSpropFactors(
+        lr=number(lr),
+        rho=number(rho),
+        rest=number(1 - rho),
+        momentum=number(momentum),
+        eps=number(epsilon),
+        keep=number(1 - lr * weight_decay),
+    )
+    _rmsprop_step(params, grads, v, mean, velocity, factors)
+
+
+@parallel
+def _rmsprop_step(params, grads, v, mean, velocity, factors):
+    lr, rho, rest, momentum, eps, keep = factors
+    centered, moving = mean.size > 0, velocity.size > 0
+    for part in prange(SHARDS):
+        start, stop = part * params.size // SHARDS, (part + 1) * params.size // SHARDS
+        p, g, second = params[start:stop], grads[start:stop], v[start:stop]
+        first, vel = mean[start:stop], velocity[start:stop]
+        for k in range(stop - start):
+            second[k] = rho * second[k] + rest * g[k] * g[k]
+            size = second[k]
+            if centered:
+                first[k] = rho * first[k] + rest * g[k]
+                size = size - first[k] * first[k]
+                if size < 0:  # not so for NaN, which stays
+                    size = eps - eps
+            step = lr * g[k] / np.sqrt(size + eps)
+            if moving:
+                vel[k] = momentum * vel[k] + step
+                step = vel[k]
+            p[k] = p[k] * keep - step
+
+
+def adagrad_step(
+    params: Array, grads: Array, total: Array, lr: float, epsilon: float, weight_decay: float
+) -> None:
+    """One step of Adagrad, in place; all arrays flat, (size,)."""
+    number = params.dtype.type
+    keep = number(1 - lr * weight_decay)
+    _adagrad_step(params, grads, total, number(lr), number(epsilon), keep)
+
+
+@parallel
+def _adagrad_step(params, grads, total, lr, eps, keep):
+    for part in prange(SHARDS):
+        start, stop = part * params.size // SHARDS, (part + 1) * params.size // SHARDS
+        p, g, squares = params[start:stop], grads[start:stop], total[start:stop]
+        for k in range(stop - start):
+            squares[k] += g[k] * g[k]
+            p[k] = p[k] * keep - lr * g[k] / np.sqrt(squares[k] + eps)
+
+
+class NadamFactors(NamedTuple):
+    """Nadam's numbers in the parameters' dtype: those of Adam, and
+
+    ahead, now   the factors of m and of g in m_hat
+    correct_2    1 - beta_2^t
+    """
+
+    lr: np.floating
+    b1: np.floating
+    c1: np.floating
+    b2: np.floating
+    c2: np.floating
+    eps: np.floating
+    correct_2: np.floating
+    ahead: np.floating
+    now: np.floating
+    keep: np.floating
+
+
+def nadam_step(
+    params: Array,
+    grads: Array,
+    m: Array,
+    v: Array,
+    lr: float,
+    beta_1: float,
+    beta_2: float,
+    epsilon: float,
+    t: int,
+    ahead: float,
+    now: float,
+    weight_decay: float,
+) -> None:
+    """Step number t (from 1) of Nadam, in place; all arrays flat, (size,)."""
+    number = params.dtype.type
+    factors = NadamFactors(
+        lr=number(lr),
+        b1=number(beta_1),
+        c1=number(1 - beta_1),
+        b2=number(beta_2),
+        c2=number(1 - beta_2),
+        eps=number(epsilon),
+        correct_2=number(1 - beta_2**t),
+        ahead=number(ahead),
+        now=number(now),
+        keep=number(1 - lr * weight_decay),
+    )
+    _nadam_step(params, grads, m, v, factors)
+
+
+@parallel
+def _nadam_step(params, grads, m, v, factors):
+    lr, b1, c1, b2, c2, eps, correct_2, ahead, now, keep = factors
+    for part in prange(SHARDS):
+        start, stop = part * params.size // SHARDS, (part + 1) * params.size // SHARDS
+        p, g = params[start:stop], grads[start:stop]
+        first, second = m[start:stop], v[start:stop]
+        for k in range(stop - start):
+            first[k] = b1 * first[k] + c1 * g[k]
+            second[k] = b2 * second[k] + c2 * g[k] * g[k]
+            step = lr * (ahead * first[k] + now * g[k]) / (np.sqrt(second[k] / correct_2) + eps)
+            p[k] = p[k] * keep - step
+
+
+class LionFactors(NamedTuple):
+    """Lion's numbers in the parameters' dtype: rate, each beta and 1 - beta, 1 - rate * decay."""
+
+    lr: np.floating
+    b1: np.floating
+    c1: np.floating
+    b2: np.floating
+    c2: np.floating
+    keep: np.floating
+
+
+def lion_step(
+    params: Array,
+    grads: Array,
+    m: Array,
+    lr: float,
+    beta_1: float,
+    beta_2: float,
+    weight_decay: float,
+) -> None:
+    """One step of Lion, in place; all arrays flat, (size,)."""
+    number = params.dtype.type
+    factors = LionFactors(
+        lr=number(lr),
+        b1=number(beta_1),
+        c1=number(1 - beta_1),
+        b2=number(beta_2),
+        c2=number(1 - beta_2),
+        keep=number(1 - lr * weight_decay),
+    )
+    _lion_step(params, grads, m, factors)
+
+
+@parallel
+def _lion_step(params, grads, m, factors):
+    lr, b1, c1, b2, c2, keep = factors
+    for part in prange(SHARDS):
+        start, stop = part * params.size // SHARDS, (part + 1) * params.size // SHARDS
+        p, g, first = params[start:stop], grads[start:stop], m[start:stop]
+        for k in range(stop - start):
+            p[k] = p[k] * keep - lr * np.sign(b1 * first[k] + c1 * g[k])
+            first[k] = b2 * first[k] + c2 * g[k]

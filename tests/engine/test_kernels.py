@@ -69,7 +69,7 @@ def test_float32_stays_float32(name, data):
     arguments = data.draw(kernel_arguments(name, np.float32))
     results = [call(module, name, arguments) for module in BACKENDS.values()]
     assert results[0][0].dtype == np.float32
-    assert_same(*results, tolerance=1e-4 if name == "adam_step" else 1e-5)
+    assert_same(*results, tolerance=1e-4 if name in ("adam_step", "nadam_step") else 1e-5)
 
 
 @every_kernel
@@ -177,6 +177,10 @@ def large_cases():
         "sgd_step": [*flat[4:], 0.1, 0.9, True],
         "adam_step": [*flat[:4], 0.1, 0.9, 0.999, 1e-7, 3, 0.01],
         "average_step": [*flat[:2], 0.9],
+        "rmsprop_step": [*flat[:5], 0.1, 0.9, 0.8, 1e-7, 0.01],
+        "adagrad_step": [*flat[:3], 0.1, 1e-7, 0.01],
+        "nadam_step": [*flat[:4], 0.1, 0.9, 0.999, 1e-7, 3, 0.8, 0.3, 0.01],
+        "lion_step": [*flat[:3], 0.1, 0.9, 0.99, 0.01],
     }
 
 

@@ -31,6 +31,40 @@ OPTIMIZERS = {
         {"beta_1": 0.5, "beta_2": 0.8, "epsilon": 1e-3},
     ),
     "AdamW": (lambda rate: sn.AdamW(rate, 0.1), oracles.adam, {"weight_decay": 0.1}),
+    "RMSprop": (lambda rate: sn.RMSprop(rate), oracles.rmsprop, {}),
+    "RMSprop, centered": (
+        lambda rate: sn.RMSprop(rate, 0.8, centered=True, epsilon=1e-3),
+        oracles.rmsprop,
+        {"rho": 0.8, "centered": True, "epsilon": 1e-3},
+    ),
+    "RMSprop, all of it": (
+        lambda rate: sn.RMSprop(rate, 0.7, 0.6, 1e-2, True, weight_decay=0.1),
+        oracles.rmsprop,
+        {"rho": 0.7, "momentum": 0.6, "epsilon": 1e-2, "centered": True, "decay": 0.1},
+    ),
+    "Adagrad": (lambda rate: sn.Adagrad(rate), oracles.adagrad, {}),
+    "Adagrad, own": (
+        lambda rate: sn.Adagrad(rate, 0.0, 1e-3, weight_decay=0.1),
+        oracles.adagrad,
+        {"start": 0.0, "epsilon": 1e-3, "decay": 0.1},
+    ),
+    "Nadam": (lambda rate: sn.Nadam(rate), oracles.nadam, {}),
+    "Nadam, own": (
+        lambda rate: sn.Nadam(rate, 0.5, 0.8, 1e-3, weight_decay=0.1),
+        oracles.nadam,
+        {"beta_1": 0.5, "beta_2": 0.8, "epsilon": 1e-3, "decay": 0.1},
+    ),
+    "Lion": (lambda rate: sn.Lion(rate), oracles.lion, {}),
+    "Lion, own": (
+        lambda rate: sn.Lion(rate, 0.5, 0.8, weight_decay=0.1),
+        oracles.lion,
+        {"beta_1": 0.5, "beta_2": 0.8, "decay": 0.1},
+    ),
+    "Adam with decay": (
+        lambda rate: sn.Adam(rate, weight_decay=0.1),
+        oracles.adam,
+        {"weight_decay": 0.1},
+    ),
     "clipping that never clips": (lambda rate: sn.Adam(rate, clipvalue=100), oracles.adam, {}),
 }
 
@@ -144,7 +178,7 @@ def test_a_gradient_longer_than_global_clipnorm_is_scaled_down_to_it(dtype, leng
 
 @pytest.mark.parametrize("clip", ["global_clipnorm", "clipvalue"])
 def test_clipping_is_for_every_optimizer_and_lets_nan_through(clip):
-    for make in (sn.SGD, sn.Adam, sn.AdamW):
+    for make in optimizers.OPTIMIZERS.values():
         path = path_of(make(0.1, **{clip: 1.0}), np.zeros(2), np.array([[1.0, 2], [np.nan, 1]]))
         assert np.isfinite(path[0]).all() and np.isnan(path[1]).any()
 
@@ -184,7 +218,7 @@ def assert_equal(found, expected):
         np.testing.assert_array_equal(a, b)
 
 
-KINDS = {"sgd": lambda **how: sn.SGD(0.1, 0.9, **how), "adam": sn.Adam, "adamw": sn.AdamW}
+KINDS = {**optimizers.OPTIMIZERS, "sgd": lambda **how: sn.SGD(0.1, 0.9, **how)}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -312,6 +346,56 @@ def test_biases_and_batch_norm_can_be_left_out_of_weight_decay():
     assert [*model.parameters()][-2:] == ["residual.main.dense.W", "residual.main.dense.b"]
 
 
+@pytest.mark.parametrize("kind", optimizers.OPTIMIZERS)
+def test_every_optimizer_shrinks_its_weights_and_leaves_out_what_it_shall(kind, backend):
+    make = optimizers.OPTIMIZERS[kind]
+    for excluded in ((), ("b",)):
+        model = sn.Sequential([sn.Dense(3)], (4,))
+        model.flat_params[:] = 2
+        optimizer = make(0.1, weight_decay=0.5, exclude_from_weight_decay=excluded)
+        optimizer.step(model)  # gradients are zero
+        for name, param in model.parameters().items():
+            left = 2 if name.endswith("b") and excluded else 1.9
+            np.testing.assert_allclose(param, left, rtol=1e-6)
+        again = optimizers.from_config(kind, json.loads(json.dumps(optimizer.config())))
+        assert again.config() == optimizer.config()
+        assert again.exclude_from_weight_decay == excluded
+
+
+def test_an_optimizer_of_ones_own_has_its_weight_decay():
+    class Plain(optimizers.Optimizer):
+        def update(self, params, grads, lr):
+            params -= lr * grads
+
+    path = path_of(Plain(0.1, weight_decay=0.5), np.array([2.0]), np.ones((1, 1)))
+    np.testing.assert_allclose(path, [[2 * 0.95 - 0.1]])
+    assert "weight_decay" not in Plain(0.1).config()
+
+
+@pytest.mark.parametrize("kind", ["rmsprop", "adagrad", "nadam", "lion"])
+def test_nan_in_a_gradient_stays_in_its_place(kind, backend):
+    gradients = np.ones((3, 4))
+    gradients[1, 2] = np.nan
+    path = path_of(optimizers.OPTIMIZERS[kind](0.1), np.zeros(4), gradients)
+    np.testing.assert_array_equal(np.isnan(path[-1]), [False, False, True, False])
+
+
+def test_a_variance_that_rounding_makes_negative_is_none(backend):
+    path = path_of(
+        sn.RMSprop(0.1, centered=True), np.zeros(50, np.float32), np.full((90, 50), 1e3, np.float32)
+    )
+    assert np.isfinite(path).all()
+
+
+def test_nadams_momentum_is_a_product_of_all_its_steps():
+    nadam, product = sn.Nadam(beta_1=0.999), 1.0
+    for t in range(1, 3000):
+        product *= 0.999 * (1 - 0.5 * 0.96**t)
+        if t in (1, 2, 999, 1000, 1001, 2999):
+            assert nadam._momentum(t)[1] == pytest.approx(product, rel=1e-10)
+    assert nadam._momentum(10**15) == (0.999, 0.0)
+
+
 @pytest.mark.parametrize("names", ["gamma", [1], (None,)])
 def test_names_that_are_no_list_of_names_are_refused(names):
     with pytest.raises(sn.InputError, match="list of names"):
@@ -320,8 +404,9 @@ def test_names_that_are_no_list_of_names_are_refused(names):
 
 def test_optimizers_are_found_by_keras_names_and_an_unknown_one_is_refused():
     assert type(optimizers.get("adamw")) is sn.AdamW
-    with pytest.raises(sn.InputError, match="sgd, adam, adamw.*'lion'"):
-        optimizers.get("lion")
+    assert type(optimizers.get("lion")) is sn.Lion and optimizers.Nadam is sn.Nadam
+    with pytest.raises(sn.InputError, match="sgd, adam, adamw.*lion, found 'adamax'"):
+        optimizers.get("adamax")
 
 
 BAD = {
@@ -339,7 +424,17 @@ BAD = {
         "beta_2": (-0.1, 1, np.nan),
         "epsilon": (0, -1, np.nan, np.inf),
     },
-    sn.AdamW: {"weight_decay": (-1, np.nan, np.inf)},
+    sn.AdamW: {"weight_decay": (-1, np.nan, np.inf, None)},
+    sn.RMSprop: {
+        "rho": (-0.1, 1, np.nan),
+        "momentum": (-0.1, 1),
+        "epsilon": (0, -1),
+        "centered": (1, "yes"),
+        "weight_decay": (-1, np.nan),
+    },
+    sn.Adagrad: {"initial_accumulator_value": (-1, np.nan), "epsilon": (0,)},
+    sn.Nadam: {"beta_1": (1,), "epsilon": (0,)},
+    sn.Lion: {"beta_1": (-0.1, 1), "beta_2": (-0.1, 1, np.nan)},
     Constant: {"rate": (-1, np.nan, np.inf)},
     StepDecay: {"rate": (-1, np.nan), "every": (0, -1, np.nan), "factor": (-1, np.nan)},
     Cosine: {"rate": (-1, np.nan), "steps": (0, -1, np.nan), "floor": (-1, np.nan)},

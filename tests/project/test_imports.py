@@ -13,7 +13,7 @@ PACKAGE = Path(scratchnet.__file__).parent
 FILES = {path.relative_to(PACKAGE).as_posix(): path for path in sorted(PACKAGE.rglob("*.py"))}
 
 SMALL = {"losses", "optimizers", "schedules", "metrics", "initializers", "backend", "errors"}
-SMALL |= {"targets"}
+SMALL |= {"adaptive", "optimizer_steps", "targets"}
 MODEL = SMALL | {"layers", "checkpoint", "training", "engine", "kernels"}
 MODEL |= {"ending", "flat", "looking", "ranges", "registering", "summary"}
 MODEL |= {"model_files"}  # which reads the model, and is loaded late
@@ -25,7 +25,7 @@ ROOMS = {
     **dict.fromkeys(SMALL - {"backend", "errors"}, SMALL),
     "engine": {"engine", "layers", "losses", "errors"},
     "ending": {"errors", "layers", "losses", "metrics", "targets"},
-    "kernels": {"backend", "datasets", "engine", "layers", "optimizers"},
+    "kernels": {"backend", "datasets", "engine", "layers", "optimizer_steps"},
     "checkpoint": {"errors", "metrics"},
     "text": set(),
     "frozen": set(),

@@ -69,6 +69,10 @@ OPTIMIZERS = {
     "adamw": lambda: sn.AdamW(sn.schedules.Cosine(0.02, STEPS)),
     "nesterov": lambda: sn.SGD(sn.schedules.StepDecay(0.1, 9), momentum=0.9, nesterov=True),
     "sgd": lambda: sn.SGD(0.1),
+    "rmsprop": lambda: sn.RMSprop(0.01, momentum=0.5, centered=True, weight_decay=0.1),
+    "adagrad": lambda: sn.Adagrad(0.05),
+    "nadam": lambda: sn.Nadam(0.01),
+    "lion": lambda: sn.Lion(0.003, use_ema=True),
     "averaged": lambda: sn.AdamW(0.02, use_ema=True, ema_momentum=0.8, global_clipnorm=0.5),
 }
 
