@@ -22,5 +22,6 @@ EXAMPLES = {
     "Softmax": (sn.Softmax, (4,)),
     "Dropout": (lambda: sn.Dropout(0.5), (5, 4, 2)),
     "BatchNorm": (sn.BatchNorm, (5, 4, 2)),
+    "LayerNorm": (sn.LayerNorm, (5, 4, 2)),
     "Residual": (lambda: sn.Residual([sn.Conv2D(2, 3, padding=1), sn.ReLU()]), (5, 4, 2)),
 }

@@ -18,8 +18,8 @@ from scratchnet.architectures import ARCHITECTURES
 
 MODELS = sorted({*ARCHITECTURES, "vgg-bn"})
 LAYERS = ["AveragePool2D", "BatchNorm", "Conv2D", "Dense", "Flatten", "GlobalAveragePool2D"]
-LAYERS += ["ELU", "GELU", "LeakyReLU", "LogSoftmax", "MaxPool2D", "ReLU", "SiLU", "Sigmoid"]
-LAYERS += ["Softmax", "Softplus", "Tanh"]
+LAYERS += ["ELU", "GELU", "LeakyReLU", "LayerNorm", "LogSoftmax", "MaxPool2D", "ReLU"]
+LAYERS += ["SiLU", "Sigmoid", "Softmax", "Softplus", "Tanh"]
 
 
 def same(n):
@@ -30,6 +30,10 @@ def same(n):
 ODD = {
     "BatchNorm between Flatten and Dense": lambda: [
         *(sn.Conv2D(3, 2), sn.Flatten(), sn.BatchNorm(), sn.ReLU(), sn.Dense(4), sn.Softmax())
+    ],
+    "LayerNorm between Flatten and Dense": lambda: [
+        *(sn.LayerNorm(), sn.Conv2D(3, 2), sn.LayerNorm((1, 2, 3)), sn.Flatten(), sn.LayerNorm()),
+        *(sn.Tanh(), sn.Dense(4), sn.LayerNorm(), sn.Softmax()),
     ],
     "Flatten at the end": lambda: [sn.Conv2D(3, 2), sn.Flatten(), sn.BatchNorm()],
     "Softmax over channels": lambda: [same(3), sn.Softmax()],

@@ -21,6 +21,7 @@ from ..layers import (
     Flatten,
     GlobalAveragePool2D,
     Layer,
+    LayerNorm,
     LeakyReLU,
     LogSoftmax,
     MaxPool2D,
@@ -42,7 +43,7 @@ from .elementwise import (
     SoftmaxGroup,
 )
 from .group import Gradients, Group, Single
-from .normalization import BatchNormRelu
+from .normalization import BatchNormRelu, LayerNormGroup
 from .pooling import GlobalAverageGroup, PoolGroup
 from .residual import ResidualGroup
 
@@ -88,6 +89,7 @@ TABLE = (
     Rule((Dense,), DenseRelu),
     Rule((BatchNorm, ReLU), BatchNormRelu),
     Rule((BatchNorm,), BatchNormRelu),
+    Rule((LayerNorm,), LayerNormGroup),
     Rule((Residual, ReLU), _residual, _learns),
     Rule((Residual,), _residual, _learns),
     Rule((MaxPool2D,), PoolGroup),

@@ -23,6 +23,7 @@ from ..layers import (
     Flatten,
     GlobalAveragePool2D,
     Layer,
+    LayerNorm,
     LogSoftmax,
     MaxPool2D,
     Residual,
@@ -128,6 +129,8 @@ def _layers(layer: Layer, dtype: str) -> "list[keras.Layer]":
             return [
                 kl.BatchNormalization(momentum=layer.momentum, epsilon=layer.epsilon, dtype=dtype)
             ]
+        case LayerNorm():
+            return [kl.LayerNormalization(layer.axis, layer.epsilon, dtype=dtype)]
         case Flatten():
             return [kl.Flatten(**last)]
         case Softmax():

@@ -31,6 +31,7 @@ from ..layers import (
     Flatten,
     GlobalAveragePool2D,
     Layer,
+    LayerNorm,
     LogSoftmax,
     MaxPool2D,
     Residual,
@@ -232,6 +233,20 @@ def _batch_norm(writer: _Writer, layer: BatchNorm) -> None:
     writer.add("BatchNormalization", layer.name, *inputs, **settings)
 
 
+def _layer_norm(writer: _Writer, layer: LayerNorm) -> None:
+    """Over all values in either layout; over some axes only where they are the last."""
+    arrays = [layer.params[key] for key in ("gamma", "beta")]
+    over = arrays[0].ndim
+    if over < len(layer.input_shape):
+        writer.channels_last(layer.input_shape)
+    elif writer.order is not None:
+        arrays = [array[writer.order] for array in arrays]
+    elif writer.first:
+        arrays = [np.moveaxis(array, -1, 0) for array in arrays]
+    inputs = [writer.weight(layer, *of) for of in zip(("gamma", "beta"), arrays, strict=True)]
+    writer.add("LayerNormalization", layer.name, *inputs, axis=-over, epsilon=layer.epsilon)
+
+
 def _softmax(op: str) -> Callable[[_Writer, Any], None]:
     def write(writer: _Writer, layer: Softmax | LogSoftmax) -> None:
         writer.add(op, layer.name, axis=1 if writer.first else -1)
@@ -277,5 +292,6 @@ WRITERS: dict[type[Layer], Callable[[_Writer, Any], None]] = {
     SiLU: _silu,
     Dropout: _dropout,
     BatchNorm: _batch_norm,
+    LayerNorm: _layer_norm,
     Residual: _residual,
 }

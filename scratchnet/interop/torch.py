@@ -32,6 +32,7 @@ from ..layers import (
     Flatten,
     GlobalAveragePool2D,
     Layer,
+    LayerNorm,
     LogSoftmax,
     MaxPool2D,
     Residual,
@@ -49,8 +50,10 @@ Array = NDArray[np.floating]
 
 #: PyTorch's name for each of our arrays
 KEYS = {"W": "weight", "b": "bias", "gamma": "weight", "beta": "bias"}
-#: (kh, kw, c, f) -> (f, c, kh, kw), and (in, out) -> (out, in)
-AXES = {4: (3, 2, 0, 1), 2: (1, 0), 1: (0,)}
+#: of W: (kh, kw, c, f) -> (f, c, kh, kw), and (in, out) -> (out, in)
+AXES = {4: (3, 2, 0, 1), 2: (1, 0)}
+#: of what belongs to whole images: (h, w, c) -> (c, h, w)
+IMAGE_AXES = 2, 0, 1
 #: where PyTorch's features are in ours; None where they are in the same places
 Order = NDArray[np.intp] | None
 COUNTER = "num_batches_tracked"  # PyTorch's BatchNorm has it; with a momentum it is not used
@@ -65,14 +68,22 @@ class Place(NamedTuple):
     rows: NDArray[np.intp] | slice  # an index of our first axis: PyTorch's order
 
     def read(self) -> Array:
-        return np.ascontiguousarray(self.array[self.rows].transpose(AXES[self.array.ndim]))
+        return np.ascontiguousarray(self.array[self.rows].transpose(self.axes))
 
     def write(self, value: Array) -> None:
-        self.array[self.rows] = value.transpose(np.argsort(AXES[self.array.ndim]))
+        self.array[self.rows] = value.transpose(np.argsort(self.axes))
+
+    @property
+    def axes(self) -> tuple[int, ...]:
+        """Our axes in PyTorch's order."""
+        rank = self.array.ndim
+        if self.name.endswith(".W"):
+            return AXES[rank]
+        return IMAGE_AXES if rank == 3 else tuple(range(rank))
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return tuple(self.array.shape[axis] for axis in AXES[self.array.ndim])
+        return tuple(self.array.shape[axis] for axis in self.axes)
 
 
 def channels_first(shape: Sequence[int]) -> NDArray[np.intp]:
@@ -136,7 +147,7 @@ def _places(model: Sequential) -> Iterator[Place]:
         order: Order = None
         for layer in layers:
             for key, array in (layer.params | layer.buffers).items():
-                moved = key == "W" or isinstance(layer, BatchNorm)
+                moved = key == "W" or isinstance(layer, (BatchNorm, LayerNorm))
                 rows = order if moved and order is not None else slice(None)
                 yield Place(f"{prefix}{layer.name}.{key}", array, KEYS.get(key, key), rows)
             order = _order_after(layer, order)
@@ -199,6 +210,14 @@ def _module(layer: Layer) -> "torch.nn.Module":
         case BatchNorm() if len(layer.input_shape) in (1, 3):
             kind = nn.BatchNorm1d if len(layer.input_shape) == 1 else nn.BatchNorm2d
             return kind(layer.input_shape[-1], layer.epsilon, 1 - layer.momentum)
+        case LayerNorm():
+            shape = layer.params["gamma"].shape
+            if len(layer.input_shape) != 3:
+                return nn.LayerNorm(shape, layer.epsilon)
+            if len(shape) == 3:
+                return nn.LayerNorm([shape[axis] for axis in IMAGE_AXES], layer.epsilon)
+            if len(shape) == 1:
+                return ours.ChannelNorm(shape, layer.epsilon)
         case Flatten():
             return nn.Flatten()
         case Softmax():

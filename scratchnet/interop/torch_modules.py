@@ -36,6 +36,13 @@ class PaddedAveragePool2d(nn.Module):
         return mean / counted
 
 
+class ChannelNorm(nn.LayerNorm):
+    """Layer normalization over the channels of images (n, c, h, w), at each place by itself."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x.movedim(1, -1)).movedim(-1, 1)
+
+
 class Reorder(nn.Module):
     """Features (n, d) in the order of `columns`; not part of the state_dict."""
 
