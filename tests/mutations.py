@@ -210,6 +210,8 @@ MUTATIONS = [
              "flat if self.curve.keeps_x else y.reshape(-1)", "flat", f"{PLAN} to_themselves"),
     Mutation("curves: GELU's gradient without its density", "engine/curves.py",
              "return share + x * density", "return share", f"{PLAN} to_themselves"),
+    Mutation("noise, fused: not scaled", "engine/elementwise.py",
+             "one[k] + scale * other[k]", "one[k] + other[k]", f"{PLAN} to_themselves"),
     Mutation("layer norm: the gradient keeps its part along x_hat", "layers/normalization.py",
              "dx_hat - mean - x_hat * along", "dx_hat - mean", f"{LAYERS} definition"),
     Mutation("layer norm, fused: the mean of a row is not taken out of the gradient",

@@ -201,6 +201,13 @@ class Parity:
             if us.model.count_params():
                 agree("float64", us.grads(), grads, most=most)
 
+    def test_noise_stays_in_the_network_with_its_deviation(self):
+        model = sn.Sequential([sn.GaussianNoise(0.25)], (1000,))
+        x = np.ones((1, 1000), np.float32)
+        them = self.kind(lambda: model)
+        np.testing.assert_array_equal(them.forward(x), x)
+        assert 0.2 < (them.forward(x, training=True) - x).std() < 0.3
+
     def test_dropout_stays_in_the_network_with_its_rate(self):
         model = sn.Sequential([sn.Dropout(0.25)], (1000,))
         x = np.ones((1, 1000), np.float32)

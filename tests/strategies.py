@@ -126,6 +126,8 @@ def built_layers(draw, kind, dtype=np.float64):
         layer = make(draw(st.booleans()))
     elif kind == "Dropout":
         layer = make(draw(st.floats(0, 0.9)))
+    elif kind == "GaussianNoise":
+        layer = make(draw(st.floats(0, 2)))
     elif kind == "Residual":
         n, shape, strides = n + 3, image, draw(_pairs(1, 2))
         same = strides == (1, 1) and draw(st.booleans())

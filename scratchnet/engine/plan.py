@@ -19,6 +19,7 @@ from ..layers import (
     Dense,
     Dropout,
     Flatten,
+    GaussianNoise,
     GlobalAveragePool2D,
     Layer,
     LayerNorm,
@@ -37,6 +38,7 @@ from .dense import DenseRelu
 from .elementwise import (
     DropoutGroup,
     FlattenGroup,
+    GaussianNoiseGroup,
     LeakyReLUGroup,
     LogSoftmaxGroup,
     ReLUGroup,
@@ -98,6 +100,7 @@ TABLE = (
     Rule((ReLU,), ReLUGroup),
     Rule((LeakyReLU,), LeakyReLUGroup),
     Rule((Dropout,), DropoutGroup),
+    Rule((GaussianNoise,), GaussianNoiseGroup),
     Rule((Softmax,), SoftmaxGroup),
     Rule((LogSoftmax,), LogSoftmaxGroup),
     *(Rule((kind,), CurveGroup) for kind in CURVES),

@@ -29,6 +29,7 @@ from ..layers import (
     Dense,
     Dropout,
     Flatten,
+    GaussianNoise,
     GlobalAveragePool2D,
     Layer,
     LayerNorm,
@@ -55,8 +56,8 @@ LATER = {"Gelu": (20, 9)}
 
 
 def to_onnx(model: Sequential, dtype: DTypeLike | None = None) -> "onnx.ModelProto":
-    """The model as an ONNX graph, for inference: Dropout does nothing, BatchNorm uses its
-    running statistics.
+    """The model as an ONNX graph, for inference: Dropout and GaussianNoise do nothing, BatchNorm
+    uses its running statistics.
 
     dtype   of the input, the weights and the output; the model's own without it. ONNX Runtime has
             no float64 convolution on a processor: dtype="float32" makes a float64 model run there.
@@ -265,6 +266,11 @@ def _dropout(writer: _Writer, layer: Dropout) -> None:
     writer.add("Dropout", layer.name, writer.weight(layer, "rate", np.array(layer.rate)))
 
 
+def _nothing(writer: _Writer, layer: Layer) -> None:
+    """What does nothing in inference."""
+    writer.add("Identity", layer.name)
+
+
 def _residual(writer: _Writer, layer: Residual) -> None:
     """Both rows start at the same value, and end alike for the sum."""
     writer.channels_first(layer.input_shape)
@@ -291,6 +297,7 @@ WRITERS: dict[type[Layer], Callable[[_Writer, Any], None]] = {
     LogSoftmax: _softmax("LogSoftmax"),
     SiLU: _silu,
     Dropout: _dropout,
+    GaussianNoise: _nothing,
     BatchNorm: _batch_norm,
     LayerNorm: _layer_norm,
     Residual: _residual,

@@ -30,6 +30,7 @@ from ..layers import (
     Dense,
     Dropout,
     Flatten,
+    GaussianNoise,
     GlobalAveragePool2D,
     Layer,
     LayerNorm,
@@ -226,6 +227,8 @@ def _module(layer: Layer) -> "torch.nn.Module":
             return nn.LogSoftmax(1 if len(layer.input_shape) == 3 else -1)
         case Dropout():
             return nn.Dropout(layer.rate)
+        case GaussianNoise():
+            return ours.GaussianNoise(layer.stddev)
         case Residual():
             return ours.Residual(_row(layer.main), _row(layer.shortcut))
     raise InputError(f"torch: no equal of {layer} for inputs {layer.input_shape}")

@@ -6,13 +6,25 @@ they share are in functions.py. registry.py says what a new kind of layer has to
 Each file says in `__all__` which kinds of layers it has; they are names here, and of `scratchnet`.
 """
 
-from . import activations, conv, dense, dropout, normalization, pool, reshape, residual, smooth
+from . import (
+    activations,
+    conv,
+    dense,
+    dropout,
+    noise,
+    normalization,
+    pool,
+    reshape,
+    residual,
+    smooth,
+)
 from .activations import *
 from .activations import softmax as softmax
 from .base import Layer
 from .conv import *
 from .dense import *
 from .dropout import *
+from .noise import *
 from .normalization import *
 from .pool import *
 from .registry import LAYERS as LAYERS
@@ -29,6 +41,7 @@ __all__ += activations.__all__
 __all__ += conv.__all__
 __all__ += dense.__all__
 __all__ += dropout.__all__
+__all__ += noise.__all__
 __all__ += normalization.__all__
 __all__ += pool.__all__
 __all__ += reshape.__all__

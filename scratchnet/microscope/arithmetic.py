@@ -23,6 +23,7 @@ from ..layers import (
     Dense,
     Dropout,
     Flatten,
+    GaussianNoise,
     GlobalAveragePool2D,
     Layer,
     LayerNorm,
@@ -246,6 +247,13 @@ def _dropout_output(layer: Any, index: Index, x: Array, y: Array, training: bool
     return Sum(f"y{index_text(index)} = x{index_text(index)} * mask", "mask", terms)
 
 
+def _gaussian_noise_output(layer: Any, index: Index, x: Array, y: Array, training: bool) -> Sum:
+    place, noise = index_text(index), float(y[index]) - float(x[index])
+    added = " + noise" if training else ""
+    terms = [Term((0,), index, float(x[index]), 1.0)]
+    return Sum(f"y{place} = x{place}{added}", "weight", terms, noise)
+
+
 def _batch_norm_output(layer: Any, index: Index, x: Array, y: Array, training: bool) -> Sum:
     c = index[-1]
     scale, shift = _normalizing(layer, c, x, training)
@@ -296,6 +304,7 @@ OUTPUTS: dict[type[Layer], Callable[..., Sum]] = {
     GlobalAveragePool2D: _global_average_output,
     Flatten: _flatten_output,
     Dropout: _dropout_output,
+    GaussianNoise: _gaussian_noise_output,
     BatchNorm: _batch_norm_output,
     LayerNorm: _layer_norm_output,
     Softmax: _softmax_output,

@@ -258,6 +258,8 @@ def test_batch_norm_equals_its_layers(rng, shape, n, relu, training):
         sn.LogSoftmax,
         lambda: sn.Dropout(0.3),
         lambda: sn.Dropout(0.0),
+        lambda: sn.GaussianNoise(0.3),
+        lambda: sn.GaussianNoise(0.0),
     ],
 )
 def test_layers_with_a_group_to_themselves_equal_their_layers(make, training):

@@ -122,6 +122,7 @@ ORACLES = {
     "LogSoftmax": lambda layer, x, dy: (*oracles.log_softmax(x, dy), {}),
     "Softmax": lambda layer, x, dy: (*oracles.softmax(x, dy), {}),
     "Dropout": lambda layer, x, dy: (x, dy, {}),
+    "GaussianNoise": lambda layer, x, dy: (x, dy, {}),
     "BatchNorm": batch_norm,
     "LayerNorm": layer_norm,
     "Residual": residual,
@@ -290,6 +291,7 @@ BAD = {
     "too large": (lambda v: v, (sn.Conv2D(2, 7), sn.MaxPool2D((1, 6)), sn.AveragePool2D(8))),
     "initializer": (lambda v: sn.Conv2D(2, 3, kernel_initializer=v), ("glorot", None)),
     "rate": (lambda v: sn.Dropout(v), (1, 1.5, -0.1, np.nan, True, "half", None)),
+    "stddev": (lambda v: sn.GaussianNoise(v), (-0.1, np.nan, np.inf, "half", None)),
     "momentum": (lambda v: sn.BatchNorm(v), (-0.1, 1.1, np.nan)),
     "axis": (lambda v: sn.LayerNorm(v), (0, 1, -4, "1", None, True, (), 1.0, (1, 3), (-1, -3))),
     "layer epsilon": (lambda v: sn.LayerNorm(epsilon=v), (0, -1, np.nan, np.inf)),
@@ -343,6 +345,25 @@ def test_dropout_is_the_identity_in_evaluation_and_at_rate_0(rate, training, rng
     layer, x = built(sn.Dropout(rate), (20,)), rng.standard_normal((10, 20))
     np.testing.assert_array_equal(layer.forward(x, training), x)
     np.testing.assert_array_equal(layer.backward(x), x)
+
+
+@pytest.mark.parametrize("stddev", [0.1, 2.0])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_gaussian_noise_has_its_mean_and_deviation_and_follows_the_seed(stddev, dtype, rng):
+    x = rng.standard_normal((200, 1000)).astype(dtype)
+    first, same, other = (
+        built(sn.GaussianNoise(stddev), (1000,), seed, dtype) for seed in (1, 1, 2)
+    )
+    y = first.forward(x, training=True)
+    noise = y - x
+    assert y.dtype == dtype
+    assert noise.mean() == pytest.approx(0, abs=6 * stddev / 200_000**0.5)
+    assert noise.std() == pytest.approx(stddev, rel=0.01)
+    np.testing.assert_array_equal(y, same.forward(x, training=True))
+    assert np.any(y != other.forward(x, training=True))
+    assert np.any(y != first.forward(x, training=True))  # new noise each time
+    np.testing.assert_array_equal(first.backward(x), x)
+    np.testing.assert_array_equal(first.forward(x), x)  # in evaluation none
 
 
 @pytest.mark.parametrize("shape", [(4,), (5, 6, 4)])
