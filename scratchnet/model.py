@@ -63,7 +63,8 @@ def backward_through(row: Sequence[Runs], dy: Array) -> Array:
 class Sequential:
     """A model whose layers follow one another.
 
-    layers        in order; each instance belongs to one model
+    layers        in order; each instance belongs to one model. After a layer with activation="relu"
+                  comes ReLU(), as a layer of its own
     input_shape   of one example, without the batch axis, such as (28, 28, 1). Without it the model
                   is built when it first sees data.
     seed          of the initial weights, the dropout, the shuffling and the augmentation; or a

@@ -58,6 +58,8 @@ class Layer:
     buffers         arrays that are saved with the model but not learnt (running statistics)
     cache           what the last forward kept for backward; None before the first, and in a copy
     input_shape, output_shape   without the batch axis; None before build
+    activation      the name of one that is to follow as a layer of its own; the row that the layer
+                    joins appends it and sets this to None (see named.py)
 
     A forward begins with `check_input(x)` and ends with `keep(x, what)`; a backward begins with
     `kept(dy)`, which checks dy and returns what was kept.
@@ -67,6 +69,7 @@ class Layer:
     name: str
     input_shape: Shape
     output_shape: Shape
+    activation: str | None = None
 
     def __init__(self) -> None:
         self.name = None  # type: ignore[assignment]
@@ -145,6 +148,11 @@ class Layer:
         self, input_shape: Shape, rng: np.random.Generator, dtype: DTypeLike = np.float32
     ) -> Shape:
         """Take memory for the parameters and fill it; returns the output's shape."""
+        if self.activation is not None:  # forward would leave it out without a word
+            raise InputError(
+                f"{self}: expected a place in a Sequential or Residual, which append the "
+                "activation; to use the layer alone, leave it out and call its layer yourself"
+            )
         self.input_shape = tuple(input_shape)
         self.output_shape = self.shape_after(self.input_shape)
         self.place_window(self.input_shape)
@@ -221,8 +229,12 @@ def image_shape(layer: Layer, input_shape: Shape) -> tuple[int, int, int]:
 def join(row: list[Layer], layer: Layer, owner: str, beside: Sequence[Layer] = ()) -> None:
     """Append a layer to a row of `owner`'s, named after its kind if it has no name yet.
 
+    If the layer came with the name of an activation, that one's layer is appended after it.
+
     beside    further layers of the owner; a layer may stand in one place only
     """
+    from .named import ACTIVATIONS  # late: it is made of the layers that are made of this file
+
     if not isinstance(layer, Layer):
         raise InputError(f"{owner}: expected a layer, found {layer!r}")
     leaves = [leaf for other in (*row, *beside) for leaf in other.leaves()]
@@ -235,6 +247,9 @@ def join(row: list[Layer], layer: Layer, owner: str, beside: Sequence[Layer] = (
     if any(layer.name == other.name for other in row):
         raise InputError(f"{owner}: expected different names, found {layer.name!r} twice")
     row.append(layer)
+    if layer.activation is not None:
+        following, layer.activation = ACTIVATIONS[layer.activation](), None
+        join(row, following, owner, beside)
 
 
 def shapes_along(row: Sequence[Layer], shape: Shape) -> Iterator[tuple[Layer, Shape, Shape]]:
