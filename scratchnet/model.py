@@ -69,7 +69,8 @@ class Sequential(Looking):
     """A model whose layers follow one another.
 
     layers        in order. One that is built already, in another model, keeps its weights, and both
-                  models share them, as in Keras: `Sequential(base.layers[:-2] + [Dense(26)])`
+                  models share them, as in Keras: `Sequential(base.layers[:-2] + [Dense(26)])`.
+                  After a layer with activation="relu" comes ReLU(), as a layer of its own
     input_shape   of one example, without the batch axis, such as (28, 28, 1). Without it the model
                   is built when it first sees data.
     seed          of the initial weights, the dropout, the shuffling and the augmentation; or a

@@ -25,6 +25,8 @@ EXAMPLES = {
     "LogSoftmax": (sn.LogSoftmax, (4,)),
     "Softmax": (sn.Softmax, (4,)),
     "Dropout": (lambda: sn.Dropout(0.5), (5, 4, 2)),
+    "GaussianNoise": (lambda: sn.GaussianNoise(0.5), (5, 4, 2)),
     "BatchNorm": (sn.BatchNorm, (5, 4, 2)),
+    "LayerNorm": (sn.LayerNorm, (5, 4, 2)),
     "Residual": (lambda: sn.Residual([sn.Conv2D(2, 3, padding=1), sn.ReLU()]), (5, 4, 2)),
 }

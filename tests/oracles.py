@@ -253,6 +253,27 @@ def batch_norm(x, dy, gamma, beta, mean, var, epsilon, from_batch):
     return y, dx, dgamma, dbeta
 
 
+def layer_norm(x, dy, gamma, beta, epsilon):
+    """As batch_norm: by the paths x -> y, x -> mean -> y and x -> var -> y of every row."""
+    y, dx, dgamma, dbeta = (np.zeros(shape) for shape in [x.shape] * 2 + [gamma.shape] * 2)
+    for place in np.ndindex(x.shape[: x.ndim - gamma.ndim]):
+        row, k = x[place], gamma.size
+        mean = math.fsum(row.ravel()) / k
+        var = math.fsum((v - mean) ** 2 for v in row.ravel()) / k
+        s, dmean, dvar = 1 / math.sqrt(var + epsilon), 0.0, 0.0
+        for at in np.ndindex(gamma.shape):
+            centred, g = row[at] - mean, dy[place][at]
+            y[place][at] = gamma[at] * centred * s + beta[at]
+            dgamma[at] += g * centred * s
+            dbeta[at] += g
+            dmean -= g * gamma[at] * s
+            dvar -= g * gamma[at] * centred * s**3 / 2
+        for at in np.ndindex(gamma.shape):
+            way = dmean / k + dvar * 2 * (row[at] - mean) / k
+            dx[place][at] = dy[place][at] * gamma[at] * s + way
+    return y, dx, dgamma, dbeta
+
+
 def cross_entropy(probs, targets):
     """L and dL/dprobs for targets (n, k) that are distributions."""
     n, loss, grad = len(probs), 0.0, np.zeros(probs.shape)

@@ -18,8 +18,8 @@ from scratchnet.architectures import ARCHITECTURES
 
 MODELS = sorted({*ARCHITECTURES, "vgg-bn"})
 LAYERS = ["AveragePool2D", "BatchNorm", "Conv2D", "Dense", "Flatten", "GlobalAveragePool2D"]
-LAYERS += ["ELU", "GELU", "GlobalMaxPool2D", "LeakyReLU", "LogSoftmax", "MaxPool2D", "ReLU"]
-LAYERS += ["Reshape", "SiLU", "Sigmoid", "Softmax", "Softplus", "Tanh", "UpSampling2D"]
+LAYERS += ["ELU", "GELU", "GlobalMaxPool2D", "LayerNorm", "LeakyReLU", "LogSoftmax", "MaxPool2D"]
+LAYERS += ["ReLU", "Reshape", "SiLU", "Sigmoid", "Softmax", "Softplus", "Tanh", "UpSampling2D"]
 LAYERS += ["ZeroPadding2D"]
 
 
@@ -31,6 +31,10 @@ def same(n):
 ODD = {
     "BatchNorm between Flatten and Dense": lambda: [
         *(sn.Conv2D(3, 2), sn.Flatten(), sn.BatchNorm(), sn.ReLU(), sn.Dense(4), sn.Softmax())
+    ],
+    "LayerNorm between Flatten and Dense": lambda: [
+        *(sn.LayerNorm(), sn.Conv2D(3, 2), sn.LayerNorm((1, 2, 3)), sn.Flatten(), sn.LayerNorm()),
+        *(sn.Tanh(), sn.Dense(4), sn.LayerNorm(), sn.Softmax()),
     ],
     "Flatten at the end": lambda: [sn.Conv2D(3, 2), sn.Flatten(), sn.BatchNorm()],
     "Softmax over channels": lambda: [same(3), sn.Softmax()],
@@ -206,6 +210,13 @@ class Parity:
             agree("float64", {"y": y, "dx": dx}, {"y": theirs, "dx": their_dx}, most=most)
             if us.model.count_params():
                 agree("float64", us.grads(), grads, most=most)
+
+    def test_noise_stays_in_the_network_with_its_deviation(self):
+        model = sn.Sequential([sn.GaussianNoise(0.25)], (1000,))
+        x = np.ones((1, 1000), np.float32)
+        them = self.kind(lambda: model)
+        np.testing.assert_array_equal(them.forward(x), x)
+        assert 0.2 < (them.forward(x, training=True) - x).std() < 0.3
 
     def test_dropout_stays_in_the_network_with_its_rate(self):
         model = sn.Sequential([sn.Dropout(0.25)], (1000,))

@@ -157,12 +157,18 @@ def built_layers(draw, kind, dtype=np.float64):
     elif kind == "BatchNorm":
         # a batch of few values has a variance near 0, and there the numeric derivative is useless
         n, layer = n + 3, make(draw(st.floats(0, 1)), draw(st.floats(1e-3, 0.1)))
+    elif kind == "LayerNorm":
+        # a row of few values has a variance near 0, and there the numeric derivative is useless
+        axis = draw(st.sampled_from([-1, tuple(range(-len(shape), 0))]))
+        layer = make(axis, draw(st.floats(0.1, 1)))
     elif kind == "ELU":
         layer = make(draw(st.floats(0, 2)))
     elif kind == "GELU":
         layer = make(draw(st.booleans()))
     elif kind == "Dropout":
         layer = make(draw(st.floats(0, 0.9)))
+    elif kind == "GaussianNoise":
+        layer = make(draw(st.floats(0, 2)))
     elif kind == "Residual":
         n, shape, strides = n + 3, image, draw(_pairs(1, 2))
         same = strides == (1, 1) and draw(st.booleans())

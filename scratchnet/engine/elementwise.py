@@ -81,6 +81,28 @@ class DropoutGroup(Group):
         return dx
 
 
+class GaussianNoiseGroup(Group):
+    """GaussianNoise: the layer's own draws; what is added to x has no part in the gradient."""
+
+    kernel = "draws and sum in one pass"
+    only_kernels = True  # in inference none
+
+    def forward(self, x: Array, training: bool) -> Array:
+        layer: Any = self.layers[0]
+        self.begin(x)
+        if not training or layer.stddev == 0:
+            return x
+        self.dtype = x.dtype
+        draws, y = self.buffer("draws", x.shape, np.float32), self.buffer("y", x.shape)
+        layer.rng.standard_normal(dtype=np.float32, out=draws)
+        flat, stddev = self.contiguous("x", x).reshape(-1), x.dtype.type(layer.stddev)
+        self.call(add_scaled, flat, draws.reshape(-1), stddev, y.reshape(-1))
+        return y
+
+    def backward(self, dy: Array, need_dx: bool = True) -> Array:
+        return dy
+
+
 class SoftmaxGroup(Group):
     """Softmax; in training it is folded into the loss and does not run."""
 
@@ -155,6 +177,16 @@ def drop(x, draws, keep, mask, y):
         for k in range(last - first):
             gate[k] = scale if drawn[k] < np.float32(keep) else zero
             out[k] = source[k] * gate[k]
+
+
+@parallel
+def add_scaled(a, b, scale, out):
+    """out = a + scale * b, element by element."""
+    for shard in prange(SHARDS):
+        first, last = shard * a.size // SHARDS, (shard + 1) * a.size // SHARDS
+        one, other, total = a[first:last], b[first:last], out[first:last]
+        for k in range(last - first):
+            total[k] = one[k] + scale * other[k]
 
 
 @parallel

@@ -1,11 +1,11 @@
-"""Batch normalization, and the ReLU after it: the group and its loops."""
+"""Batch normalization with the ReLU after it, and layer normalization: groups and their loops."""
 
 from collections.abc import Sequence
 
 import numpy as np
 from numba import prange
 
-from ..layers import BatchNorm, Layer
+from ..layers import BatchNorm, Layer, LayerNorm
 from .compiler import inner, parallel, serial
 from .group import Array, Gradients, Group
 from .memory import SHARDS
@@ -71,6 +71,38 @@ class BatchNormRelu(Group):
         else:  # mean and variance are constants: every image for itself
             self.call(scale_backward, rows, self.x, *scales, self.relu, out)
         return dx
+
+
+class LayerNormGroup(Group):
+    """Layer normalization: a row's mean and variance, and its values, while it is in the cache."""
+
+    kernel = "row by row"
+    only_kernels = True
+
+    def forward(self, x: Array, training: bool) -> Array:
+        layer = self.layers[0]
+        assert isinstance(layer, LayerNorm)
+        self.begin(x)
+        gamma, beta = (self.contiguous(key, self.params[key]) for key in ("gamma", "beta"))
+        k = gamma.size
+        self.x = self.contiguous("x", x).reshape(-1, k)  # (m, k)
+        self.scales = self.buffer("scales", (len(self.x), 2))
+        y = self.buffer("y", x.shape)
+        given = self.x, layer.epsilon, gamma.reshape(-1), beta.reshape(-1)
+        self.call(normalize_rows, *given, self.scales, y.reshape(-1, k))
+        return y
+
+    def backward(self, dy: Array, need_dx: bool = True) -> Array | None:
+        gamma = self.contiguous("gamma", self.params["gamma"]).reshape(-1)
+        k = gamma.size
+        dx, rows = self.dx(dy.shape, dy), self.contiguous("dy in one", dy).reshape(-1, k)
+        parts = self.buffer("parts", (SHARDS, 2, k), np.float64)
+        given = rows, self.x, gamma, self.scales
+        self.call(normalize_rows_backward, *given, parts, dx.reshape(-1, k))
+        sums = self.buffer("sums", (2, *self.params["gamma"].shape))
+        self.call(add_parts, parts, sums.reshape(2, k))
+        self.grads["gamma"][:], self.grads["beta"][:] = sums
+        return dx if need_dx else None
 
 
 @parallel
@@ -197,3 +229,62 @@ def scale_backward(dy, x, mu, s, gamma, beta, relu, dx):
             for k in range(c):
                 dead = relu and gamma[k] * ((row[k] - mu[k]) * s[k]) + beta[k] <= 0
                 out[k] = grad.dtype.type(0) if dead else gamma[k] * s[k] * grad[k]
+
+
+@parallel
+def normalize_rows(x, epsilon, gamma, beta, scales, y):
+    """y (m, k) = gamma * (x - mu) * s + beta; scales (m, 2) <- each row's mu, and its s."""
+    m, k = x.shape
+    for shard in prange(SHARDS):
+        for i in range(shard * m // SHARDS, (shard + 1) * m // SHARDS):
+            row, out, scale = x[i], y[i], scales[i]
+            total, squares = np.float64(0), np.float64(0)
+            for j in range(k):
+                total += row[j]
+            scale[0] = total / k
+            mu = scale[0]
+            for j in range(k):
+                apart = np.float64(row[j] - mu)
+                squares += apart * apart
+            scale[1] = 1 / np.sqrt(squares / k + epsilon)
+            s = scale[1]
+            for j in range(k):
+                out[j] = gamma[j] * ((row[j] - mu) * s) + beta[j]
+
+
+@parallel
+def normalize_rows_backward(dy, x, gamma, scales, parts, dx):
+    """dx (m, k) = s * (d - mean d - x_hat * mean(d * x_hat)) for every row, with d = gamma * dy.
+
+    parts (SHARDS, 2, k) <- over each shard's rows, the sums of dy * x_hat and of dy.
+    """
+    m, k = x.shape
+    for shard in prange(SHARDS):
+        dgamma, dbeta = parts[shard, 0], parts[shard, 1]
+        dgamma[:] = 0
+        dbeta[:] = 0
+        for i in range(shard * m // SHARDS, (shard + 1) * m // SHARDS):
+            grad, row, out, mu, s = dy[i], x[i], dx[i], scales[i, 0], scales[i, 1]
+            total, product = np.float64(0), np.float64(0)
+            for j in range(k):
+                x_hat, d = (row[j] - mu) * s, gamma[j] * grad[j]
+                dbeta[j] += grad[j]
+                dgamma[j] += grad[j] * x_hat
+                total += d
+                product += d * x_hat
+            mean, along = row.dtype.type(total / k), row.dtype.type(product / k)
+            for j in range(k):
+                x_hat = (row[j] - mu) * s
+                out[j] = s * (gamma[j] * grad[j] - mean - x_hat * along)
+
+
+@serial
+def add_parts(parts, sums):
+    """sums (2, k) <- the shards' parts, in order."""
+    shards, _, k = parts.shape
+    for which in range(2):
+        for j in range(k):
+            total = 0.0
+            for shard in range(shards):
+                total += parts[shard, which, j]
+            sums[which, j] = total

@@ -19,9 +19,11 @@ from ..layers import (
     Dense,
     Dropout,
     Flatten,
+    GaussianNoise,
     GlobalAveragePool2D,
     GlobalMaxPool2D,
     Layer,
+    LayerNorm,
     LeakyReLU,
     LogSoftmax,
     MaxPool2D,
@@ -40,13 +42,14 @@ from .dense import DenseRelu
 from .elementwise import (
     DropoutGroup,
     FlattenGroup,
+    GaussianNoiseGroup,
     LeakyReLUGroup,
     LogSoftmaxGroup,
     ReLUGroup,
     SoftmaxGroup,
 )
 from .group import Gradients, Group, Single
-from .normalization import BatchNormRelu
+from .normalization import BatchNormRelu, LayerNormGroup
 from .patches import ConvPatches
 from .placing import ReshapeGroup, UpSamplingGroup, ZeroPaddingGroup
 from .pooling import GlobalAverageGroup, GlobalMaxGroup, PoolGroup
@@ -101,6 +104,7 @@ TABLE = (
     Rule((Dense,), DenseRelu),
     Rule((BatchNorm, ReLU), BatchNormRelu),
     Rule((BatchNorm,), BatchNormRelu),
+    Rule((LayerNorm,), LayerNormGroup),
     Rule((Residual, ReLU), _residual, _learns),
     Rule((Residual,), _residual, _learns),
     Rule((MaxPool2D,), PoolGroup),
@@ -112,6 +116,7 @@ TABLE = (
     Rule((ReLU,), ReLUGroup),
     Rule((LeakyReLU,), LeakyReLUGroup),
     Rule((Dropout,), DropoutGroup),
+    Rule((GaussianNoise,), GaussianNoiseGroup),
     Rule((Softmax,), SoftmaxGroup),
     Rule((LogSoftmax,), LogSoftmaxGroup),
     *(Rule((kind,), CurveGroup) for kind in CURVES),

@@ -25,6 +25,7 @@ from ..layers import (
     GlobalAveragePool2D,
     GlobalMaxPool2D,
     Layer,
+    LayerNorm,
     LogSoftmax,
     MaxPool2D,
     Reshape,
@@ -143,6 +144,8 @@ def _layers(layer: Layer, dtype: str) -> "list[keras.Layer]":
             return [
                 kl.BatchNormalization(momentum=layer.momentum, epsilon=layer.epsilon, dtype=dtype)
             ]
+        case LayerNorm():
+            return [kl.LayerNormalization(layer.axis, layer.epsilon, dtype=dtype)]
         case Flatten():
             return [kl.Flatten(**last)]
         case Softmax():

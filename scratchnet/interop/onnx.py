@@ -29,9 +29,11 @@ from ..layers import (
     Dense,
     Dropout,
     Flatten,
+    GaussianNoise,
     GlobalAveragePool2D,
     GlobalMaxPool2D,
     Layer,
+    LayerNorm,
     LogSoftmax,
     MaxPool2D,
     Reshape,
@@ -58,8 +60,8 @@ LATER = {"Gelu": (20, 9)}
 
 
 def to_onnx(model: Sequential, dtype: DTypeLike | None = None) -> "onnx.ModelProto":
-    """The model as an ONNX graph, for inference: Dropout does nothing, BatchNorm uses its
-    running statistics.
+    """The model as an ONNX graph, for inference: Dropout and GaussianNoise do nothing, BatchNorm
+    uses its running statistics.
 
     dtype   of the input, the weights and the output; the model's own without it. ONNX Runtime has
             no float64 convolution on a processor: dtype="float32" makes a float64 model run there.
@@ -271,6 +273,20 @@ def _batch_norm(writer: _Writer, layer: BatchNorm) -> None:
     writer.add("BatchNormalization", layer.name, *inputs, **settings)
 
 
+def _layer_norm(writer: _Writer, layer: LayerNorm) -> None:
+    """Over all values in either layout; over some axes only where they are the last."""
+    arrays = [layer.params[key] for key in ("gamma", "beta")]
+    over = arrays[0].ndim
+    if over < len(layer.input_shape):
+        writer.channels_last(layer.input_shape)
+    elif writer.order is not None:
+        arrays = [array[writer.order] for array in arrays]
+    elif writer.first:
+        arrays = [np.moveaxis(array, -1, 0) for array in arrays]
+    inputs = [writer.weight(layer, *of) for of in zip(("gamma", "beta"), arrays, strict=True)]
+    writer.add("LayerNormalization", layer.name, *inputs, axis=-over, epsilon=layer.epsilon)
+
+
 def _softmax(op: str) -> Callable[[_Writer, Any], None]:
     def write(writer: _Writer, layer: Softmax | LogSoftmax) -> None:
         writer.add(op, layer.name, axis=1 if writer.first else -1)
@@ -287,6 +303,11 @@ def _silu(writer: _Writer, layer: SiLU) -> None:
 
 def _dropout(writer: _Writer, layer: Dropout) -> None:
     writer.add("Dropout", layer.name, writer.weight(layer, "rate", np.array(layer.rate)))
+
+
+def _nothing(writer: _Writer, layer: Layer) -> None:
+    """What does nothing in inference."""
+    writer.add("Identity", layer.name)
 
 
 def _residual(writer: _Writer, layer: Residual) -> None:
@@ -319,6 +340,8 @@ WRITERS: dict[type[Layer], Callable[[_Writer, Any], None]] = {
     LogSoftmax: _softmax("LogSoftmax"),
     SiLU: _silu,
     Dropout: _dropout,
+    GaussianNoise: _nothing,
     BatchNorm: _batch_norm,
+    LayerNorm: _layer_norm,
     Residual: _residual,
 }

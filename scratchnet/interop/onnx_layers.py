@@ -26,6 +26,7 @@ from ..layers import (
     GlobalAveragePool2D,
     GlobalMaxPool2D,
     Layer,
+    LayerNorm,
     LogSoftmax,
     MaxPool2D,
     Reshape,
@@ -420,6 +421,34 @@ class Row:
         momentum, epsilon = node.take("momentum", 0.9), node.take("epsilon", 1e-5)
         self._place(node, BatchNorm(_decimal(momentum), _decimal(epsilon)), **arrays)
 
+    def layer_normalization(self, node: Node) -> None:
+        node.only("stash_type", 1)
+        if len(node.outputs) > 1:
+            node.fail("one output", len(node.outputs))
+        rank = self.order.ndim + 1
+        axis, epsilon = node.take("axis", -1) % rank, _decimal(node.take("epsilon", 1e-5))
+        over = rank - axis
+        sizes = self.order.shape[-over:]
+        arrays = {"gamma": self._weight(node, 1), "beta": np.zeros(1, self.dtype)}
+        if node.has_input(2):
+            arrays["beta"] = self._weight(node, 2)
+        try:
+            whole = {key: np.broadcast_to(array, sizes) for key, array in arrays.items()}
+        except ValueError:
+            node.fail(f"scale and bias of shape {sizes}", arrays["gamma"].shape)
+        if axis == 1:  # all values: their order does not matter to mean and variance
+            over = len(self.shape)
+            whole = {key: self._ours_of_all(array) for key, array in whole.items()}
+        elif axis == 0 or not np.array_equal(self.order.ravel(), np.arange(self.order.size)):
+            node.fail("a normalization over channels that are last, or over all values", axis)
+        self._place(node, LayerNorm(tuple(range(-over, 0)), epsilon), **whole)
+
+    def _ours_of_all(self, array: NDArray) -> NDArray:
+        """An array of all values of an image in ONNX, as they lie in ours."""
+        moved = np.empty(self.order.size, self.dtype)
+        moved[self.order.ravel()] = array.ravel()
+        return moved.reshape(self.shape)
+
     def dropout(self, node: Node) -> None:
         node.take("seed")
         rate = node.take("ratio", 0.5)
@@ -520,6 +549,7 @@ READERS: dict[str, Callable[[Row, Node], None]] = {
     "LogSoftmax": Row.log_softmax,
     "Swish": Row.swish,
     "BatchNormalization": Row.batch_normalization,
+    "LayerNormalization": Row.layer_normalization,
     "Dropout": Row.dropout,
     "Flatten": Row.flatten,
     "Reshape": Row.reshape,

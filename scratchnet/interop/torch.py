@@ -30,9 +30,11 @@ from ..layers import (
     Dense,
     Dropout,
     Flatten,
+    GaussianNoise,
     GlobalAveragePool2D,
     GlobalMaxPool2D,
     Layer,
+    LayerNorm,
     LogSoftmax,
     MaxPool2D,
     Reshape,
@@ -53,8 +55,10 @@ Array = NDArray[np.floating]
 
 #: PyTorch's name for each of our arrays
 KEYS = {"W": "weight", "b": "bias", "gamma": "weight", "beta": "bias"}
-#: (kh, kw, c, f) -> (f, c, kh, kw), and (in, out) -> (out, in)
-AXES = {4: (3, 2, 0, 1), 2: (1, 0), 1: (0,)}
+#: of W: (kh, kw, c, f) -> (f, c, kh, kw), and (in, out) -> (out, in)
+AXES = {4: (3, 2, 0, 1), 2: (1, 0)}
+#: of what belongs to whole images: (h, w, c) -> (c, h, w)
+IMAGE_AXES = 2, 0, 1
 #: where PyTorch's features are in ours; None where they are in the same places
 Order = NDArray[np.intp] | None
 COUNTER = "num_batches_tracked"  # PyTorch's BatchNorm has it; with a momentum it is not used
@@ -69,14 +73,22 @@ class Place(NamedTuple):
     rows: NDArray[np.intp] | slice  # an index of our first axis: PyTorch's order
 
     def read(self) -> Array:
-        return np.ascontiguousarray(self.array[self.rows].transpose(AXES[self.array.ndim]))
+        return np.ascontiguousarray(self.array[self.rows].transpose(self.axes))
 
     def write(self, value: Array) -> None:
-        self.array[self.rows] = value.transpose(np.argsort(AXES[self.array.ndim]))
+        self.array[self.rows] = value.transpose(np.argsort(self.axes))
+
+    @property
+    def axes(self) -> tuple[int, ...]:
+        """Our axes in PyTorch's order."""
+        rank = self.array.ndim
+        if self.name.endswith(".W"):
+            return AXES[rank]
+        return IMAGE_AXES if rank == 3 else tuple(range(rank))
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return tuple(self.array.shape[axis] for axis in AXES[self.array.ndim])
+        return tuple(self.array.shape[axis] for axis in self.axes)
 
 
 def channels_first(shape: Sequence[int]) -> NDArray[np.intp]:
@@ -140,7 +152,7 @@ def _places(model: Sequential) -> Iterator[Place]:
         order: Order = None
         for layer in layers:
             for key, array in (layer.params | layer.buffers).items():
-                moved = key == "W" or isinstance(layer, BatchNorm)
+                moved = key == "W" or isinstance(layer, (BatchNorm, LayerNorm))
                 rows = order if moved and order is not None else slice(None)
                 yield Place(f"{prefix}{layer.name}.{key}", array, KEYS.get(key, key), rows)
             order = _order_after(layer, order)
@@ -212,6 +224,14 @@ def _module(layer: Layer) -> "torch.nn.Module":
         case BatchNorm() if len(layer.input_shape) in (1, 3):
             kind = nn.BatchNorm1d if len(layer.input_shape) == 1 else nn.BatchNorm2d
             return kind(layer.input_shape[-1], layer.epsilon, 1 - layer.momentum)
+        case LayerNorm():
+            shape = layer.params["gamma"].shape
+            if len(layer.input_shape) != 3:
+                return nn.LayerNorm(shape, layer.epsilon)
+            if len(shape) == 3:
+                return nn.LayerNorm([shape[axis] for axis in IMAGE_AXES], layer.epsilon)
+            if len(shape) == 1:
+                return ours.ChannelNorm(shape, layer.epsilon)
         case Flatten():
             return nn.Flatten()
         case Softmax():
@@ -220,6 +240,8 @@ def _module(layer: Layer) -> "torch.nn.Module":
             return nn.LogSoftmax(1 if len(layer.input_shape) == 3 else -1)
         case Dropout():
             return nn.Dropout(layer.rate)
+        case GaussianNoise():
+            return ours.GaussianNoise(layer.stddev)
         case Residual():
             return ours.Residual(_row(layer.main), _row(layer.shortcut))
     raise InputError(f"torch: no equal of {layer} for inputs {layer.input_shape}")

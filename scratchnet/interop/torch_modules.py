@@ -52,6 +52,24 @@ class ReshapeLast(nn.Module):
         return y.permute(0, 3, 1, 2) if y.ndim == 4 else y
 
 
+class ChannelNorm(nn.LayerNorm):
+    """Layer normalization over the channels of images (n, c, h, w), at each place by itself."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x.movedim(1, -1)).movedim(-1, 1)
+
+
+class GaussianNoise(nn.Module):
+    """Normally distributed noise, added in training."""
+
+    def __init__(self, stddev: float) -> None:
+        super().__init__()
+        self.stddev = stddev
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + self.stddev * torch.randn_like(x) if self.training else x
+
+
 class Reorder(nn.Module):
     """Features (n, d) in the order of `columns`; not part of the state_dict."""
 

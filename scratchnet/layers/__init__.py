@@ -11,6 +11,7 @@ from . import (
     conv,
     dense,
     dropout,
+    noise,
     normalization,
     padding,
     pool,
@@ -25,6 +26,7 @@ from .base import Layer
 from .conv import *
 from .dense import *
 from .dropout import *
+from .noise import *
 from .normalization import *
 from .padding import *
 from .pool import *
@@ -43,6 +45,7 @@ __all__ += activations.__all__
 __all__ += conv.__all__
 __all__ += dense.__all__
 __all__ += dropout.__all__
+__all__ += noise.__all__
 __all__ += normalization.__all__
 __all__ += padding.__all__
 __all__ += pool.__all__

@@ -183,6 +183,7 @@ class Softmax(Layer):
     gradient="dx = dy − exp(y) · Σ dy",
     pointwise=True,
     uses_blas=False,
+    jax=Equal("log_softmax"),
 )
 class LogSoftmax(Layer):
     """The logarithms of Softmax's probabilities, without the probabilities between.

@@ -68,6 +68,8 @@ class Layer:
     trainable       False: frozen. No step changes its parameters, whatever the optimizer does to
                     the others, and backward goes no further back than the first layer that learns.
                     May be set at any time; the next step heeds it.
+    activation      the name of one that is to follow as a layer of its own; the row that the layer
+                    joins appends it and sets this to None (see named.py)
 
     A layer that is built keeps its weights when a new model is made of it, and both models share
     them: what one learns, the other knows. `copy()` is a layer with weights of its own.
@@ -84,6 +86,7 @@ class Layer:
     name: str
     input_shape: Shape
     output_shape: Shape
+    activation: str | None = None
 
     def __init__(self) -> None:
         self.name = None  # type: ignore[assignment]
@@ -213,6 +216,11 @@ class Layer:
         self, input_shape: Shape, rng: np.random.Generator, dtype: DTypeLike = np.float32
     ) -> Shape:
         """Take memory for the parameters and fill it; returns the output's shape."""
+        if self.activation is not None:  # forward would leave it out without a word
+            raise InputError(
+                f"{self}: expected a place in a Sequential or Residual, which append the "
+                "activation; to use the layer alone, leave it out and call its layer yourself"
+            )
         self.input_shape = tuple(input_shape)
         self.output_shape = self.shape_after(self.input_shape)
         self.place_window(self.input_shape)
@@ -341,11 +349,15 @@ def image_shape(layer: Layer, input_shape: Shape) -> tuple[int, int, int]:
 def join(row: list[Layer], layer: Layer, owner: str, beside: Sequence[Layer] = ()) -> None:
     """Append a layer to a row of `owner`'s, named after its kind if it has no name yet.
 
+    If the layer came with the name of an activation, that one's layer is appended after it.
+
     beside    further layers of the owner; a layer may stand in one place only
 
     A built layer may stand in another model under a name that is taken here: then a twin with
     another name joins, and the other model's names stay.
     """
+    from .named import ACTIVATIONS  # late: it is made of the layers that are made of this file
+
     if not isinstance(layer, Layer):
         raise InputError(f"{owner}: expected a layer, found {layer!r}")
     leaves = [leaf for other in (*row, *beside) for leaf in other.leaves()]
@@ -363,6 +375,9 @@ def join(row: list[Layer], layer: Layer, owner: str, beside: Sequence[Layer] = (
     if layer.name in taken:
         raise InputError(f"{owner}: expected different names, found {layer.name!r} twice")
     row.append(layer)
+    if layer.activation is not None:
+        following, layer.activation = ACTIVATIONS[layer.activation](), None
+        join(row, following, owner, beside)
 
 
 def put_weights(into: Sequence[Array], weights: Sequence[Any], owner: str) -> None:

@@ -12,6 +12,7 @@ from .. import initializers
 from ..errors import InputError, check_flag, is_whole, shown
 from .base import Array, Footprint, Layer, Shape, image_shape
 from .functions import col2im, im2col, sum_rows
+from .named import checked_activation
 from .registry import register
 from .window import Pair, checked_padding, fitted, pair, spread, window_footprint
 
@@ -24,6 +25,9 @@ __all__ = ["Conv2D"]
 )
 class Conv2D(Layer):
     """Two-dimensional convolution (cross-correlation, as all frameworks have it).
+
+    activation   the name of one, such as "relu", that the model is to append after this layer, as
+                 the layer ReLU() (see named.py)
 
     Shapes    x (n, h, w, c) -> y (n, out_h, out_w, f), with f = filters
               W (kh, kw, c, f); b (f,); strides (sh, sw); pads (top, bottom, left, right)
@@ -71,6 +75,7 @@ class Conv2D(Layer):
         use_bias: bool = True,
         kernel_initializer: str = "glorot_uniform",
         dilation_rate: int | tuple[int, int] = 1,
+        activation: str | None = None,
     ) -> None:
         super().__init__()
         if not is_whole(filters, 1):
@@ -85,6 +90,7 @@ class Conv2D(Layer):
         self.use_bias = check_flag("Conv2D use_bias", use_bias)
         self.kernel_initializer = kernel_initializer
         initializers.get(kernel_initializer)
+        self.activation = checked_activation("Conv2D", activation)
 
     @property
     def span(self) -> Pair:
@@ -161,4 +167,5 @@ class Conv2D(Layer):
             "use_bias": self.use_bias,
             "kernel_initializer": self.kernel_initializer,
             **dilated,
+            **({"activation": self.activation} if self.activation else {}),
         }

@@ -8,6 +8,7 @@ from .. import initializers
 from ..errors import InputError, check_flag, is_whole, shown
 from .base import Array, Layer, Shape
 from .functions import sum_rows
+from .named import checked_activation
 from .registry import register
 
 __all__ = ["Dense"]
@@ -16,6 +17,9 @@ __all__ = ["Dense"]
 @register(gradient="dW = xᵀ dy,  db = dy,  dx = dy Wᵀ")
 class Dense(Layer):
     """A fully connected layer.
+
+    activation   the name of one, such as "relu", that the model is to append after this layer, as
+                 the layer ReLU() (see named.py)
 
     Shapes    x (n, d) -> y (n, units); W (d, units); b (units,)
     Forward   y = x @ W + b, that is y[n,j] = sum_i x[n,i] W[i,j] + b[j]
@@ -34,7 +38,11 @@ class Dense(Layer):
     """
 
     def __init__(
-        self, units: int, use_bias: bool = True, kernel_initializer: str = "glorot_uniform"
+        self,
+        units: int,
+        use_bias: bool = True,
+        kernel_initializer: str = "glorot_uniform",
+        activation: str | None = None,
     ) -> None:
         super().__init__()
         if not is_whole(units, 1):
@@ -43,6 +51,7 @@ class Dense(Layer):
         self.use_bias = check_flag("Dense use_bias", use_bias)
         self.kernel_initializer = kernel_initializer
         initializers.get(kernel_initializer)
+        self.activation = checked_activation("Dense", activation)
 
     def shape_after(self, input_shape: Shape) -> Shape:
         if len(input_shape) != 1:
@@ -83,4 +92,5 @@ class Dense(Layer):
             "units": self.units,
             "use_bias": self.use_bias,
             "kernel_initializer": self.kernel_initializer,
+            **({"activation": self.activation} if self.activation else {}),
         }

@@ -23,9 +23,11 @@ from ..layers import (
     Dense,
     Dropout,
     Flatten,
+    GaussianNoise,
     GlobalAveragePool2D,
     GlobalMaxPool2D,
     Layer,
+    LayerNorm,
     LogSoftmax,
     MaxPool2D,
     Reshape,
@@ -143,10 +145,33 @@ def _normalizing(layer: Any, c: int, x: Array, training: bool) -> tuple[float, f
     return scale, -mu * scale
 
 
+def _layer_norm_gradient(
+    layer: Any, key: str, index: Index, x: Array, dy: Array, training: bool
+) -> Sum:
+    places = list(np.ndindex(x.shape[: x.ndim - len(index)]))
+    at = ", ".join(["...", *map(str, index)])
+    terms = []
+    for p in places:
+        scale, shift = _normalizing_row(layer, x[p])
+        x_hat, one = float(x[(*p, *index)]) * scale + shift, key == "beta"
+        source = None if one else (*p, *index)
+        terms.append(Term(p or (0,), source, 1.0 if one else x_hat, float(dy[(*p, *index)])))
+    factor = "" if key == "beta" else f"x_hat[{at}] * "
+    return Sum(f"dL/d{key}{index_text(index)} = sum of {factor}dy[{at}]", "dy", terms)
+
+
+def _normalizing_row(layer: Any, row: Array) -> tuple[float, float]:
+    """scale and shift with x_hat = scale * x + shift, for values normalized together."""
+    mu, var = float(row.mean()), float(row.var())
+    scale = 1 / math.sqrt(var + layer.epsilon)
+    return scale, -mu * scale
+
+
 GRADIENTS: dict[type[Layer], Callable[..., Sum]] = {
     Conv2D: _conv2d_gradient,
     Dense: _dense_gradient,
     BatchNorm: _batch_norm_gradient,
+    LayerNorm: _layer_norm_gradient,
 }
 
 
@@ -277,6 +302,13 @@ def _dropout_output(layer: Any, index: Index, x: Array, y: Array, training: bool
     return Sum(f"y{index_text(index)} = x{index_text(index)} * mask", "mask", terms)
 
 
+def _gaussian_noise_output(layer: Any, index: Index, x: Array, y: Array, training: bool) -> Sum:
+    place, noise = index_text(index), float(y[index]) - float(x[index])
+    added = " + noise" if training else ""
+    terms = [Term((0,), index, float(x[index]), 1.0)]
+    return Sum(f"y{place} = x{place}{added}", "weight", terms, noise)
+
+
 def _batch_norm_output(layer: Any, index: Index, x: Array, y: Array, training: bool) -> Sum:
     c = index[-1]
     scale, shift = _normalizing(layer, c, x, training)
@@ -284,6 +316,19 @@ def _batch_norm_output(layer: Any, index: Index, x: Array, y: Array, training: b
     place = index_text(index)
     return Sum(
         f"y{place} = gamma[{c}] * (x{place} - mean) / sqrt(var + epsilon) + beta[{c}]",
+        "gamma/sqrt",
+        [Term((0,), index, float(x[index]), gamma * scale)],
+        gamma * shift + beta,
+    )
+
+
+def _layer_norm_output(layer: Any, index: Index, x: Array, y: Array, training: bool) -> Sum:
+    over = index[x.ndim - layer.params["gamma"].ndim :]
+    scale, shift = _normalizing_row(layer, x[index[: x.ndim - len(over)]])
+    gamma, beta = (float(layer.params[key][over]) for key in ("gamma", "beta"))
+    place, own = index_text(index), index_text(over)
+    return Sum(
+        f"y{place} = gamma{own} * (x{place} - mean) / sqrt(var + epsilon) + beta{own}",
         "gamma/sqrt",
         [Term((0,), index, float(x[index]), gamma * scale)],
         gamma * shift + beta,
@@ -318,7 +363,9 @@ OUTPUTS: dict[type[Layer], Callable[..., Sum]] = {
     Flatten: _reshape_output,
     Reshape: _reshape_output,
     Dropout: _dropout_output,
+    GaussianNoise: _gaussian_noise_output,
     BatchNorm: _batch_norm_output,
+    LayerNorm: _layer_norm_output,
     Softmax: _softmax_output,
     LogSoftmax: _log_softmax_output,
 }

@@ -117,6 +117,8 @@ def _name(layer: Any) -> list[str]:
     kind = type(layer).__name__
     if kind == "Dropout":
         return [f"Dropout {layer.rate:g}"]
+    if kind == "GaussianNoise":
+        return [f"GaussianNoise {layer.stddev:g}"]
     if not hasattr(layer, "strides"):
         return [kind]
     window = layer.kernel_size if kind == "Conv2D" else layer.pool_size

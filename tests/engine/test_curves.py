@@ -52,7 +52,14 @@ def test_same_bits_for_one_and_two_threads(rng, dtype):
 
 @needs_compiler
 def test_one_image_is_predicted_with_the_same_bits(rng):
-    layers = [sn.Conv2D(4, 3), *every_one(), sn.Flatten(), sn.Dense(3), sn.LogSoftmax()]
+    layers = [
+        sn.Conv2D(4, 3),
+        sn.LayerNorm(),
+        *every_one(),
+        sn.Flatten(),
+        sn.Dense(3),
+        sn.LogSoftmax(),
+    ]
     model = sn.Sequential(layers, (6, 6, 1), seed=1)
     model.prepare()
     for x in rng.random((3, 1, 6, 6, 1)):
@@ -62,7 +69,7 @@ def test_one_image_is_predicted_with_the_same_bits(rng):
 
 @needs_compiler
 def test_a_step_allocates_no_arrays(rng):
-    layers = [sn.Dense(500), *every_one(), sn.Dense(3)]
+    layers = [sn.Dense(500), sn.LayerNorm(), *every_one(), sn.Dense(3)]
     model = sn.Sequential(layers, (64,), seed=1)
     model.compile("adam", "mse")
     x, y = rng.random((32, 64)).astype(np.float32), rng.random((32, 3)).astype(np.float32)

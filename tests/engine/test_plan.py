@@ -264,6 +264,8 @@ def test_batch_norm_equals_its_layers(rng, shape, n, relu, training):
         sn.LogSoftmax,
         lambda: sn.Dropout(0.3),
         lambda: sn.Dropout(0.0),
+        lambda: sn.GaussianNoise(0.3),
+        lambda: sn.GaussianNoise(0.0),
     ],
 )
 def test_layers_with_a_group_to_themselves_equal_their_layers(make, training):
@@ -277,6 +279,33 @@ def test_layers_with_a_group_to_themselves_equal_their_layers(make, training):
             found.append(groups[0].backward(rng.standard_normal((n, *shape)), True).copy())
         assert isinstance(groups[0], plan.Single) != fuse
     assert_same(found[:6], found[6:])
+
+
+@given(
+    rng=own.GENERATORS,
+    shape=st.lists(st.integers(1, 9), min_size=1, max_size=3).map(tuple),
+    n=st.sampled_from([0, 1, 2, 30]),
+    whole=st.booleans(),
+    dtype=st.sampled_from([np.float32, np.float64]),
+)
+def test_layer_norm_equals_its_layer(rng, shape, n, whole, dtype):
+    axis = tuple(range(-len(shape), 0)) if whole else -1
+    layers, _ = built([sn.LayerNorm(axis)], shape, rng, dtype)
+    x, dy = (rng.normal(1, 2, (n, *shape)).astype(dtype) for _ in range(2))
+    expected = run(plan.make(layers, fuse=False), x, dy)
+    (group,) = plan.make(layers)
+    for _ in range(2):  # again, on buffers that are no longer zero
+        assert_same(run([group], x, dy), expected, 1e-11 if dtype is np.float64 else 1e-4)
+
+
+def test_layer_norm_has_the_same_bits_for_one_and_two_threads(rng):
+    layers, shape = built([sn.LayerNorm(), sn.LayerNorm((1, 2, 3))], (7, 5, 9), rng, np.float32)
+    x, dy = (rng.standard_normal((11, *shape)).astype(np.float32) for _ in range(2))
+    found = []
+    for threads in (1, 2):
+        numba.set_num_threads(threads)
+        found.append([a.tobytes() for a in run(plan.make(layers), x, dy)])
+    assert found[0] == found[1]
 
 
 @given(

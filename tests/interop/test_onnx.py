@@ -104,6 +104,9 @@ def stacks(draw, pool_padding="same"):
     if draw(st.booleans()):
         layers.insert(0, draw(st.sampled_from([sn.ReLU, sn.BatchNorm, sn.Softmax]))())
     bends = [sn.ELU, sn.GELU, sn.SiLU, sn.Sigmoid, sn.Softplus, sn.Tanh, sn.LogSoftmax]
+    # an epsilon that float32, in which ONNX keeps it, holds exactly
+    layer_norm = lambda axis=-1: sn.LayerNorm(axis, 2**-10)  # noqa: E731
+    bends += [layer_norm, lambda: layer_norm((1, 2, 3))]
     middle = [sn.ReLU, sn.BatchNorm, lambda: sn.Dropout(0.3), sn.Softmax, *bends]
     pools = [
         lambda kind=kind, size=size, step=step: kind(size, step, pool_padding)
@@ -114,7 +117,14 @@ def stacks(draw, pool_padding="same"):
     end = draw(st.sampled_from(["images", "flatten", "global", "classes"]))
     if end != "images":
         layers.append(sn.GlobalAveragePool2D() if end == "global" else sn.Flatten())
-        vectors = [sn.ReLU, sn.BatchNorm, lambda: sn.Dropout(0.3), sn.Softmax, sn.Flatten]
+        vectors = [
+            layer_norm,
+            sn.ReLU,
+            sn.BatchNorm,
+            lambda: sn.Dropout(0.3),
+            sn.Softmax,
+            sn.Flatten,
+        ]
         layers += [make() for make in draw(st.lists(st.sampled_from(vectors), max_size=2))]
     if end in ("global", "classes"):
         layers += [sn.Dense(3, draw(st.booleans())), sn.ReLU(), sn.Dense(2)]
@@ -158,8 +168,8 @@ def test_any_stack_gives_the_same_outputs_in_float64_and_comes_back_the_same(dra
     x = rng.standard_normal((n, *shape))
     proto = interop.to_onnx(model)
     y = ReferenceEvaluator(proto).run(None, {"input": x})[0]
-    # ONNX keeps BatchNorm's epsilon and GELU's constants in float32: 1e-3 is 5e-11 off
-    rounded = any(isinstance(layer, sn.BatchNorm | sn.GELU) for layer in layers)
+    # ONNX keeps the epsilon of a normalization and GELU's constants in float32: 1e-3 is 5e-11 off
+    rounded = any(isinstance(layer, sn.BatchNorm | sn.LayerNorm | sn.GELU) for layer in layers)
     near = 1e-8 if rounded else 1e-12
     np.testing.assert_allclose(y, model.predict(x), rtol=near, atol=near, strict=True)
 
@@ -179,6 +189,7 @@ def test_vectors_and_rows_of_channels_are_exported_too(rng):
     for layers, shape in (
         ([sn.Dense(3), sn.BatchNorm(), sn.Softmax()], (5,)),
         ([sn.BatchNorm(), sn.Softmax(), sn.Flatten(), sn.ReLU()], (5, 3)),
+        ([sn.LayerNorm(), sn.LayerNorm((-2, -1)), sn.LogSoftmax()], (5, 3)),
     ):
         model = randomized(sn.Sequential(layers, shape), rng)
         x = rng.standard_normal((4, *shape), np.float32)

@@ -28,7 +28,7 @@ DATA = Path(backend_test.__file__).parent / "data"
 # "_expanded" cases are the same numbers with the operator spelt out in others
 OURS = re.compile(
     "test_(?!.*_expanded)((basic_)?conv_|convtranspose|(max|average|global.*)pool|gemm|matmul_|relu"
-    "|(log)?softmax|elu|gelu|sigmoid|softplus|swish|tanh|batchnorm|(training_)?dropout|flatten|nllloss|sce|adam|momentum|nesterov)"
+    "|(log)?softmax|elu|gelu|sigmoid|softplus|swish|tanh|layer_norm|batchnorm|(training_)?dropout|flatten|nllloss|sce|adam|momentum|nesterov)"
 )
 NODE = sorted(p.name.removeprefix("test_") for p in DATA.glob("node/*") if OURS.match(p.name))
 PYTORCH = sorted(
@@ -369,6 +369,15 @@ def batch_normalization(case):
         close(layer.buffers["running_var"], case.outputs[2])
 
 
+def layer_normalization(case):
+    """All axes before the normalized ones are the batch."""
+    x, gamma, beta = case.inputs
+    rows = x.reshape(-1, *gamma.shape)
+    layer = sn.LayerNorm(tuple(range(-gamma.ndim, 0)), case.get("epsilon", 1e-5))
+    built(layer, rows, gamma=gamma, beta=beta)
+    close(layer.forward(rows), case.outputs[0])
+
+
 def dropout(case):
     """In training with their random choice in place of ours: what is left is the scaling."""
     x, training = case.inputs[0], len(case.inputs) == 3
@@ -468,6 +477,7 @@ OPERATORS = {
     "Swish": pointwise(sn.SiLU),
     "Tanh": pointwise(sn.Tanh),
     "BatchNormalization": batch_normalization,
+    "LayerNormalization": layer_normalization,
     "Dropout": dropout,
     "Flatten": flatten,
     "SoftmaxCrossEntropyLoss": cross_entropy,
@@ -478,9 +488,9 @@ OPERATORS = {
 
 
 def test_all_cases_are_there_and_nearly_all_are_run():
-    assert len(NODE) == 189, f"{len(NODE)} cases in {DATA}; onnx 1.22.0 has them, later ones not"
+    assert len(NODE) == 208, f"{len(NODE)} cases in {DATA}; onnx 1.22.0 has them, later ones not"
     assert EXCLUDED.keys() <= set(NODE)
-    assert len(NODE) - len(EXCLUDED) == 158
+    assert len(NODE) - len(EXCLUDED) == 177
 
 
 @pytest.mark.parametrize("name", [name for name in NODE if name not in EXCLUDED])

@@ -23,7 +23,7 @@ from scratchnet.layers import LAYERS
 
 TOLERANCE = {"ReLU": 1e-6, "MaxPool2D": 1e-6}  # the layers with kinks; 1e-7 for the smooth ones
 # training is another function
-MODES = dict.fromkeys(("Dropout", "BatchNorm", "Residual"), (True, False))
+MODES = dict.fromkeys(("Dropout", "BatchNorm", "GaussianNoise", "Residual"), (True, False))
 CASES = [(kind, training) for kind in LAYERS for training in MODES.get(kind, (False,))]
 
 

@@ -111,6 +111,11 @@ def batch_norm(layer, x, dy, training=False):
     return y, dx, {"gamma": dgamma, "beta": dbeta}
 
 
+def layer_norm(layer, x, dy):
+    y, dx, dgamma, dbeta = oracles.layer_norm(x, dy, *layer.params.values(), layer.epsilon)
+    return y, dx, {"gamma": dgamma, "beta": dbeta}
+
+
 def residual(layer, x, dy):
     """Both rows by the oracles of their layers: forward for the inputs, then backward."""
     y, dx, grads = 0, 0, {}
@@ -148,7 +153,9 @@ ORACLES = {
     "LogSoftmax": lambda layer, x, dy: (*oracles.log_softmax(x, dy), {}),
     "Softmax": lambda layer, x, dy: (*oracles.softmax(x, dy), {}),
     "Dropout": lambda layer, x, dy: (x, dy, {}),
+    "GaussianNoise": lambda layer, x, dy: (x, dy, {}),
     "BatchNorm": batch_norm,
+    "LayerNorm": layer_norm,
     "Residual": residual,
 }
 
@@ -337,7 +344,10 @@ BAD = {
         ((), 60, (0, -1), (-1, -1), (-2, 30), (61,), (7, -1), (60.0,), "60", (1,) * 9, None),
     ),
     "rate": (lambda v: sn.Dropout(v), (1, 1.5, -0.1, np.nan, True, "half", None)),
+    "stddev": (lambda v: sn.GaussianNoise(v), (-0.1, np.nan, np.inf, "half", None)),
     "momentum": (lambda v: sn.BatchNorm(v), (-0.1, 1.1, np.nan)),
+    "axis": (lambda v: sn.LayerNorm(v), (0, 1, -4, "1", None, True, (), 1.0, (1, 3), (-1, -3))),
+    "layer epsilon": (lambda v: sn.LayerNorm(epsilon=v), (0, -1, np.nan, np.inf)),
     "epsilon": (lambda v: sn.BatchNorm(epsilon=v), (0, -1, np.nan, np.inf)),
 }
 
@@ -401,6 +411,25 @@ def test_dropout_is_the_identity_in_evaluation_and_at_rate_0(rate, training, rng
     np.testing.assert_array_equal(layer.backward(x), x)
 
 
+@pytest.mark.parametrize("stddev", [0.1, 2.0])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_gaussian_noise_has_its_mean_and_deviation_and_follows_the_seed(stddev, dtype, rng):
+    x = rng.standard_normal((200, 1000)).astype(dtype)
+    first, same, other = (
+        built(sn.GaussianNoise(stddev), (1000,), seed, dtype) for seed in (1, 1, 2)
+    )
+    y = first.forward(x, training=True)
+    noise = y - x
+    assert y.dtype == dtype
+    assert noise.mean() == pytest.approx(0, abs=6 * stddev / 200_000**0.5)
+    assert noise.std() == pytest.approx(stddev, rel=0.01)
+    np.testing.assert_array_equal(y, same.forward(x, training=True))
+    assert np.any(y != other.forward(x, training=True))
+    assert np.any(y != first.forward(x, training=True))  # new noise each time
+    np.testing.assert_array_equal(first.backward(x), x)
+    np.testing.assert_array_equal(first.forward(x), x)  # in evaluation none
+
+
 @pytest.mark.parametrize("shape", [(4,), (5, 6, 4)])
 def test_batch_norm_in_training_gives_mean_0_and_variance_1(shape, rng):
     layer = built(sn.BatchNorm(epsilon=1e-12), shape)
@@ -423,6 +452,39 @@ def test_batch_norm_running_statistics_follow_their_formula_and_evaluation_uses_
     np.testing.assert_allclose(layer.buffers["running_mean"], mean, rtol=1e-12)
     np.testing.assert_allclose(layer.buffers["running_var"], var, rtol=1e-12)
     np.testing.assert_allclose(y, (x - mean) / np.sqrt(var + 1e-3), rtol=1e-12)
+
+
+@pytest.mark.parametrize("axis, over", [(-1, (3,)), ((-2, -1), (2, 3)), ((3, 2, 1), (1, 2, 3))])
+def test_layer_norm_gives_every_example_mean_0_and_variance_1(axis, over, rng):
+    layer, x = (
+        built(sn.LayerNorm(axis, 1e-12), (5, 6, 4)),
+        7 + 3 * rng.standard_normal((9, 5, 6, 4)),
+    )
+    y = layer.forward(x)
+    assert layer.params["gamma"].shape == x.shape[over[0] :]
+    np.testing.assert_allclose(y.mean(axis=over), 0, atol=1e-9)
+    np.testing.assert_allclose(y.var(axis=over), 1, rtol=1e-9)
+    np.testing.assert_array_equal(layer.forward(x[:1]), y[:1])  # whatever else is in the batch
+
+
+#: PyTorch 2's in float64: x, gamma, beta, dy (see below), epsilon 1e-3 -> y, dx, dgamma
+LAYER_NORM = (
+    [[-1.0687015116, -0.034350755819, -0.33587688955], [0.67189781155, 1.9828089634, 2.4133022933]],
+    [
+        [0.68761089836, -1.030386476, 0.34277557764],
+        [0.19106965371, -0.18463350544, -0.0064361482649],
+    ],
+    [-0.73275260586, 0.26717537791, 1.2584514858],
+)
+
+
+def test_layer_norm_has_pytorchs_values(backend):
+    layer = built(sn.LayerNorm(epsilon=1e-3), (3,))
+    layer.params["gamma"][:], layer.params["beta"][:] = [1, 2, -1], [0, 0.5, 1]
+    y = layer.forward(np.array([[1.0, 2, 4], [0, 0.1, -3]]))
+    dx = layer.backward(np.array([[1.0, -1, 2], [0.5, 0, 1]]))
+    for found, golden in zip((y, dx, layer.grads["gamma"]), LAYER_NORM, strict=True):
+        np.testing.assert_allclose(found, golden, rtol=1e-10)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

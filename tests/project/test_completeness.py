@@ -19,6 +19,10 @@ from scratchnet.layers.registry import KINDS
 
 #: (kind, what it lacks): why
 GAPS = {
+    (
+        "GaussianNoise",
+        "is_read_from_onnx",
+    ): "in inference it does nothing, and no operator says more",
     ("Residual", "is_read_from_onnx"): "files of rows of layers are read, not of branches",
 }
 

@@ -79,7 +79,11 @@ OPTIMIZERS = {
 
 def model_of(optimizer="adam", seed=3):
     layers = [sn.Conv2D(4, 3), sn.BatchNorm(), sn.ReLU(), sn.MaxPool2D(2), sn.Flatten()]
-    layers += [sn.Dropout(0.3), sn.Residual([sn.Dense(16), sn.ReLU(), sn.Dropout(0.2)])]
+    layers += [
+        sn.Dropout(0.3),
+        sn.GaussianNoise(0.1),
+        sn.Residual([sn.Dense(16), sn.ReLU(), sn.Dropout(0.2)]),
+    ]
     layers += [sn.BatchNorm(), sn.Dense(3), sn.Softmax()]
     model = sn.Sequential(layers, input_shape=(6, 6, 1), seed=seed)
     model.compile(OPTIMIZERS[optimizer](), "sparse_categorical_crossentropy", ["accuracy"])
