@@ -31,6 +31,19 @@ ROWS = {
         ],
         (11, 9, 2),
     ),
+    "transposed": (
+        lambda: [
+            sn.Conv2D(5, 3, 2, "same"),
+            sn.ReLU(),
+            sn.Conv2DTranspose(16, 3, 2, "same"),
+            sn.ReLU(),
+            sn.Conv2DTranspose(3, (2, 3), (3, 1), ((0, 1), (1, 0)), use_bias=False),
+            sn.Conv2DTranspose(2, (1, 2), (2, 3)),
+            sn.GlobalMaxPool2D(),
+            sn.Dense(4),
+        ],
+        (6, 5, 2),
+    ),
     "from a vector to images": (
         lambda: [
             sn.Flatten(),

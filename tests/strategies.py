@@ -125,6 +125,17 @@ def built_layers(draw, kind, dtype=np.float64):
             layer = make(filters, window, strides, padding, **how, dilation_rate=dilation)
         else:
             layer = make(window, strides, padding)
+    elif kind == "Conv2DTranspose":
+        window, strides, c = draw(_pairs(1, 4)), draw(_pairs(1, 3)), draw(st.integers(1, 3))
+        h, w = draw(_pairs(1, 4))
+        cuts = st.integers(0, min(window) // 2)
+        pads = draw(st.sampled_from(["valid", "same"]) | cuts | st.tuples(cuts, cuts))
+        if min(h, w) > 1:
+            pads = draw(st.just(pads) | st.tuples(st.tuples(cuts, cuts), st.tuples(cuts, cuts)))
+        if pads not in ("valid", "same"):  # something must be left
+            h, w = h + 2, w + 2
+        how = {"padding": pads, "use_bias": draw(st.booleans())}
+        layer, shape = make(draw(st.integers(1, 3)), window, strides, **how), (h, w, c)
     elif kind == "ZeroPadding2D":
         sides = st.integers(0, 3)
         pads = draw(sides | _pairs(0, 3) | st.tuples(_pairs(0, 3), _pairs(0, 3)))

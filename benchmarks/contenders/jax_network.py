@@ -69,6 +69,19 @@ def conv(run: Pass, layer: L.Conv2D, name: str, x: Any) -> Any:
     return x + p["b"] if "b" in p else x
 
 
+def conv_transpose(run: Pass, layer: L.Conv2DTranspose, name: str, x: Any) -> Any:
+    p, axes = run.params[name], ("NHWC", "HWIO", "NHWC")
+    padding = []  # of x with zeros between its pixels
+    for axis in (0, 1):
+        k, s, cut = layer.kernel_size[axis], layer.strides[axis], layer.pads[2 * axis]
+        low, between = k - 1 - cut, (layer.input_shape[axis] - 1) * s + 1
+        padding.append((low, layer.output_shape[axis] + k - 1 - between - low))
+    turned = p["W"][::-1, ::-1].swapaxes(2, 3)
+    how = {"lhs_dilation": layer.strides, "dimension_numbers": axes}
+    x = lax.conv_general_dilated(x, turned, (1, 1), padding, **how)
+    return x + p["b"] if "b" in p else x
+
+
 def dense(run: Pass, layer: L.Dense, name: str, x: Any) -> Any:
     p = run.params[name]
     x = x @ p["W"]
@@ -138,6 +151,7 @@ def residual(run: Pass, layer: L.Residual, name: str, x: Any) -> Any:
 
 RUNS: dict[type[L.Layer], Callable[[Pass, Any, str, Any], Any]] = {
     L.Conv2D: conv,
+    L.Conv2DTranspose: conv_transpose,
     L.Dense: dense,
     L.BatchNorm: batch_norm,
     L.MaxPool2D: max_pool,

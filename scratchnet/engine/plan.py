@@ -16,6 +16,7 @@ from ..layers import (
     AveragePool2D,
     BatchNorm,
     Conv2D,
+    Conv2DTranspose,
     Dense,
     Dropout,
     Flatten,
@@ -38,7 +39,7 @@ from .dense import DenseRelu
 from .elementwise import DropoutGroup, FlattenGroup, LeakyReLUGroup, ReLUGroup, SoftmaxGroup
 from .group import Gradients, Group, Single
 from .normalization import BatchNormRelu
-from .patches import ConvPatches
+from .patches import ConvPatches, ConvTransposeGroup
 from .placing import ReshapeGroup, UpSamplingGroup, ZeroPaddingGroup
 from .pooling import GlobalAverageGroup, GlobalMaxGroup, PoolGroup
 from .residual import ResidualGroup
@@ -88,6 +89,7 @@ TABLE = (
     Rule((Conv2D,), ConvRelu, _without_gaps),
     Rule((Conv2D, ReLU), ConvPatches),
     Rule((Conv2D,), ConvPatches),
+    Rule((Conv2DTranspose,), ConvTransposeGroup),
     Rule((Dense, ReLU), DenseRelu),
     Rule((Dense,), DenseRelu),
     Rule((BatchNorm, ReLU), BatchNormRelu),

@@ -17,6 +17,7 @@ from ..layers import (
     AveragePool2D,
     BatchNorm,
     Conv2D,
+    Conv2DTranspose,
     Dense,
     Dropout,
     Flatten,
@@ -117,6 +118,17 @@ def _layers(layer: Layer, dtype: str) -> "list[keras.Layer]":
                 return [kl.Conv2D(*sizes, layer.strides, padding, **how)]
             zeros = kl.ZeroPadding2D(_edges(layer), **last)
             return [zeros, kl.Conv2D(*sizes, layer.strides, "valid", **how)]
+        case Conv2DTranspose():
+            how = {"use_bias": layer.use_bias, **last}
+            if layer.padding in ("valid", "same"):
+                how["padding"] = layer.padding
+            made = kl.Conv2DTranspose(layer.filters, layer.kernel_size, layer.strides, **how)
+            if "padding" in how:
+                return [made]
+            # Keras's ends in rows that no window reaches where the stride is larger than it
+            pairs = zip(layer.kernel_size, layer.strides, _edges(layer), strict=True)
+            cut = tuple((first, end + max(s - k, 0)) for k, s, (first, end) in pairs)
+            return [made, kl.Cropping2D(cut, **last)]
         case MaxPool2D() | AveragePool2D():
             padding = _padding(layer, layer.pool_size)
             if padding is None:
@@ -164,7 +176,7 @@ def _padding(layer: Conv2D | MaxPool2D | AveragePool2D, window: tuple[int, int])
 
 
 def _edges(
-    layer: Conv2D | MaxPool2D | AveragePool2D | ZeroPadding2D,
+    layer: Conv2D | Conv2DTranspose | MaxPool2D | AveragePool2D | ZeroPadding2D,
 ) -> tuple[tuple[int, int], tuple[int, int]]:
     top, bottom, left, right = layer.pads
     return (top, bottom), (left, right)

@@ -26,6 +26,7 @@ from ..layers import (
     AveragePool2D,
     BatchNorm,
     Conv2D,
+    Conv2DTranspose,
     Dense,
     Dropout,
     Flatten,
@@ -186,6 +187,19 @@ def _conv(writer: _Writer, layer: Conv2D) -> None:
     writer.add("Conv", layer.name, *inputs, **where)
 
 
+def _conv_transpose(writer: _Writer, layer: Conv2DTranspose) -> None:
+    writer.channels_first(layer.input_shape)
+    W = layer.params["W"].transpose(3, 2, 0, 1)  # (kh, kw, f, c) -> (c, f, kh, kw)
+    inputs = [writer.weight(layer, "W", W)]
+    if layer.use_bias:
+        inputs.append(writer.weight(layer, "b", layer.params["b"]))
+    where = {"kernel_shape": layer.kernel_size, **_places(layer)}
+    beyond = [max(s - k, 0) for k, s in zip(layer.kernel_size, layer.strides, strict=True)]
+    if any(beyond) and layer.padding in ("valid", "same"):
+        where["output_padding"] = beyond  # rows that no window reaches
+    writer.add("ConvTranspose", layer.name, *inputs, **where)
+
+
 def _pool(op: str) -> Callable[[_Writer, Any], None]:
     def write(writer: _Writer, layer: MaxPool2D | AveragePool2D) -> None:
         writer.channels_first(layer.input_shape)
@@ -194,7 +208,7 @@ def _pool(op: str) -> Callable[[_Writer, Any], None]:
     return write
 
 
-def _places(layer: Conv2D | MaxPool2D | AveragePool2D) -> dict[str, Any]:
+def _places(layer: Conv2D | Conv2DTranspose | MaxPool2D | AveragePool2D) -> dict[str, Any]:
     top, bottom, left, right = layer.pads
     return {"strides": layer.strides, "pads": [top, left, bottom, right]}
 
@@ -290,6 +304,7 @@ def _residual(writer: _Writer, layer: Residual) -> None:
 
 WRITERS: dict[type[Layer], Callable[[_Writer, Any], None]] = {
     Conv2D: _conv,
+    Conv2DTranspose: _conv_transpose,
     MaxPool2D: _pool("MaxPool"),
     AveragePool2D: _pool("AveragePool"),
     GlobalAveragePool2D: _global_pool("GlobalAveragePool"),

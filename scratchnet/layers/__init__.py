@@ -9,6 +9,7 @@ Each file says in `__all__` which kinds of layers it has; they are names here, a
 from . import (
     activations,
     conv,
+    conv_transpose,
     dense,
     dropout,
     normalization,
@@ -22,6 +23,7 @@ from .activations import *
 from .activations import softmax as softmax
 from .base import Layer
 from .conv import *
+from .conv_transpose import *
 from .dense import *
 from .dropout import *
 from .normalization import *
@@ -39,6 +41,7 @@ from .upsampling import *
 __all__ = ["Layer"]
 __all__ += activations.__all__
 __all__ += conv.__all__
+__all__ += conv_transpose.__all__
 __all__ += dense.__all__
 __all__ += dropout.__all__
 __all__ += normalization.__all__

@@ -30,6 +30,7 @@ GROUPS = {
     "conv": (lambda: [sn.Conv2D(5, (2, 3), (2, 1), 1)], 2),
     "conv, relu": (lambda: [sn.Conv2D(8, 3), sn.ReLU()], 3),
     "gaps": (lambda: [sn.Conv2D(5, 2, 1, 1, dilation_rate=(2, 3)), sn.ReLU()], 2),
+    "transposed": (lambda: [sn.Conv2DTranspose(5, 3, 2, "same")], 2),
     "batch norm": (lambda: [sn.BatchNorm()], 3),
     "batch norm, relu": (lambda: [sn.BatchNorm(), sn.ReLU()], 3),
     "dense": (lambda: [sn.Dense(5)], 0),
