@@ -64,6 +64,21 @@ def conv(x, W, b, dy, strides, pads, dilation=(1, 1)):
     return y, dx, dW, db
 
 
+def depthwise_conv(x, W, b, dy, strides, pads, dilation):
+    (n, h, w, c), (kh, kw, _, many) = x.shape, W.shape
+    y, dx, dW, db = np.zeros(dy.shape), np.zeros(x.shape), np.zeros(W.shape), np.zeros(c * many)
+    for i, j, taps in positions((h, w), (kh, kw), strides, pads, dilation):
+        for image, k, d in np.ndindex(n, c, many):
+            at = image, i, j, k * many + d
+            y[at] = b[k * many + d]
+            db[k * many + d] += dy[at]
+            for u, v, r, s in taps:
+                y[at] += x[image, r, s, k] * W[u, v, k, d]
+                dx[image, r, s, k] += dy[at] * W[u, v, k, d]
+                dW[u, v, k, d] += dy[at] * x[image, r, s, k]
+    return y, dx, dW, db
+
+
 def conv_transpose(x, W, b, dy, strides, pads):
     """Every pixel lays its filters onto y; what falls outside is cut off."""
     (n, h, w, c), (kh, kw, filters, _), (sh, sw) = x.shape, W.shape, strides

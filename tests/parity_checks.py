@@ -19,7 +19,7 @@ from scratchnet.architectures import ARCHITECTURES
 MODELS = sorted({*ARCHITECTURES, "vgg-bn"})
 LAYERS = ["AveragePool2D", "BatchNorm", "Conv2D", "Dense", "Flatten", "GlobalAveragePool2D"]
 LAYERS += ["GlobalMaxPool2D", "MaxPool2D", "ReLU", "Reshape", "Softmax", "UpSampling2D"]
-LAYERS += ["Conv2DTranspose", "ZeroPadding2D"]
+LAYERS += ["Conv2DTranspose", "DepthwiseConv2D", "ZeroPadding2D"]
 
 
 def same(n):

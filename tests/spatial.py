@@ -44,6 +44,20 @@ ROWS = {
         ],
         (6, 5, 2),
     ),
+    "each channel by itself": (
+        lambda: [
+            sn.DepthwiseConv2D(3, 2, "same", 3),
+            sn.ReLU(),
+            sn.Conv2D(16, 1),
+            sn.DepthwiseConv2D((2, 3), padding=((1, 0), (0, 2)), dilation_rate=(2, 1)),
+            sn.BatchNorm(),
+            sn.ReLU(),
+            sn.DepthwiseConv2D(2, 3, use_bias=False),
+            sn.GlobalAveragePool2D(),
+            sn.Dense(4),
+        ],
+        (9, 10, 2),
+    ),
     "from a vector to images": (
         lambda: [
             sn.Flatten(),

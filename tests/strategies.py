@@ -117,9 +117,14 @@ def built_layers(draw, kind, dtype=np.float64):
     vector = (draw(st.integers(1, 6)),)
     image = (*draw(_pairs(1, 5)), draw(st.integers(1, 3)))
     shape = vector if draw(st.booleans()) else image
-    if kind in ("Conv2D", "MaxPool2D", "AveragePool2D"):
-        (n, *shape), _, padding, (window, strides, _) = draw(geometries(EXAMPLES, kind != "Conv2D"))
-        if kind == "Conv2D":
+    if kind in ("Conv2D", "DepthwiseConv2D", "MaxPool2D", "AveragePool2D"):
+        pooling = "Pool" in kind
+        (n, *shape), _, padding, (window, strides, _) = draw(geometries(EXAMPLES, pooling))
+        if kind == "DepthwiseConv2D":
+            (_, *shape), dilation = draw(dilated((n, *shape), window))
+            many, how = draw(st.integers(1, 3)), {"use_bias": draw(st.booleans())}
+            layer = make(window, strides, padding, many, **how, dilation_rate=dilation)
+        elif kind == "Conv2D":
             (_, *shape), dilation = draw(dilated((n, *shape), window))
             filters, how = draw(st.integers(1, 3)), {"use_bias": draw(st.booleans())}
             layer = make(filters, window, strides, padding, **how, dilation_rate=dilation)

@@ -18,6 +18,7 @@ from ..layers import (
     Conv2D,
     Conv2DTranspose,
     Dense,
+    DepthwiseConv2D,
     Dropout,
     Flatten,
     GlobalAveragePool2D,
@@ -36,6 +37,7 @@ from . import winograd
 from .conv import ConvRelu
 from .conv_pool import ConvReluPool
 from .dense import DenseRelu
+from .depthwise import DepthwiseGroup
 from .elementwise import DropoutGroup, FlattenGroup, LeakyReLUGroup, ReLUGroup, SoftmaxGroup
 from .group import Gradients, Group, Single
 from .normalization import BatchNormRelu
@@ -90,6 +92,7 @@ TABLE = (
     Rule((Conv2D, ReLU), ConvPatches),
     Rule((Conv2D,), ConvPatches),
     Rule((Conv2DTranspose,), ConvTransposeGroup),
+    Rule((DepthwiseConv2D,), DepthwiseGroup),
     Rule((Dense, ReLU), DenseRelu),
     Rule((Dense,), DenseRelu),
     Rule((BatchNorm, ReLU), BatchNormRelu),

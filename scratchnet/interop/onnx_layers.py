@@ -22,6 +22,7 @@ from ..layers import (
     Conv2D,
     Conv2DTranspose,
     Dense,
+    DepthwiseConv2D,
     Dropout,
     Flatten,
     GlobalAveragePool2D,
@@ -215,15 +216,23 @@ class Row:
         W = self._weight(node, 1)
         if W.ndim != 4:
             node.fail("weights (f, c, kh, kw)", W.shape)
-        node.only("group", 1)
+        group, channels = node.take("group", 1), self.shape[2]
+        if group not in (1, channels) or len(W) % group:
+            node.fail("group 1, or one for each channel", group)
         node.only("kernel_shape", list(W.shape[2:]))
         window = W.shape[2], W.shape[3]
         arrays = {"W": W.transpose(2, 3, 1, 0)}  # (f, c, kh, kw) -> (kh, kw, c, f)
         if node.has_input(2):
             arrays["b"] = self._weight(node, 2)
+        how: dict[str, Any] = {"use_bias": "b" in arrays}
         dilation = node.int_pair("dilations", [1, 1])
         where = self._windows(node, spread(window, dilation)) | {"dilation_rate": dilation}
-        layer = Conv2D(len(W), window, **where, use_bias="b" in arrays)
+        layer: Layer = Conv2D(len(W), window, **where, **how)
+        if group > 1:
+            many = len(W) // group
+            layer = DepthwiseConv2D(window, **where, **how, depth_multiplier=many)
+            # (c*m, 1, kh, kw) -> (kh, kw, 1, c*m) -> (kh, kw, c, m)
+            arrays["W"] = arrays["W"].reshape(*window, -1, many)
         self._place(node, layer, **arrays)
         self._start_order(channels_first=True)
 

@@ -29,6 +29,7 @@ from ..layers import (
     Conv2D,
     Conv2DTranspose,
     Dense,
+    DepthwiseConv2D,
     Dropout,
     Flatten,
     GlobalAveragePool2D,
@@ -140,6 +141,9 @@ def _places(model: Sequential) -> Iterator[Place]:
         order: Order = None
         for layer in layers:
             for key, array in (layer.params | layer.buffers).items():
+                if isinstance(layer, DepthwiseConv2D) and key == "W":
+                    # (kh, kw, c, m) -> (kh, kw, 1, c*m): PyTorch has groups of one channel
+                    array = array.reshape(*layer.kernel_size, 1, -1)
                 moved = key == "W" or isinstance(layer, BatchNorm)
                 rows = order if moved and order is not None else slice(None)
                 yield Place(f"{prefix}{layer.name}.{key}", array, KEYS.get(key, key), rows)
@@ -186,6 +190,16 @@ def _module(layer: Layer) -> "torch.nn.Module":
             sizes = layer.input_shape[2], layer.filters, layer.kernel_size, layer.strides
             how: dict[str, Any] = {"bias": layer.use_bias, "dilation": layer.dilation_rate}
             conv = nn.Conv2d(*sizes, (top, left) if even else 0, **how)
+            return conv if even else nn.Sequential(nn.ZeroPad2d(edges), conv)
+        case DepthwiseConv2D():
+            c, f = layer.input_shape[2], layer.output_shape[2]
+            grouped: dict[str, Any] = {
+                "bias": layer.use_bias,
+                "dilation": layer.dilation_rate,
+                "groups": c,
+            }
+            sizes = c, f, layer.kernel_size, layer.strides
+            conv = nn.Conv2d(*sizes, (top, left) if even else 0, **grouped)
             return conv if even else nn.Sequential(nn.ZeroPad2d(edges), conv)
         case Conv2DTranspose():
             return _conv_transpose(layer)

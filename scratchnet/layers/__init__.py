@@ -11,6 +11,7 @@ from . import (
     conv,
     conv_transpose,
     dense,
+    depthwise,
     dropout,
     normalization,
     padding,
@@ -25,6 +26,7 @@ from .base import Layer
 from .conv import *
 from .conv_transpose import *
 from .dense import *
+from .depthwise import *
 from .dropout import *
 from .normalization import *
 from .padding import *
@@ -43,6 +45,7 @@ __all__ += activations.__all__
 __all__ += conv.__all__
 __all__ += conv_transpose.__all__
 __all__ += dense.__all__
+__all__ += depthwise.__all__
 __all__ += dropout.__all__
 __all__ += normalization.__all__
 __all__ += padding.__all__

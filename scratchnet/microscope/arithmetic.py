@@ -22,6 +22,7 @@ from ..layers import (
     Conv2D,
     Conv2DTranspose,
     Dense,
+    DepthwiseConv2D,
     Dropout,
     Flatten,
     GlobalAveragePool2D,
@@ -94,6 +95,8 @@ def _conv2d_gradient(
         terms = [Term(p, None, 1.0, float(dy[(*p, f)])) for p in places]
         return Sum(f"dL/db[{f}] = sum over i, j of dy[i, j, {f}]", "dy", terms)
     u, v, c = index[:3]
+    if isinstance(layer, DepthwiseConv2D):
+        f += c * layer.depth_multiplier
     (sh, sw), (dh, dw), (top, _, left, _) = layer.strides, layer.dilation_rate, layer.pads
     down, right = u * dh - top, v * dw - left
     terms = []
@@ -164,6 +167,7 @@ def _normalizing(layer: Any, c: int, x: Array, training: bool) -> tuple[float, f
 GRADIENTS: dict[type[Layer], Callable[..., Sum]] = {
     Conv2D: _conv2d_gradient,
     Conv2DTranspose: _conv_transpose_gradient,
+    DepthwiseConv2D: _conv2d_gradient,
     Dense: _dense_gradient,
     BatchNorm: _batch_norm_gradient,
 }
@@ -195,6 +199,23 @@ def _conv2d_output(layer: Any, index: Index, x: Array, y: Array, training: bool)
     bias = float(layer.params["b"][f]) if layer.use_bias else 0.0
     constant = f"b[{f}] + " if layer.use_bias else ""
     formula = f"y{index_text(index)} = {constant}sum over u, v, c of {patch} * W[u, v, c, {f}]"
+    return Sum(formula, "W", terms, bias)
+
+
+def _depthwise_output(layer: Any, index: Index, x: Array, y: Array, training: bool) -> Sum:
+    i, j, f = index
+    W = layer.params["W"]
+    c, d = divmod(f, layer.depth_multiplier)
+    terms = []
+    for (u, v), pixel in _window(layer, i, j, W.shape[:2]):
+        source = (*pixel, c) if pixel else None
+        value = float(x[source]) if source else 0.0
+        terms.append(Term((u, v, 0), source, value, float(W[u, v, c, d])))
+    (sh, sw), (dh, dw), (top, _, left, _) = layer.strides, layer.dilation_rate, layer.pads
+    patch = f"x[{_coordinate('u', dh, i * sh - top)}, {_coordinate('v', dw, j * sw - left)}, {c}]"
+    bias = float(layer.params["b"][f]) if layer.use_bias else 0.0
+    constant = f"b[{f}] + " if layer.use_bias else ""
+    formula = f"y{index_text(index)} = {constant}sum over u, v of {patch} * W[u, v, {c}, {d}]"
     return Sum(formula, "W", terms, bias)
 
 
@@ -344,6 +365,7 @@ def _softmax_output(layer: Any, index: Index, x: Array, y: Array, training: bool
 OUTPUTS: dict[type[Layer], Callable[..., Sum]] = {
     Conv2D: _conv2d_output,
     Conv2DTranspose: _conv_transpose_output,
+    DepthwiseConv2D: _depthwise_output,
     Dense: _dense_output,
     MaxPool2D: _max_pool_output,
     AveragePool2D: _average_pool_output,

@@ -16,7 +16,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError, is_whole
-from ..layers import Conv2D, Conv2DTranspose, Layer, Softmax, ZeroPadding2D, kind_of, softmax
+from ..layers import (
+    Conv2D,
+    Conv2DTranspose,
+    DepthwiseConv2D,
+    Layer,
+    Softmax,
+    ZeroPadding2D,
+    kind_of,
+    softmax,
+)
 from ..model import Sequential, backward_through, forward_through
 from .inputs import checked_label, copied, one_example
 
@@ -190,9 +199,8 @@ def _keeps_maps(layer: Layer) -> bool:
 
 
 def _convolves(layer: Layer) -> bool:
-    return isinstance(layer, (Conv2D, Conv2DTranspose)) or any(
-        map(_convolves, layer.inner().values())
-    )
+    kinds = (Conv2D, Conv2DTranspose, DepthwiseConv2D)
+    return isinstance(layer, kinds) or any(map(_convolves, layer.inner().values()))
 
 
 def _list(names: Iterable[str]) -> str:

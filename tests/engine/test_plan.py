@@ -247,6 +247,8 @@ def test_batch_norm_equals_its_layers(rng, shape, n, relu, training):
         lambda: sn.AveragePool2D(3, strides=2, padding="same"),
         lambda: sn.GlobalAveragePool2D(),
         lambda: sn.Conv2DTranspose(3, (2, 3), (1, 2), ((1, 0), (0, 2))),
+        lambda: sn.DepthwiseConv2D(3, (2, 1), "same"),
+        lambda: sn.DepthwiseConv2D((2, 3), 1, ((1, 0), (0, 2)), 3, dilation_rate=(1, 2)),
         lambda: sn.GlobalMaxPool2D(),
         lambda: sn.ZeroPadding2D(((1, 2), (0, 3))),
         lambda: sn.ZeroPadding2D(0),

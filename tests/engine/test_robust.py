@@ -30,6 +30,8 @@ GROUPS = {
     "conv": (lambda: [sn.Conv2D(5, (2, 3), (2, 1), 1)], 2),
     "conv, relu": (lambda: [sn.Conv2D(8, 3), sn.ReLU()], 3),
     "gaps": (lambda: [sn.Conv2D(5, 2, 1, 1, dilation_rate=(2, 3)), sn.ReLU()], 2),
+    "depthwise": (lambda: [sn.DepthwiseConv2D((2, 3), 2, 1, 3)], 2),
+    "one a channel": (lambda: [sn.DepthwiseConv2D(3)], 5),
     "transposed": (lambda: [sn.Conv2DTranspose(5, 3, 2, "same")], 2),
     "batch norm": (lambda: [sn.BatchNorm()], 3),
     "batch norm, relu": (lambda: [sn.BatchNorm(), sn.ReLU()], 3),

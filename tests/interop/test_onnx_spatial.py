@@ -58,6 +58,11 @@ FLOOR = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nea
                 {"strides": [2, 2], "output_shape": [11, 13]},
             )
         ),
+        (
+            ("Conv", ["D", "d"], {"group": 2, "strides": [2, 1], "pads": [1, 0, 0, 1]}),
+            {"D": np.arange(36, dtype="f4").reshape(6, 1, 3, 2), "d": np.arange(6, dtype="f4")},
+            sn.DepthwiseConv2D,
+        ),
         (("Pad", ["p"], {}), {"p": PADS}, sn.ZeroPadding2D),
         (("Pad", ["p", "v"], {"mode": "constant"}), {"p": PADS, "v": 0.0}, sn.ZeroPadding2D),
         (("Resize", ["", "s"], FLOOR), {"s": SCALES}, sn.UpSampling2D),

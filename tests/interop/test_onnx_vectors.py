@@ -108,10 +108,6 @@ PYTORCH_EXCLUDED = {
     "converted/Conv1d_pad2": "one axis",
     "converted/Conv1d_pad2size1": "one axis",
     "converted/Conv1d_stride": "one axis",
-    "converted/Conv2d_depthwise": "group",
-    "converted/Conv2d_depthwise_padded": "group",
-    "converted/Conv2d_depthwise_strided": "group",
-    "converted/Conv2d_depthwise_with_multiplier": "group",
     "converted/Conv2d_groups": "group",
     "converted/Conv2d_groups_thnn": "group",
     "converted/Conv3d": "three axes",
@@ -502,7 +498,7 @@ def check_imported(case):
 def test_all_cases_from_pytorch_are_there():
     assert len(PYTORCH) == 117, f"{len(PYTORCH)} cases in {DATA}; onnx 1.22.0 has them"
     assert PYTORCH_EXCLUDED.keys() <= set(PYTORCH)
-    assert len(PYTORCH) - len(PYTORCH_EXCLUDED) == 27
+    assert len(PYTORCH) - len(PYTORCH_EXCLUDED) == 31
 
 
 @pytest.mark.parametrize("name", PYTORCH)

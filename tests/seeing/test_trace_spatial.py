@@ -55,6 +55,7 @@ def test_every_gradient_is_its_sum_and_its_numeric_derivative(make, shape, rng):
 LOOKING = {
     "framed": lambda: [sn.ZeroPadding2D(((3, 0), (1, 2))), sn.Conv2D(1, 3)],
     "gaps": lambda: [sn.Conv2D(1, (3, 2), 2, ((2, 0), (0, 1)), dilation_rate=(2, 3))],
+    "depthwise": lambda: [sn.DepthwiseConv2D(3, 2, ((1, 0), (0, 1)), 1, False)],
     "transposed": lambda: [sn.AveragePool2D(2), sn.Conv2DTranspose(1, 4, 2, ((1, 1), (0, 2)))],
     "enlarged": lambda: [sn.AveragePool2D(2), sn.UpSampling2D(2, "bilinear"), sn.Conv2D(1, 1)],
 }
