@@ -5,6 +5,8 @@ import scratchnet as sn
 #: a layer of each kind, and an input's shape that it takes
 EXAMPLES = {
     "Conv2D": (lambda: sn.Conv2D(3, (2, 3), (2, 1), "same"), (5, 4, 2)),
+    "Conv2DTranspose": (lambda: sn.Conv2DTranspose(3, (2, 3), (2, 1), "same"), (5, 4, 2)),
+    "DepthwiseConv2D": (lambda: sn.DepthwiseConv2D((2, 3), (2, 1), "same", 3), (5, 4, 2)),
     "MaxPool2D": (lambda: sn.MaxPool2D(2), (5, 4, 2)),
     "AveragePool2D": (lambda: sn.AveragePool2D(2, 1, 1), (5, 4, 2)),
     "GlobalAveragePool2D": (sn.GlobalAveragePool2D, (5, 4, 2)),

@@ -64,6 +64,55 @@ def conv(x, W, b, dy, strides, pads, dilation=(1, 1)):
     return y, dx, dW, db
 
 
+def depthwise_conv(x, W, b, dy, strides, pads, dilation):
+    (n, h, w, c), (kh, kw, _, many) = x.shape, W.shape
+    y, dx, dW, db = np.zeros(dy.shape), np.zeros(x.shape), np.zeros(W.shape), np.zeros(c * many)
+    for i, j, taps in positions((h, w), (kh, kw), strides, pads, dilation):
+        for image, k, d in np.ndindex(n, c, many):
+            at = image, i, j, k * many + d
+            y[at] = b[k * many + d]
+            db[k * many + d] += dy[at]
+            for u, v, r, s in taps:
+                y[at] += x[image, r, s, k] * W[u, v, k, d]
+                dx[image, r, s, k] += dy[at] * W[u, v, k, d]
+                dW[u, v, k, d] += dy[at] * x[image, r, s, k]
+    return y, dx, dW, db
+
+
+def conv_transpose(x, W, b, dy, strides, pads):
+    """Every pixel lays its filters onto y; what falls outside is cut off."""
+    (n, h, w, c), (kh, kw, filters, _), (sh, sw) = x.shape, W.shape, strides
+    top, _, left, _ = pads
+    y, dx, dW = np.zeros(dy.shape), np.zeros(x.shape), np.zeros(W.shape)
+    for at in np.ndindex(y.shape):
+        y[at] = b[at[-1]]
+    for image, i, j, u, v in np.ndindex(n, h, w, kh, kw):
+        row, column = i * sh + u - top, j * sw + v - left
+        if 0 <= row < y.shape[1] and 0 <= column < y.shape[2]:
+            for f, k in np.ndindex(filters, c):
+                y[image, row, column, f] += x[image, i, j, k] * W[u, v, f, k]
+                dx[image, i, j, k] += dy[image, row, column, f] * W[u, v, f, k]
+                dW[u, v, f, k] += dy[image, row, column, f] * x[image, i, j, k]
+    return y, dx, dW, np.array([math.fsum(dy[..., f].ravel()) for f in range(filters)])
+
+
+def transposed_size(size, window, strides, padding):
+    """The output's size and what is cut off, as Keras has them for "valid" and "same"."""
+    out, cut = [], []
+    for extent, k, s in zip(size, window, strides, strict=True):
+        reached = (extent - 1) * s + k
+        if padding == "same":
+            out.append(extent * s)
+            cut += [max(reached - out[-1], 0) // 2, math.ceil(max(reached - out[-1], 0) / 2)]
+        elif padding == "valid":
+            out.append(max(reached, extent * s))
+            cut += [0, 0]
+        else:
+            cut += pads_of(padding, None, None, None)[len(cut) : len(cut) + 2]
+            out.append(reached - sum(cut[-2:]))
+    return tuple(out), tuple(cut)
+
+
 def first_of_the_largest(values):
     """Where the maximum is: the first of equals, and the first NaN before every number."""
     best = 0

@@ -18,9 +18,9 @@ from scratchnet.architectures import ARCHITECTURES
 
 MODELS = sorted({*ARCHITECTURES, "vgg-bn"})
 LAYERS = ["AveragePool2D", "BatchNorm", "Conv2D", "Dense", "Flatten", "GlobalAveragePool2D"]
-LAYERS += ["ELU", "GELU", "GlobalMaxPool2D", "LayerNorm", "LeakyReLU", "LogSoftmax", "MaxPool2D"]
-LAYERS += ["ReLU", "Reshape", "SiLU", "Sigmoid", "Softmax", "Softplus", "Tanh", "UpSampling2D"]
-LAYERS += ["ZeroPadding2D"]
+LAYERS += ["Conv2DTranspose", "DepthwiseConv2D", "ELU", "GELU", "GlobalMaxPool2D", "LayerNorm"]
+LAYERS += ["LeakyReLU", "LogSoftmax", "MaxPool2D", "ReLU", "Reshape", "SiLU", "Sigmoid", "Softmax"]
+LAYERS += ["Softplus", "Tanh", "UpSampling2D", "ZeroPadding2D"]
 
 
 def same(n):

@@ -31,6 +31,33 @@ ROWS = {
         ],
         (11, 9, 2),
     ),
+    "transposed": (
+        lambda: [
+            sn.Conv2D(5, 3, 2, "same"),
+            sn.ReLU(),
+            sn.Conv2DTranspose(16, 3, 2, "same"),
+            sn.ReLU(),
+            sn.Conv2DTranspose(3, (2, 3), (3, 1), ((0, 1), (1, 0)), use_bias=False),
+            sn.Conv2DTranspose(2, (1, 2), (2, 3)),
+            sn.GlobalMaxPool2D(),
+            sn.Dense(4),
+        ],
+        (6, 5, 2),
+    ),
+    "each channel by itself": (
+        lambda: [
+            sn.DepthwiseConv2D(3, 2, "same", 3),
+            sn.ReLU(),
+            sn.Conv2D(16, 1),
+            sn.DepthwiseConv2D((2, 3), padding=((1, 0), (0, 2)), dilation_rate=(2, 1)),
+            sn.BatchNorm(),
+            sn.ReLU(),
+            sn.DepthwiseConv2D(2, 3, use_bias=False),
+            sn.GlobalAveragePool2D(),
+            sn.Dense(4),
+        ],
+        (9, 10, 2),
+    ),
     "from a vector to images": (
         lambda: [
             sn.Flatten(),

@@ -131,14 +131,30 @@ def built_layers(draw, kind, dtype=np.float64):
     vector = (draw(st.integers(1, 6)),)
     image = (*draw(_pairs(1, 5)), draw(st.integers(1, 3)))
     shape = vector if draw(st.booleans()) else image
-    if kind in ("Conv2D", "MaxPool2D", "AveragePool2D"):
-        (n, *shape), _, padding, (window, strides, _) = draw(geometries(EXAMPLES, kind != "Conv2D"))
-        if kind == "Conv2D":
+    if kind in ("Conv2D", "DepthwiseConv2D", "MaxPool2D", "AveragePool2D"):
+        pooling = "Pool" in kind
+        (n, *shape), _, padding, (window, strides, _) = draw(geometries(EXAMPLES, pooling))
+        if kind == "DepthwiseConv2D":
+            (_, *shape), dilation = draw(dilated((n, *shape), window))
+            many, how = draw(st.integers(1, 3)), {"use_bias": draw(st.booleans())}
+            layer = make(window, strides, padding, many, **how, dilation_rate=dilation)
+        elif kind == "Conv2D":
             (_, *shape), dilation = draw(dilated((n, *shape), window))
             filters, how = draw(st.integers(1, 3)), {"use_bias": draw(st.booleans())}
             layer = make(filters, window, strides, padding, **how, dilation_rate=dilation)
         else:
             layer = make(window, strides, padding)
+    elif kind == "Conv2DTranspose":
+        window, strides, c = draw(_pairs(1, 4)), draw(_pairs(1, 3)), draw(st.integers(1, 3))
+        h, w = draw(_pairs(1, 4))
+        cuts = st.integers(0, min(window) // 2)
+        pads = draw(st.sampled_from(["valid", "same"]) | cuts | st.tuples(cuts, cuts))
+        if min(h, w) > 1:
+            pads = draw(st.just(pads) | st.tuples(st.tuples(cuts, cuts), st.tuples(cuts, cuts)))
+        if pads not in ("valid", "same"):  # something must be left
+            h, w = h + 2, w + 2
+        how = {"padding": pads, "use_bias": draw(st.booleans())}
+        layer, shape = make(draw(st.integers(1, 3)), window, strides, **how), (h, w, c)
     elif kind == "ZeroPadding2D":
         sides = st.integers(0, 3)
         pads = draw(sides | _pairs(0, 3) | st.tuples(_pairs(0, 3), _pairs(0, 3)))

@@ -69,6 +69,28 @@ def conv(run: Pass, layer: L.Conv2D, name: str, x: Any) -> Any:
     return x + p["b"] if "b" in p else x
 
 
+def depthwise(run: Pass, layer: L.DepthwiseConv2D, name: str, x: Any) -> Any:
+    p, padding, axes = run.params[name], edges(layer)[1:3], ("NHWC", "HWIO", "NHWC")
+    W = p["W"].reshape(*layer.kernel_size, 1, -1)  # (kh, kw, c, m) -> (kh, kw, 1, c*m)
+    how = {"rhs_dilation": layer.dilation_rate, "dimension_numbers": axes}
+    how["feature_group_count"] = layer.input_shape[2]
+    x = lax.conv_general_dilated(x, W, layer.strides, padding, **how)
+    return x + p["b"] if "b" in p else x
+
+
+def conv_transpose(run: Pass, layer: L.Conv2DTranspose, name: str, x: Any) -> Any:
+    p, axes = run.params[name], ("NHWC", "HWIO", "NHWC")
+    padding = []  # of x with zeros between its pixels
+    for axis in (0, 1):
+        k, s, cut = layer.kernel_size[axis], layer.strides[axis], layer.pads[2 * axis]
+        low, between = k - 1 - cut, (layer.input_shape[axis] - 1) * s + 1
+        padding.append((low, layer.output_shape[axis] + k - 1 - between - low))
+    turned = p["W"][::-1, ::-1].swapaxes(2, 3)
+    how = {"lhs_dilation": layer.strides, "dimension_numbers": axes}
+    x = lax.conv_general_dilated(x, turned, (1, 1), padding, **how)
+    return x + p["b"] if "b" in p else x
+
+
 def dense(run: Pass, layer: L.Dense, name: str, x: Any) -> Any:
     p = run.params[name]
     x = x @ p["W"]
@@ -116,7 +138,7 @@ def up_sampling(run: Pass, layer: L.UpSampling2D, name: str, x: Any) -> Any:
 
 
 def edges(
-    layer: L.Conv2D | L.MaxPool2D | L.AveragePool2D | L.ZeroPadding2D,
+    layer: L.Conv2D | L.DepthwiseConv2D | L.MaxPool2D | L.AveragePool2D | L.ZeroPadding2D,
 ) -> tuple[tuple[int, int], ...]:
     """The padding before and after, along each of (n, h, w, c)."""
     top, bottom, left, right = layer.pads
@@ -138,6 +160,8 @@ def residual(run: Pass, layer: L.Residual, name: str, x: Any) -> Any:
 
 RUNS: dict[type[L.Layer], Callable[[Pass, Any, str, Any], Any]] = {
     L.Conv2D: conv,
+    L.Conv2DTranspose: conv_transpose,
+    L.DepthwiseConv2D: depthwise,
     L.Dense: dense,
     L.BatchNorm: batch_norm,
     L.MaxPool2D: max_pool,

@@ -6,7 +6,10 @@ A dilated window has gaps, so its rows are not contiguous in memory as those loo
 from collections.abc import Sequence
 from typing import Any
 
+from numba import prange
+
 from ..layers import Layer
+from .compiler import parallel, serial
 from .dense import ProductGroup, Sizes
 from .functions import col2im_into, im2col_into, sum_rows_into
 from .group import Array, Gradients
@@ -101,3 +104,66 @@ class ConvPatches(PatchGroup):
         dcols = self.buffer("dcols", (m, kp))
         self.product(wide, Sizes(m, f, kp, fp, 1, kp, kp), wt, dcols)  # dy @ W.T
         return self.add_patches(dcols, n, self.dx((n, *self.image), dy))
+
+
+class ConvTransposeGroup(PatchGroup):
+    """A transposed convolution: a product, and its patches added up."""
+
+    kernel = "a product, and patches added up"
+    only_kernels = True
+
+    def __init__(self, layers: Sequence[Layer], gradients: Gradients) -> None:
+        first = layers[0]
+        super().__init__(layers, gradients, first.output_shape, first.input_shape[:2])
+        self.c = first.input_shape[2]
+        self.cp = padded(self.c, self.dtype)
+
+    def forward(self, x: Array, training: bool) -> Array:
+        self.begin(x)
+        n, c, k, kp = len(x), self.c, self.taps, self.tapsp
+        m = n * self.places[0] * self.places[1]
+        self.x = self.contiguous("small", x).reshape(m, c)
+        wt, cols = self.buffer("wt", (c, kp)), self.buffer("cols of x", (m, kp))
+        self.call(transpose, self.params["W"].reshape(-1), k, c, wt.reshape(-1), kp)
+        self.product(self.x, Sizes(m, c, kp, c, 1, kp, kp), wt, cols)  # x @ W.T
+        y = self.add_patches(cols, n, self.buffer("y", (n, *self.image)))
+        if "b" in self.params:
+            self.call(add_bias, y.reshape(-1), self.params["b"])
+        return y
+
+    def backward(self, dy: Array, need_dx: bool = True) -> Array | None:
+        n, m, c, cp, k = len(dy), len(self.x), self.c, self.cp, self.taps
+        dcols = self.patches(dy)
+        x = self.columns("x wide", self.x, cp)
+        dW = self.buffer("dw", (k, cp))
+        self.product(dcols, Sizes(k, m, cp, 1, k, cp, cp), x, dW)  # dcols.T @ x
+        self.grads["W"].reshape(k, c)[:] = dW[:, :c]
+        self.bias_gradient(self.contiguous("dy in one", dy).reshape(-1, self.image[2]))
+        if not need_dx:
+            return None
+        W = self.columns("w", self.params["W"].reshape(k, c), cp)
+        dx = self.dx((m, cp), dy)
+        self.product(dcols, Sizes(m, k, cp, k, 1, cp, cp), W, dx)  # dcols @ W
+        return self.narrow("dx", dx, c).reshape(n, *self.places, c)
+
+
+@serial  # little work: weights
+def transpose(a, m, k, out, width):
+    """out (k, width) <- a (m, k), transposed, with zeros after it."""
+    for p in range(k):
+        row = out[p * width : (p + 1) * width]
+        for i in range(m):
+            row[i] = a[i * k + p]
+        row[m:] = 0
+
+
+@parallel
+def add_bias(y, b):
+    """y (rows, f) += b (f,)."""
+    f = b.size
+    rows = y.size // f
+    for shard in prange(SHARDS):
+        for i in range(shard * rows // SHARDS, (shard + 1) * rows // SHARDS):
+            row = y[i * f : (i + 1) * f]
+            for k in range(f):
+                row[k] += b[k]

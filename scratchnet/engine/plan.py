@@ -16,7 +16,9 @@ from ..layers import (
     AveragePool2D,
     BatchNorm,
     Conv2D,
+    Conv2DTranspose,
     Dense,
+    DepthwiseConv2D,
     Dropout,
     Flatten,
     GaussianNoise,
@@ -39,6 +41,7 @@ from .conv import ConvRelu
 from .conv_pool import ConvReluPool
 from .curves import CURVES, CurveGroup
 from .dense import DenseRelu
+from .depthwise import DepthwiseGroup
 from .elementwise import (
     DropoutGroup,
     FlattenGroup,
@@ -50,7 +53,7 @@ from .elementwise import (
 )
 from .group import Gradients, Group, Single
 from .normalization import BatchNormRelu, LayerNormGroup
-from .patches import ConvPatches
+from .patches import ConvPatches, ConvTransposeGroup
 from .placing import ReshapeGroup, UpSamplingGroup, ZeroPaddingGroup
 from .pooling import GlobalAverageGroup, GlobalMaxGroup, PoolGroup
 from .residual import ResidualGroup
@@ -100,6 +103,8 @@ TABLE = (
     Rule((Conv2D,), ConvRelu, _without_gaps),
     Rule((Conv2D, ReLU), ConvPatches),
     Rule((Conv2D,), ConvPatches),
+    Rule((Conv2DTranspose,), ConvTransposeGroup),
+    Rule((DepthwiseConv2D,), DepthwiseGroup),
     Rule((Dense, ReLU), DenseRelu),
     Rule((Dense,), DenseRelu),
     Rule((BatchNorm, ReLU), BatchNormRelu),

@@ -8,7 +8,7 @@ TensorFlow computes a bilinear UpSampling2D in float32, in a float64 network as 
 
 import functools
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,9 @@ from ..layers import (
     AveragePool2D,
     BatchNorm,
     Conv2D,
+    Conv2DTranspose,
     Dense,
+    DepthwiseConv2D,
     Dropout,
     Flatten,
     GlobalAveragePool2D,
@@ -112,15 +114,10 @@ def _layers(layer: Layer, dtype: str) -> "list[keras.Layer]":
         return [getattr(kl, equal.name)(**equal.settings(layer), dtype=dtype)]
     last = {"data_format": "channels_last", "dtype": dtype}
     match layer:
-        case Conv2D():
-            sizes, padding = (layer.filters, layer.kernel_size), _padding(layer, layer.span)
-            how = {"use_bias": layer.use_bias, "dilation_rate": layer.dilation_rate, **last}
-            if max(layer.strides) > 1 and max(layer.dilation_rate) > 1:
-                raise InputError(f"keras: no equal of {layer}: strides and dilation together")
-            if padding is not None:
-                return [kl.Conv2D(*sizes, layer.strides, padding, **how)]
-            zeros = kl.ZeroPadding2D(_edges(layer), **last)
-            return [zeros, kl.Conv2D(*sizes, layer.strides, "valid", **how)]
+        case Conv2D() | DepthwiseConv2D():
+            return _convolution(layer, kl, last)
+        case Conv2DTranspose():
+            return _conv_transpose(layer, kl, last)
         case MaxPool2D() | AveragePool2D():
             padding = _padding(layer, layer.pool_size)
             if padding is None:
@@ -165,7 +162,36 @@ def _layers(layer: Layer, dtype: str) -> "list[keras.Layer]":
     raise InputError(f"keras: no equal of {layer}")
 
 
-def _padding(layer: Conv2D | MaxPool2D | AveragePool2D, window: tuple[int, int]) -> str | None:
+def _convolution(layer: Conv2D | DepthwiseConv2D, kl: Any, last: dict[str, Any]) -> list[Any]:
+    (sh, sw), padding = layer.strides, _padding(layer, layer.span)
+    if max(sh, sw) > 1 and max(layer.dilation_rate) > 1:
+        raise InputError(f"keras: no equal of {layer}: strides and dilation together")
+    how = {"strides": layer.strides, "dilation_rate": layer.dilation_rate, **last}
+    how |= {"use_bias": layer.use_bias, "padding": padding or "valid"}
+    if isinstance(layer, Conv2D):
+        conv = kl.Conv2D(layer.filters, layer.kernel_size, **how)
+    elif sh != sw:
+        raise InputError(f"keras: no equal of {layer}: other strides down than to the right")
+    else:
+        conv = kl.DepthwiseConv2D(layer.kernel_size, depth_multiplier=layer.depth_multiplier, **how)
+    return [conv] if padding else [kl.ZeroPadding2D(_edges(layer), **last), conv]
+
+
+def _conv_transpose(layer: Conv2DTranspose, kl: Any, last: dict[str, Any]) -> list[Any]:
+    word = layer.padding if layer.padding in ("valid", "same") else None
+    how = {"use_bias": layer.use_bias, "padding": word or "valid", **last}
+    made = kl.Conv2DTranspose(layer.filters, layer.kernel_size, layer.strides, **how)
+    if word:
+        return [made]
+    # Keras's ends in rows that no window reaches where the stride is larger than it
+    pairs = zip(layer.kernel_size, layer.strides, _edges(layer), strict=True)
+    cut = tuple((first, end + max(s - k, 0)) for k, s, (first, end) in pairs)
+    return [made, kl.Cropping2D(cut, **last)]
+
+
+def _padding(
+    layer: Conv2D | DepthwiseConv2D | MaxPool2D | AveragePool2D, window: tuple[int, int]
+) -> str | None:
     """Keras's word for the layer's padding, if it has one."""
     h, w, _ = layer.input_shape
     for word in ("valid", "same"):
@@ -175,7 +201,7 @@ def _padding(layer: Conv2D | MaxPool2D | AveragePool2D, window: tuple[int, int])
 
 
 def _edges(
-    layer: Conv2D | MaxPool2D | AveragePool2D | ZeroPadding2D,
+    layer: Conv2D | Conv2DTranspose | DepthwiseConv2D | MaxPool2D | AveragePool2D | ZeroPadding2D,
 ) -> tuple[tuple[int, int], tuple[int, int]]:
     top, bottom, left, right = layer.pads
     return (top, bottom), (left, right)

@@ -26,7 +26,9 @@ from ..layers import (
     AveragePool2D,
     BatchNorm,
     Conv2D,
+    Conv2DTranspose,
     Dense,
+    DepthwiseConv2D,
     Dropout,
     Flatten,
     GaussianNoise,
@@ -194,6 +196,31 @@ def _conv(writer: _Writer, layer: Conv2D) -> None:
     writer.add("Conv", layer.name, *inputs, **where)
 
 
+def _depthwise(writer: _Writer, layer: DepthwiseConv2D) -> None:
+    writer.channels_first(layer.input_shape)
+    # (kh, kw, c, m) -> (c, m, kh, kw) -> (c*m, 1, kh, kw): groups of one channel
+    W = layer.params["W"].transpose(2, 3, 0, 1).reshape(-1, 1, *layer.kernel_size)
+    inputs = [writer.weight(layer, "W", W)]
+    if layer.use_bias:
+        inputs.append(writer.weight(layer, "b", layer.params["b"]))
+    where: dict[str, Any] = {"kernel_shape": layer.kernel_size, "dilations": layer.dilation_rate}
+    where |= {"group": layer.input_shape[2], **_places(layer)}
+    writer.add("Conv", layer.name, *inputs, **where)
+
+
+def _conv_transpose(writer: _Writer, layer: Conv2DTranspose) -> None:
+    writer.channels_first(layer.input_shape)
+    W = layer.params["W"].transpose(3, 2, 0, 1)  # (kh, kw, f, c) -> (c, f, kh, kw)
+    inputs = [writer.weight(layer, "W", W)]
+    if layer.use_bias:
+        inputs.append(writer.weight(layer, "b", layer.params["b"]))
+    where = {"kernel_shape": layer.kernel_size, **_places(layer)}
+    beyond = [max(s - k, 0) for k, s in zip(layer.kernel_size, layer.strides, strict=True)]
+    if any(beyond) and layer.padding in ("valid", "same"):
+        where["output_padding"] = beyond  # rows that no window reaches
+    writer.add("ConvTranspose", layer.name, *inputs, **where)
+
+
 def _pool(op: str) -> Callable[[_Writer, Any], None]:
     def write(writer: _Writer, layer: MaxPool2D | AveragePool2D) -> None:
         writer.channels_first(layer.input_shape)
@@ -202,7 +229,7 @@ def _pool(op: str) -> Callable[[_Writer, Any], None]:
     return write
 
 
-def _places(layer: Conv2D | MaxPool2D | AveragePool2D) -> dict[str, Any]:
+def _places(layer: Any) -> dict[str, Any]:
     top, bottom, left, right = layer.pads
     return {"strides": layer.strides, "pads": [top, left, bottom, right]}
 
@@ -327,6 +354,8 @@ def _residual(writer: _Writer, layer: Residual) -> None:
 
 WRITERS: dict[type[Layer], Callable[[_Writer, Any], None]] = {
     Conv2D: _conv,
+    Conv2DTranspose: _conv_transpose,
+    DepthwiseConv2D: _depthwise,
     MaxPool2D: _pool("MaxPool"),
     AveragePool2D: _pool("AveragePool"),
     GlobalAveragePool2D: _global_pool("GlobalAveragePool"),

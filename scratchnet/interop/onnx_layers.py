@@ -20,7 +20,9 @@ from ..layers import (
     AveragePool2D,
     BatchNorm,
     Conv2D,
+    Conv2DTranspose,
     Dense,
+    DepthwiseConv2D,
     Dropout,
     Flatten,
     GlobalAveragePool2D,
@@ -217,17 +219,66 @@ class Row:
         W = self._weight(node, 1)
         if W.ndim != 4:
             node.fail("weights (f, c, kh, kw)", W.shape)
-        node.only("group", 1)
+        group, channels = node.take("group", 1), self.shape[2]
+        if group not in (1, channels) or len(W) % group:
+            node.fail("group 1, or one for each channel", group)
         node.only("kernel_shape", list(W.shape[2:]))
         window = W.shape[2], W.shape[3]
         arrays = {"W": W.transpose(2, 3, 1, 0)}  # (f, c, kh, kw) -> (kh, kw, c, f)
         if node.has_input(2):
             arrays["b"] = self._weight(node, 2)
+        how: dict[str, Any] = {"use_bias": "b" in arrays}
         dilation = node.int_pair("dilations", [1, 1])
         where = self._windows(node, spread(window, dilation)) | {"dilation_rate": dilation}
-        layer = Conv2D(len(W), window, **where, use_bias="b" in arrays)
+        layer: Layer = Conv2D(len(W), window, **where, **how)
+        if group > 1:
+            many = len(W) // group
+            layer = DepthwiseConv2D(window, **where, **how, depth_multiplier=many)
+            # (c*m, 1, kh, kw) -> (kh, kw, 1, c*m) -> (kh, kw, c, m)
+            arrays["W"] = arrays["W"].reshape(*window, -1, many)
         self._place(node, layer, **arrays)
         self._start_order(channels_first=True)
+
+    def conv_transpose(self, node: Node) -> None:
+        self._check_images(node)
+        W = self._weight(node, 1)
+        if W.ndim != 4:
+            node.fail("weights (c, f, kh, kw)", W.shape)
+        node.only("group", 1)
+        node.only("dilations", [1, 1])
+        node.only("kernel_shape", list(W.shape[2:]))
+        window, strides = (W.shape[2], W.shape[3]), node.int_pair("strides", [1, 1])
+        arrays = {"W": W.transpose(2, 3, 1, 0)}  # (c, f, kh, kw) -> (kh, kw, f, c)
+        if node.has_input(2):
+            arrays["b"] = self._weight(node, 2)
+        padding = self._cut_off(node, window, strides)
+        layer = Conv2DTranspose(W.shape[1], window, strides, padding, use_bias="b" in arrays)
+        self._place(node, layer, **arrays)
+        self._start_order(channels_first=True)
+
+    def _cut_off(self, node: Node, window: tuple[int, int], strides: tuple[int, int]) -> Any:
+        """The padding of a transposed convolution as our constructor takes it."""
+        automatic, beyond = node.take("auto_pad", "NOTSET"), node.int_pair("output_padding", [0, 0])
+        given, pads = node.take("output_shape"), self._pads(node)
+        sides: list[tuple[int, int]] = []
+        for axis, (k, s) in enumerate(zip(window, strides, strict=True)):
+            before, after = pads[axis], pads[axis + 2]
+            if given is not None or automatic in ("SAME_UPPER", "SAME_LOWER"):
+                out = self.shape[axis] * s if given is None else given[axis - 2]
+                total = (self.shape[axis] - 1) * s + k + beyond[axis] - out
+                small, large = max(total, 0) // 2, (max(total, 0) + 1) // 2
+                before, after = (small, large) if automatic == "SAME_UPPER" else (large, small)
+                after += min(total, 0)  # fewer than none are cut off: rows beyond
+            elif automatic not in ("NOTSET", "VALID"):
+                node.fail("auto_pad NOTSET, VALID, SAME_UPPER or SAME_LOWER", automatic)
+            sides.append((before, after - beyond[axis]))  # rows beyond are fewer cut off
+        if all(
+            side == (0, -max(s - k, 0)) for side, k, s in zip(sides, window, strides, strict=True)
+        ):
+            return "valid"
+        if min(min(side) for side in sides) < 0:
+            node.fail("output_padding within the windows' reach", beyond)
+        return tuple(sides)
 
     def max_pool(self, node: Node) -> None:
         node.take("storage_order")  # only of the indices, which are not read here
@@ -535,6 +586,7 @@ EQUALS = {kind.onnx.name: kind for kind in KINDS.values() if kind.onnx}
 
 READERS: dict[str, Callable[[Row, Node], None]] = {
     "Conv": Row.conv,
+    "ConvTranspose": Row.conv_transpose,
     "MaxPool": Row.max_pool,
     "AveragePool": Row.average_pool,
     "GlobalAveragePool": Row.global_average_pool,

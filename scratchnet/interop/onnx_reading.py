@@ -1,9 +1,10 @@
 """Reading ONNX: a network made elsewhere, node by node, as layers of ours.
 
 Accepted is a graph with one input and one output whose nodes follow one another. Each node either
-becomes a layer (Conv, MaxPool, AveragePool, GlobalAveragePool, Gemm, MatMul, Add as a bias, the
-activations, both normalizations, Dropout, Flatten) or only moves values about (Reshape, Squeeze,
-Transpose, Identity). Everything else is refused by name, as is an attribute or a value that our
+becomes a layer (Conv, ConvTranspose, MaxPool, AveragePool, GlobalAveragePool, GlobalMaxPool, Pad,
+Resize, Gemm, MatMul, Add as a bias, the activations, both normalizations, Dropout, Flatten) or only
+moves values about (Squeeze, Transpose, Identity, and Reshape, which is a layer where ours need
+one). Everything else is refused by name, as is an attribute or a value that our
 layers do not offer: a network that loads computes what the file says. Nothing in a file is
 executed; weights that it keeps in a second file are read from its own folder alone.
 

@@ -17,7 +17,7 @@ state_dict is read by order, not by name: any network with the same parameters i
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +27,9 @@ from ..layers import (
     AveragePool2D,
     BatchNorm,
     Conv2D,
+    Conv2DTranspose,
     Dense,
+    DepthwiseConv2D,
     Dropout,
     Flatten,
     GaussianNoise,
@@ -152,6 +154,9 @@ def _places(model: Sequential) -> Iterator[Place]:
         order: Order = None
         for layer in layers:
             for key, array in (layer.params | layer.buffers).items():
+                if isinstance(layer, DepthwiseConv2D) and key == "W":
+                    # (kh, kw, c, m) -> (kh, kw, 1, c*m): PyTorch has groups of one channel
+                    array = array.reshape(*layer.kernel_size, 1, -1)
                 moved = key == "W" or isinstance(layer, (BatchNorm, LayerNorm))
                 rows = order if moved and order is not None else slice(None)
                 yield Place(f"{prefix}{layer.name}.{key}", array, KEYS.get(key, key), rows)
@@ -196,9 +201,21 @@ def _module(layer: Layer) -> "torch.nn.Module":
     match layer:
         case Conv2D():
             sizes = layer.input_shape[2], layer.filters, layer.kernel_size, layer.strides
-            how = {"bias": layer.use_bias, "dilation": layer.dilation_rate}
+            how: dict[str, Any] = {"bias": layer.use_bias, "dilation": layer.dilation_rate}
             conv = nn.Conv2d(*sizes, (top, left) if even else 0, **how)
             return conv if even else nn.Sequential(nn.ZeroPad2d(edges), conv)
+        case DepthwiseConv2D():
+            c, f = layer.input_shape[2], layer.output_shape[2]
+            grouped: dict[str, Any] = {
+                "bias": layer.use_bias,
+                "dilation": layer.dilation_rate,
+                "groups": c,
+            }
+            sizes = c, f, layer.kernel_size, layer.strides
+            conv = nn.Conv2d(*sizes, (top, left) if even else 0, **grouped)
+            return conv if even else nn.Sequential(nn.ZeroPad2d(edges), conv)
+        case Conv2DTranspose():
+            return _conv_transpose(layer)
         case MaxPool2D() | AveragePool2D():
             (kh, kw), window = layer.pool_size, (layer.pool_size, layer.strides)
             own = even and 2 * top <= kh and 2 * left <= kw  # PyTorch pads by half a window at most
@@ -245,3 +262,19 @@ def _module(layer: Layer) -> "torch.nn.Module":
         case Residual():
             return ours.Residual(_row(layer.main), _row(layer.shortcut))
     raise InputError(f"torch: no equal of {layer} for inputs {layer.input_shape}")
+
+
+def _conv_transpose(layer: Conv2DTranspose) -> "torch.nn.Module":
+    """Where PyTorch cuts off less or unevenly, a module of its own does: padding below 0."""
+    from torch import nn
+
+    top, bottom, left, right = layer.pads
+    sizes = layer.input_shape[2], layer.filters, layer.kernel_size, layer.strides
+    (h, w, _), (out_h, out_w, _) = layer.input_shape, layer.output_shape
+    (kh, kw), (sh, sw) = layer.kernel_size, layer.strides
+    # rows and columns at the end that no window reaches
+    more = out_h + top + bottom - (h - 1) * sh - kh, out_w + left + right - (w - 1) * sw - kw
+    if (top, left) == (bottom, right):
+        return nn.ConvTranspose2d(*sizes, (top, left), more, bias=layer.use_bias)
+    whole = nn.ConvTranspose2d(*sizes, 0, more, bias=layer.use_bias)
+    return nn.Sequential(whole, nn.ZeroPad2d((-left, -right, -top, -bottom)))

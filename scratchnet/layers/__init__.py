@@ -9,7 +9,9 @@ Each file says in `__all__` which kinds of layers it has; they are names here, a
 from . import (
     activations,
     conv,
+    conv_transpose,
     dense,
+    depthwise,
     dropout,
     noise,
     normalization,
@@ -24,7 +26,9 @@ from .activations import *
 from .activations import softmax as softmax
 from .base import Layer
 from .conv import *
+from .conv_transpose import *
 from .dense import *
+from .depthwise import *
 from .dropout import *
 from .noise import *
 from .normalization import *
@@ -43,7 +47,9 @@ from .upsampling import *
 __all__ = ["Layer"]
 __all__ += activations.__all__
 __all__ += conv.__all__
+__all__ += conv_transpose.__all__
 __all__ += dense.__all__
+__all__ += depthwise.__all__
 __all__ += dropout.__all__
 __all__ += noise.__all__
 __all__ += normalization.__all__

@@ -20,7 +20,9 @@ from ..layers import (
     AveragePool2D,
     BatchNorm,
     Conv2D,
+    Conv2DTranspose,
     Dense,
+    DepthwiseConv2D,
     Dropout,
     Flatten,
     GaussianNoise,
@@ -96,6 +98,8 @@ def _conv2d_gradient(
         terms = [Term(p, None, 1.0, float(dy[(*p, f)])) for p in places]
         return Sum(f"dL/db[{f}] = sum over i, j of dy[i, j, {f}]", "dy", terms)
     u, v, c = index[:3]
+    if isinstance(layer, DepthwiseConv2D):
+        f += c * layer.depth_multiplier
     (sh, sw), (dh, dw), (top, _, left, _) = layer.strides, layer.dilation_rate, layer.pads
     down, right = u * dh - top, v * dw - left
     terms = []
@@ -106,6 +110,24 @@ def _conv2d_gradient(
         terms.append(Term((i, j), source, float(x[source]) if inside else 0.0, float(dy[i, j, f])))
     where = f"{_coordinate('i', sh, down)}, {_coordinate('j', sw, right)}, {c}"
     formula = f"dL/dW{index_text(index)} = sum over i, j of x[{where}] * dy[i, j, {f}]"
+    return Sum(formula, "dy", terms)
+
+
+def _conv_transpose_gradient(
+    layer: Any, key: str, index: Index, x: Array, dy: Array, training: bool
+) -> Sum:
+    if key == "b":
+        return _conv2d_gradient(layer, key, index, x, dy, training)
+    u, v, f, c = index
+    (sh, sw), (top, _, left, _) = layer.strides, layer.pads
+    terms = []
+    for i, j in np.ndindex(x.shape[:2]):
+        row, column = i * sh + u - top, j * sw + v - left
+        inside = 0 <= row < dy.shape[0] and 0 <= column < dy.shape[1]  # not what was cut off
+        factor = float(dy[row, column, f]) if inside else 0.0
+        terms.append(Term((i, j), (i, j, c), float(x[i, j, c]), factor))
+    where = f"{_coordinate('i', sh, u - top)}, {_coordinate('j', sw, v - left)}, {f}"
+    formula = f"dL/dW{index_text(index)} = sum over i, j of x[i, j, {c}] * dy[{where}]"
     return Sum(formula, "dy", terms)
 
 
@@ -169,6 +191,8 @@ def _normalizing_row(layer: Any, row: Array) -> tuple[float, float]:
 
 GRADIENTS: dict[type[Layer], Callable[..., Sum]] = {
     Conv2D: _conv2d_gradient,
+    Conv2DTranspose: _conv_transpose_gradient,
+    DepthwiseConv2D: _conv2d_gradient,
     Dense: _dense_gradient,
     BatchNorm: _batch_norm_gradient,
     LayerNorm: _layer_norm_gradient,
@@ -201,6 +225,47 @@ def _conv2d_output(layer: Any, index: Index, x: Array, y: Array, training: bool)
     bias = float(layer.params["b"][f]) if layer.use_bias else 0.0
     constant = f"b[{f}] + " if layer.use_bias else ""
     formula = f"y{index_text(index)} = {constant}sum over u, v, c of {patch} * W[u, v, c, {f}]"
+    return Sum(formula, "W", terms, bias)
+
+
+def _depthwise_output(layer: Any, index: Index, x: Array, y: Array, training: bool) -> Sum:
+    i, j, f = index
+    W = layer.params["W"]
+    c, d = divmod(f, layer.depth_multiplier)
+    terms = []
+    for (u, v), pixel in _window(layer, i, j, W.shape[:2]):
+        source = (*pixel, c) if pixel else None
+        value = float(x[source]) if source else 0.0
+        terms.append(Term((u, v, 0), source, value, float(W[u, v, c, d])))
+    (sh, sw), (dh, dw), (top, _, left, _) = layer.strides, layer.dilation_rate, layer.pads
+    patch = f"x[{_coordinate('u', dh, i * sh - top)}, {_coordinate('v', dw, j * sw - left)}, {c}]"
+    bias = float(layer.params["b"][f]) if layer.use_bias else 0.0
+    constant = f"b[{f}] + " if layer.use_bias else ""
+    formula = f"y{index_text(index)} = {constant}sum over u, v of {patch} * W[u, v, {c}, {d}]"
+    return Sum(formula, "W", terms, bias)
+
+
+def _conv_transpose_output(layer: Any, index: Index, x: Array, y: Array, training: bool) -> Sum:
+    p, q, f = index
+    W, (h, w, _) = layer.params["W"], x.shape
+    (sh, sw), (top, _, left, _) = layer.strides, layer.pads
+    terms = []
+    for u, v in np.ndindex(W.shape[:2]):
+        # which pixel of x put this tap of its window here; between pixels, as if there were zeros
+        (i, down), (j, right) = divmod(p + top - u, sh), divmod(q + left - v, sw)
+        inside = down == right == 0 and 0 <= i < h and 0 <= j < w
+        for c in range(W.shape[3]):
+            source = (i, j, c) if inside else None
+            value = float(x[source]) if source else 0.0
+            terms.append(Term((u, v, c), source, value, float(W[u, v, f, c])))
+    bias = float(layer.params["b"][f]) if layer.use_bias else 0.0
+    constant = f"b[{f}] + " if layer.use_bias else ""
+    rows = f"{_coordinate('i', sh, 0)} + u = {p + top}"
+    columns = f"{_coordinate('j', sw, 0)} + v = {q + left}"
+    formula = (
+        f"y{index_text(index)} = {constant}sum of x[i, j, c] * W[u, v, {f}, c] "
+        f"over {rows} and {columns}"
+    )
     return Sum(formula, "W", terms, bias)
 
 
@@ -353,6 +418,8 @@ def _log_softmax_output(layer: Any, index: Index, x: Array, y: Array, training: 
 
 OUTPUTS: dict[type[Layer], Callable[..., Sum]] = {
     Conv2D: _conv2d_output,
+    Conv2DTranspose: _conv_transpose_output,
+    DepthwiseConv2D: _depthwise_output,
     Dense: _dense_output,
     MaxPool2D: _max_pool_output,
     AveragePool2D: _average_pool_output,

@@ -16,7 +16,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError, is_whole
-from ..layers import Conv2D, Layer, LogSoftmax, Softmax, ZeroPadding2D, kind_of, softmax
+from ..layers import (
+    Conv2D,
+    Conv2DTranspose,
+    DepthwiseConv2D,
+    Layer,
+    LogSoftmax,
+    Softmax,
+    ZeroPadding2D,
+    kind_of,
+    softmax,
+)
 from ..model import Sequential, backward_through, forward_through
 from .inputs import checked_label, copied, one_example
 
@@ -191,7 +201,8 @@ def _keeps_maps(layer: Layer) -> bool:
 
 
 def _convolves(layer: Layer) -> bool:
-    return isinstance(layer, Conv2D) or any(map(_convolves, layer.inner().values()))
+    kinds = (Conv2D, Conv2DTranspose, DepthwiseConv2D)
+    return isinstance(layer, kinds) or any(map(_convolves, layer.inner().values()))
 
 
 def _list(names: Iterable[str]) -> str:
@@ -225,6 +236,9 @@ def _centres(net: Sequential, end: int, axis: int) -> Array:
         before, after = layer.input_shape[axis], layer.output_shape[axis]
         if isinstance(layer, ZeroPadding2D):
             start -= jump * layer.pads[2 * axis]
+        elif isinstance(layer, Conv2DTranspose):  # the other way round
+            jump /= layer.strides[axis]
+            start += jump * (layer.pads[2 * axis] - (layer.kernel_size[axis] - 1) / 2)
         elif window is not None and strides is not None and pads is not None:
             start += jump * ((window[axis] - 1) / 2 - pads[2 * axis])
             jump *= strides[axis]

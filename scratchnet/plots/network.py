@@ -121,9 +121,11 @@ def _name(layer: Any) -> list[str]:
         return [f"GaussianNoise {layer.stddev:g}"]
     if not hasattr(layer, "strides"):
         return [kind]
-    window = layer.kernel_size if kind == "Conv2D" else layer.pool_size
-    lines = [kind.replace("Pool2D", "Pool"), "×".join(map(str, window))]
-    if layer.strides != ((1, 1) if kind == "Conv2D" else window):
+    convolves = hasattr(layer, "kernel_size")
+    window = layer.kernel_size if convolves else layer.pool_size
+    name = kind.replace("Pool2D", "Pool").replace("2DTranspose", "Transpose")
+    lines = [name, "×".join(map(str, window))]
+    if layer.strides != ((1, 1) if convolves else window):
         lines.append("stride " + "×".join(map(str, layer.strides)))
     if getattr(layer, "dilation_rate", (1, 1)) != (1, 1):
         lines.append("dilation " + "×".join(map(str, layer.dilation_rate)))

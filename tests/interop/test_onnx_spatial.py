@@ -32,6 +32,7 @@ def numbers(rng, *shape):
 
 
 PADS = np.array([0, 0, 1, 0, 0, 0, 2, 3])
+TRANSPOSED = {"T": np.arange(36, dtype="f4").reshape(2, 3, 3, 2), "t": np.arange(3, dtype="f4")}
 SCALES = np.array([1, 1, 2, 3], np.float32)
 HALF = {"mode": "linear", "coordinate_transformation_mode": "half_pixel"}
 FLOOR = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
@@ -44,6 +45,23 @@ FLOOR = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nea
             ("Conv", ["W"], {"dilations": [2, 1], "strides": [1, 2], "pads": [1, 0, 2, 1]}),
             {"W": np.arange(36, dtype="f4").reshape(3, 2, 3, 2)},
             sn.Conv2D,
+        ),
+        *(
+            (("ConvTranspose", ["T", "t"], how), TRANSPOSED, sn.Conv2DTranspose)
+            for how in (
+                {},
+                {"strides": [2, 3], "pads": [1, 0, 0, 1]},
+                {"strides": [2, 2], "pads": [1, 1, 1, 1], "output_padding": [1, 0]},
+                {"strides": [4, 5], "output_padding": [1, 3]},
+                {"strides": [2, 2], "auto_pad": "SAME_UPPER"},
+                {"strides": [2, 2], "auto_pad": "SAME_LOWER"},
+                {"strides": [2, 2], "output_shape": [11, 13]},
+            )
+        ),
+        (
+            ("Conv", ["D", "d"], {"group": 2, "strides": [2, 1], "pads": [1, 0, 0, 1]}),
+            {"D": np.arange(36, dtype="f4").reshape(6, 1, 3, 2), "d": np.arange(6, dtype="f4")},
+            sn.DepthwiseConv2D,
         ),
         (("Pad", ["p"], {}), {"p": PADS}, sn.ZeroPadding2D),
         (("Pad", ["p", "v"], {"mode": "constant"}), {"p": PADS, "v": 0.0}, sn.ZeroPadding2D),
@@ -72,6 +90,12 @@ def test_a_decoder_that_reshapes_to_channels_first_gets_its_dense_turned(rng):
     "op, weights, said",
     [
         (("Pad", ["p", "v"], {}), {"p": PADS, "v": 1.5}, "zeros around the image, found 1.5"),
+        (
+            ("ConvTranspose", ["T"], {"strides": [4, 1], "output_padding": [2, 0]}),
+            TRANSPOSED,
+            "expected output_padding within the windows' reach",
+        ),
+        (("ConvTranspose", ["T"], {"dilations": [2, 2]}), TRANSPOSED, "expected dilations"),
         (("Pad", ["p"], {"mode": "reflect"}), {"p": PADS}, "expected mode constant, found reflect"),
         (("Pad", ["p"], {}), {"p": PADS[::-1].copy()}, "expected pads of height and width"),
         (("Pad", ["p"], {}), {"p": -PADS}, "none below 0"),

@@ -50,6 +50,23 @@ def conv(layer, x, dy):
     return y, dx, {"W": dW, "b": db}
 
 
+def depthwise_conv(layer, x, dy):
+    W, b = layer.params["W"], layer.params.get("b", np.zeros(dy.shape[3]))
+    span = oracles.span(W.shape[:2], layer.dilation_rate)
+    where = layer.strides, pads(layer, x, span), layer.dilation_rate
+    y, dx, dW, db = oracles.depthwise_conv(x, W, b, dy, *where)
+    return y, dx, {"W": dW, "b": db}
+
+
+def conv_transpose(layer, x, dy):
+    W, b = layer.params["W"], layer.params.get("b", np.zeros(layer.filters))
+    where = x.shape[1:3], W.shape[:2], layer.strides, layer.padding
+    out, cut = oracles.transposed_size(*where)
+    assert out == layer.output_shape[:2]
+    y, dx, dW, db = oracles.conv_transpose(x, W, b, dy, layer.strides, cut)
+    return y, dx, {"W": dW, "b": db}
+
+
 def dense(layer, x, dy):
     """A convolution of images of one pixel."""
     W, b = layer.params["W"][None, None], layer.params.get("b", np.zeros(layer.units))
@@ -133,6 +150,8 @@ def residual(layer, x, dy):
 
 ORACLES = {
     "Conv2D": conv,
+    "Conv2DTranspose": conv_transpose,
+    "DepthwiseConv2D": depthwise_conv,
     "MaxPool2D": pool,
     "AveragePool2D": pool,
     "GlobalAveragePool2D": global_average_pool,
@@ -321,6 +340,17 @@ BAD = {
         lambda v: sn.Conv2D(2, 2, dilation_rate=v),
         (0, -1, True, 1.0, (1, -1), (6, 1), (1, 5), None),
     ),
+    "transposed": (lambda v: sn.Conv2DTranspose(v, 3), (0, True, 2.0, None)),
+    "transposed kernel": (lambda v: sn.Conv2DTranspose(2, v), (0, 1.5, (1, 2, 3), None)),
+    "transposed padding": (
+        lambda v: sn.Conv2DTranspose(2, 3, padding=v),
+        ("sme", -1, 4, ((8, 0), 0), (0, (3, 4)), None),
+    ),
+    "depth_multiplier": (
+        lambda v: sn.DepthwiseConv2D(3, depth_multiplier=v),
+        (0, -1, True, 2.0, None),
+    ),
+    "depthwise": (lambda v: sn.DepthwiseConv2D(v), (0, 7, (1, 6), 1.5, None)),
     "pool_size": (lambda v: sn.MaxPool2D(v), (0, -1, True, 2.0, (2, 2, 2))),
     "pool strides": (lambda v: sn.AveragePool2D(2, v), (0, -1, True, 2.0)),
     "padding": (

@@ -55,13 +55,18 @@ def test_every_gradient_is_its_sum_and_its_numeric_derivative(make, shape, rng):
 LOOKING = {
     "framed": lambda: [sn.ZeroPadding2D(((3, 0), (1, 2))), sn.Conv2D(1, 3)],
     "gaps": lambda: [sn.Conv2D(1, (3, 2), 2, ((2, 0), (0, 1)), dilation_rate=(2, 3))],
+    "depthwise": lambda: [sn.DepthwiseConv2D(3, 2, ((1, 0), (0, 1)), 1, False)],
+    "transposed": lambda: [sn.AveragePool2D(2), sn.Conv2DTranspose(1, 4, 2, ((1, 1), (0, 2)))],
     "enlarged": lambda: [sn.AveragePool2D(2), sn.UpSampling2D(2, "bilinear"), sn.Conv2D(1, 1)],
 }
 
 
 @pytest.mark.parametrize("make", LOOKING.values(), ids=LOOKING)
 def test_a_map_lies_over_what_its_pixels_see(make):
-    """The mean place of the pixels that one pixel of a map depends on, by their gradients."""
+    """The mean place of the pixels that a map's depend on, by their gradients.
+
+    Of two by two: next to each other they see unevenly where an image was made larger.
+    """
     size = 16
     model = sn.Sequential(make(), (size, size, 1), dtype="float64")
     for layer in model.layers:
@@ -71,9 +76,9 @@ def test_a_map_lies_over_what_its_pixels_see(make):
     model.forward(np.ones((1, size, size, 1)))
     for at in [(h // 2, w // 2), (h // 2 - 1, w // 2 + 1)]:
         dy = np.zeros((1, h, w, 1))
-        dy[0, at[0], at[1]] = 1
+        dy[0, at[0] : at[0] + 2, at[1] : at[1] + 2] = 1
         seen = np.abs(model.backward(dy)[0, ..., 0])
         for axis in (0, 1):
             weights = seen.sum(axis=1 - axis) / seen.sum()
-            centres = heat_maps._centres(model, len(model.layers), axis)
-            assert centres[at[axis] + 1] == pytest.approx(np.arange(size) @ weights, abs=0.26)
+            centres = heat_maps._centres(model, len(model.layers), axis)[at[axis] + 1 :][:2]
+            assert centres.mean() == pytest.approx(np.arange(size) @ weights, abs=0.01)
