@@ -496,7 +496,10 @@ def _form(value: Any) -> str:
 
 
 # at the end: these stand on what is above
-from .adaptive import Adagrad, Lion, Nadam, RMSprop  # noqa: E402
+from .adaptive import Adagrad as Adagrad  # noqa: E402
+from .adaptive import Lion as Lion  # noqa: E402
+from .adaptive import Nadam as Nadam  # noqa: E402
+from .adaptive import RMSprop as RMSprop  # noqa: E402
 
 OPTIMIZERS: dict[str, type[Any]] = {
     "sgd": SGD,

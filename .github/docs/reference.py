@@ -37,10 +37,20 @@ ROOMS = {
     "Public names": [""],
     "Layers: derivation, forward, backward": ["layers"],
     "Losses, optimizers, and what they are made of": [
-        *("losses", "optimizers", "schedules", "initializers", "regularizers", "metrics"),
+        *("losses", "targets", "optimizers", "adaptive", "optimizer_steps", "schedules"),
+        *("initializers", "regularizers", "metrics"),
     ],
     "Models and training": [
-        *("model", "architectures", "recipes", "training", "run", "progress", "callbacks"),
+        *(
+            "model",
+            "ending",
+            "architectures",
+            "recipes",
+            "training",
+            "run",
+            "progress",
+            "callbacks",
+        ),
         *("backup", "checkpoint", "model_files", "summary", "distributed"),
     ],
     "Looking inside": ["gradcheck", "microscope", "plots"],

@@ -41,13 +41,13 @@ def one_example(model: Sequential, x: Any) -> Array:
     return batch
 
 
-def checked_label(label: Any, model: Sequential) -> int:
-    """The label as a number of a class, or an error."""
+def checked_label(label: Any, model: Sequential, classes: int | None = None) -> int:
+    """The label as a number of a class, or an error. classes: as many as outputs, unless given."""
     if len(model.output_shape) != 1:
         raise InputError(
             f"model: expected a classifier with output (k,), found output {model.output_shape}"
         )
-    (k,) = model.output_shape
+    (k,) = model.output_shape if classes is None else (classes,)
     if not is_whole(label, 0) or label >= k:
         raise InputError(f"label: expected a whole number from 0 to {k - 1}, found {label!r}")
     return int(label)

@@ -19,12 +19,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import optimizers
+from .. import ending, optimizers
 from ..engine import threads
 from ..errors import InputError, is_whole
 from ..frozen import frozen
 from ..layers import Residual, Softmax, softmax
-from ..losses import CategoricalCrossentropy, SparseCategoricalCrossentropy
+from ..losses import (
+    BinaryCrossentropy,
+    CategoricalCrossentropy,
+    SparseCategoricalCrossentropy,
+    sigmoid,
+)
 from ..model import Sequential, backward_through, forward_through
 from ..optimizers import Optimizer
 from ..text import Table, shape_text
@@ -69,6 +74,7 @@ class Trace:
     loss            the model's own loss; cross-entropy for a model without one
     probabilities   (k,); what the loss compares with the label
     logits          (k,), or None where the loss takes no logits
+    one_hot         (k,); what the loss compares them with: of one output, the label itself, 0 or 1
     x, label        the example: x (*input_shape), scaled as the model wants it
     model           the float64 copy that was run; its grads are the traced ones
 
@@ -78,11 +84,14 @@ class Trace:
 
     def __init__(self, model: Sequential, x: Any, label: int, training: bool = False) -> None:
         self.model = copied(model, np.float64)
-        self.label = checked_label(label, self.model)
+        loss = self.model.loss
+        self.is_binary = loss is not None and ending.is_yes_or_no(self.model.layers, loss)
+        self.label = checked_label(label, self.model, 2 if self.is_binary else None)
         batch = one_example(self.model, x)
         self.x = batch[0]
         self.training = bool(training)
-        self.one_hot = np.eye(self.model.output_shape[0])[self.label]
+        k = self.model.output_shape[0]
+        self.one_hot = np.full(1, float(self.label)) if self.is_binary else np.eye(k)[self.label]
         if self.model.loss is None:
             ends_in_softmax = isinstance(self.model.layers[-1], Softmax)
             self.model.loss = SparseCategoricalCrossentropy(from_logits=not ends_in_softmax)
@@ -111,7 +120,8 @@ class Trace:
         self.logits: Array | None = None
         self.probabilities: Array = out[0]
         if self._takes_logits:
-            self.logits, self.probabilities = out[0], softmax(out[0])
+            binary = isinstance(self._loss, BinaryCrossentropy)
+            self.logits, self.probabilities = out[0], (sigmoid if binary else softmax)(out[0])
         if self._folded:
             end = passed[id(model.layers[-1])]
             end |= {"input": out[0], "output": self.probabilities, "dx": first[0]}
@@ -329,10 +339,13 @@ class Trace:
         return "\n".join([self._caption(), "", *first, "", *second])
 
     def _caption(self) -> str:
-        k = int(self.probabilities.argmax())
+        probabilities = self.probabilities
+        if self.is_binary:  # of a no and of a yes
+            probabilities = np.array([1 - probabilities[0], probabilities[0]])
+        k = int(probabilities.argmax())
         return (
             f"label {self.label}: loss {self.loss:.6g}, probability "
-            f"{self.probabilities[self.label]:.6g}; read as {k}"
+            f"{probabilities[self.label]:.6g}; read as {k}"
         )
 
     def _cells(self) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:

@@ -12,8 +12,8 @@ OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
     "momentum": partial(SGD, momentum=0.9),
     **{name: kind for name, kind in optimizers.OPTIMIZERS.items() if kind is not SGD},
 }
-#: where the library's default, which is Keras's, learns these small networks too slowly
-LEARNING_RATES = {"sgd": 0.1, "momentum": 0.02}
+#: where the library's default, which is Keras's, learns these small networks too slowly, or jumps
+LEARNING_RATES = {"sgd": 0.1, "momentum": 0.02, "adagrad": 0.05, "lion": 0.0003}
 
 
 def usual_rate(name: str) -> float:
