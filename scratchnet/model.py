@@ -581,7 +581,10 @@ class Sequential:
 
     @classmethod
     def load(cls, path: str | PathLike) -> "Sequential":
-        """The model that `save` wrote. Nothing is executed, and sizes are checked first."""
+        """The model that `save` wrote, or the one in a run's folder.
+
+        Nothing is executed, and sizes are checked first.
+        """
         from . import model_files
 
         return model_files.load(path)
@@ -597,5 +600,5 @@ def _is_utf8(text: str) -> bool:
 
 
 def load_model(path: str | PathLike) -> Sequential:
-    """The model that `Sequential.save` wrote to path."""
+    """The model that `Sequential.save` wrote to path, or the one in a run's folder."""
     return Sequential.load(path)

@@ -4,6 +4,7 @@ checkpoint.py writes and reads the file itself; here is what stands in it.
 """
 
 import math
+import os
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from typing import Any
@@ -19,6 +20,8 @@ from .model import Sequential
 
 #: the version of the description inside a saved model
 FORMAT_VERSION = 1
+#: the model in the folder that a run of the command leaves
+MODEL_FILE = "model.safetensors"
 #: axes of an input, without the batch's
 MOST_AXES = 8
 #: what one layer's windows may read of one image; each value is copied, or compared
@@ -32,6 +35,7 @@ def save(model: Sequential, path: str | PathLike) -> None:
 
 def load(path: str | PathLike) -> Sequential:
     """The model that `save` wrote; see `Sequential.load`."""
+    path = file_of(path)
     description, arrays = checkpoint.load(path)
     try:
         return _model_of(description, arrays)
@@ -49,6 +53,19 @@ def load(path: str | PathLike) -> Sequential:
             f"{path}: expected a model description of version {FORMAT_VERSION}, found one "
             f"that cannot be read ({type(error).__name__}: {_cut(error)})"
         ) from None
+
+
+def file_of(path: str | PathLike) -> str | PathLike:
+    """The path; where it is a run's folder, that of the model in it."""
+    if not os.path.isdir(path):
+        return path
+    inside = os.path.join(path, MODEL_FILE)
+    if not os.path.exists(inside):
+        raise InputError(
+            f"{os.fspath(path)}: expected a model file or a run's folder, "
+            f"found a folder without {MODEL_FILE}"
+        )
+    return inside
 
 
 def _cut(error: Exception, most: int = 2000) -> str:
