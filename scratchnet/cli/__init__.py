@@ -11,7 +11,7 @@ import contextlib
 import os
 import signal
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -77,7 +77,8 @@ def _fit_help(width: int | None) -> None:
     if width is None or width >= WIDE_HELP:
         return
     app.rich_markup_mode = None
-    for info in (app.info, *app.registered_commands):
+    every: list[Any] = [app.info, *app.registered_commands]
+    for info in every:
         if info.epilog:
             info.epilog = f"\b\n{info.epilog}"  # keep its line breaks
 

@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from numpy.typing import NDArray
@@ -22,7 +22,7 @@ ORDER = ("train", "evaluate", "predict", "explain", "serve", "export", "summary"
 class InOrder(TyperGroup):
     """The commands in the order of work; those that are not in it come last."""
 
-    def list_commands(self, ctx: typer.Context) -> list[str]:
+    def list_commands(self, ctx: Any) -> list[str]:
         names = super().list_commands(ctx)
         return sorted(names, key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER))
 

@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 from .. import architectures, callbacks, datasets, metrics, recipes, training
 from ..errors import InputError, printable
 from ..model import Sequential
+from ..model_files import MODEL_FILE
 from . import runs
-from .runs import HISTORY_FILE, MODEL_FILE, Settings
+from .runs import HISTORY_FILE, Settings
 from .shared import DATA, JsonOption, command, test
 
 
@@ -298,9 +299,11 @@ def _fit(
             raise InputError(f"--lr {settings.lr:g}: {error}; try a smaller rate") from None
         net.save(folder / MODEL_FILE)
     if stop.number is not None:
+        place = printable(str(folder))
         print(
-            f"scratchnet: stopped after {len(record['epoch'])} of {settings.epochs} epochs; model "
-            f"and history are in {folder}, and --resume {folder} goes on",
+            f"scratchnet: stopped after {len(record['epoch'])} of {settings.epochs} epochs; model, "
+            f"history and the exact state are kept in {place}; go on with: "
+            f"scratchnet train --resume {shlex.quote(place)}",
             file=sys.stderr,
         )
         raise typer.Exit(128 + stop.number)

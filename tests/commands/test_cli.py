@@ -159,6 +159,12 @@ def test_ctrl_c_in_the_first_epoch_saves_what_there_is(tmp_path):
     assert process.returncode == 130
     assert b"Traceback" not in shown
     assert b"stopped after 0 of 5 epochs" in shown
+    (last,) = re.findall(rb"\n?epoch 1/5  loss [^\r\n]*stopped in batch [\d,]+\r", shown)
+    # the last bar was wiped off with the ^C beside it, and left room for that
+    assert b"\x1b[2K" in shown[: shown.index(last)].rpartition(b"left")[2]
+    bars = re.findall(rb"epoch 1/5 [^\r\n]*left", shown)
+    widths = [len(re.sub("\x1b\\[[\\d;?]*[a-zA-Z]", "", bar.decode())) for bar in bars]
+    assert max(widths) <= 97
     check_stopped(tmp_path / "out", epochs=0)
 
 
