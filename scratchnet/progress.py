@@ -73,8 +73,8 @@ class Progress(Callback):
         self._print(f"{self.title}  {figures(logs)}  {seconds:.1f} s")
 
     def _print(self, line: str) -> None:
-        if self.bar:  # what a metric is called is no style
-            self.bar.console.print(line, highlight=False, markup=False, emoji=False)
+        if self.bar:
+            self.bar.console.print(line, highlight=False)
         elif self.lines:
             print(line, file=self.file, flush=True)
 
@@ -94,13 +94,12 @@ def _bar(file: TextIO) -> Any:
     from rich.progress import Progress as Bar
     from rich.table import Column
 
-    console = Console(file=file)
-    plain: dict[str, Any] = {"markup": False}
-    title = TextColumn("{task.description}", **plain)
-    shown = TextColumn("{task.fields[figures]}", **plain)
-    folded = TextColumn("{task.fields[figures]}", **plain, table_column=Column())
-    left = TimeRemainingColumn(compact=True), TextColumn("left", **plain)
-    speed = TextColumn("{task.fields[speed]}", **plain)
+    console = Console(file=file, markup=False, emoji=False)
+    title = TextColumn("{task.description}", markup=False)
+    shown = TextColumn("{task.fields[figures]}", markup=False)
+    folded = TextColumn("{task.fields[figures]}", markup=False, table_column=Column())
+    left = TimeRemainingColumn(compact=True), TextColumn("left", markup=False)
+    speed = TextColumn("{task.fields[speed]}", markup=False)
     wide = title, BarColumn(bar_width=None), shown, speed, *left
     narrow = title, TaskProgressColumn(), folded
 

@@ -134,7 +134,7 @@ class Table:
             grid.add_column(Text(head), Text(last), justify=side, no_wrap=True)
         for row in self.rows:
             grid.add_row(*map(Text, row))
-        console = Console(width=10_000)
+        console = Console(width=10_000, markup=False, emoji=False)
         needed = Measurement.get(console, console.options, grid).maximum
         return grid if width is None or needed <= width else None
 

@@ -73,7 +73,8 @@ def _print_confusion(
         cells = [Text(str(count) if count else ".") for count in row]
         cells[k].stylize("bold")
         table.add_row(Text(names[k], "bold"), *cells)
-    Console(width=sum(widths) + 3 * len(widths) + 1).print(table)
+    all_ = sum(widths) + 3 * len(widths) + 1
+    Console(width=all_, markup=False, emoji=False).print(table)
 
 
 def _column_widths(
