@@ -81,7 +81,8 @@ def explain(
         "confidence": float(probabilities[digit]),
         "label": chosen,
     }
-    text = f"{printable(str(image))}: {digit}  {100 * probabilities[digit]:.1f} %"
+    read = printable(net.class_names[digit])
+    text = f"{printable(str(image))}: {read}  {100 * probabilities[digit]:.1f} %"
     if method == "trace":
         passes = trace(net, picture, chosen)
         figure, text = passes.plot(), f"{text}\n{passes.table(room())}"
@@ -121,7 +122,7 @@ def _drawn(
         return plots.filters(values, f"Filters{name or ' of the first convolution'}"), values
     how = {"layer": layer} if method == "gradcam" else {}
     values = getattr(explaining, method)(net, picture, label, **how)
-    title = f"{TITLES[method]} for {label}"
+    title = f"{TITLES[method]} for {net.class_names[label]}"
     return plots.heat(picture, values, title, UNITS[method]), values
 
 
