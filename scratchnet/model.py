@@ -566,7 +566,9 @@ class Sequential(Looking):
 
     @classmethod
     def load(cls, path: str | PathLike, custom: Mapping[str, type] | None = None) -> "Sequential":
-        """The model that `save` wrote. Nothing is executed, and sizes are checked first.
+        """The model that `save` wrote, or the one in a run's folder.
+
+        Nothing is executed, and sizes are checked first.
 
         custom    classes of your own that the file names, by these names: layers, losses,
                   optimizers, schedules. Those with `sn.register` before them need not be named.
@@ -586,5 +588,5 @@ def _is_utf8(text: str) -> bool:
 
 
 def load_model(path: str | PathLike, custom: Mapping[str, type] | None = None) -> Sequential:
-    """The model that `Sequential.save` wrote to path; see `Sequential.load`."""
+    """The model that `Sequential.save` wrote to path, or the one in a run's folder."""
     return Sequential.load(path, custom)

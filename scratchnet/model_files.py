@@ -4,6 +4,7 @@ checkpoint.py writes and reads the file itself; here is what stands in it.
 """
 
 import math
+import os
 import warnings
 from collections.abc import Mapping, Sequence
 from os import PathLike
@@ -22,6 +23,8 @@ from .schedules import SCHEDULES, Function
 
 #: the version of the description inside a saved model
 FORMAT_VERSION = 1
+#: the model in the folder that a run of the command leaves
+MODEL_FILE = "model.safetensors"
 #: axes of an input, without the batch's
 MOST_AXES = 8
 #: what one layer's windows may read of one image; each value is copied, or compared
@@ -36,6 +39,7 @@ def save(model: Sequential, path: str | PathLike) -> None:
 def load(path: str | PathLike, custom: Mapping[str, type] | None = None) -> Sequential:
     """The model that `save` wrote; see `Sequential.load`."""
     kinds = registering.checked_custom(custom or {})
+    path = file_of(path)
     description, arrays = checkpoint.load(path)
     before = CUSTOM.set(kinds)
     try:
@@ -56,6 +60,19 @@ def load(path: str | PathLike, custom: Mapping[str, type] | None = None) -> Sequ
         ) from None
     finally:
         CUSTOM.reset(before)
+
+
+def file_of(path: str | PathLike) -> str | PathLike:
+    """The path; where it is a run's folder, that of the model in it."""
+    if not os.path.isdir(path):
+        return path
+    inside = os.path.join(path, MODEL_FILE)
+    if not os.path.exists(inside):
+        raise InputError(
+            f"{os.fspath(path)}: expected a model file or a run's folder, "
+            f"found a folder without {MODEL_FILE}"
+        )
+    return inside
 
 
 def _cut(error: Exception, most: int = 2000) -> str:

@@ -2,11 +2,15 @@
 
 import sys
 import time
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Self, TextIO
 
 from .errors import InputError
 from .run import Callback
+
+#: columns from which there is room for a bar, the speed and the time left
+ROOM = 78
 
 
 class Progress(Callback):
@@ -21,6 +25,7 @@ class Progress(Callback):
             raise InputError(f'verbose: expected "auto", 0, 1 or 2, found {verbose!r}')
         self.file = file or sys.stdout
         self.lines = verbose != 0
+        self.done: tuple[int, dict[str, float]] | None = None  # batches of an open epoch, figures
         self.bar: Any = None
         if verbose in ("auto", 1) and self.file.isatty():
             self.bar = _bar(self.file)
@@ -37,17 +42,24 @@ class Progress(Callback):
         at: TracebackType | None,
     ) -> None:
         if self.bar:
-            self.bar.stop()
+            self.bar.stop()  # and the bar is gone
+        if self.done and self.done[0]:  # stopped within an epoch
+            batches, logs = self.done
+            self._print(f"{self.title}  {figures(logs)}  stopped in batch {batches:,}")
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float]) -> None:
         self.started = time.perf_counter()
         self.before = self.run.batch * self.run.batch_size  # where an epoch goes on after a crash
         epochs = self.run.epochs
         self.title = f"epoch {epoch + 1:>{len(str(epochs))}}/{epochs}"
+        self.done = 0, {}
         if self.bar:
             self.task = self.bar.add_task(self.title, total=len(self.run.x), figures="", speed="")
 
     def on_batch_end(self, batch: int, logs: dict[str, float]) -> None:
+        self.done = batch + 1, logs
+        if batch + 1 == self.run.batches:
+            self.done = None
         if self.bar:
             done = min((batch + 1) * self.run.batch_size, len(self.run.x))
             seconds = time.perf_counter() - self.started
@@ -56,9 +68,12 @@ class Progress(Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         seconds = time.perf_counter() - self.started
-        line = f"{self.title}  {figures(logs)}  {seconds:.1f} s"
         if self.bar:
             self.bar.remove_task(self.task)
+        self._print(f"{self.title}  {figures(logs)}  {seconds:.1f} s")
+
+    def _print(self, line: str) -> None:
+        if self.bar:
             self.bar.console.print(line, highlight=False)
         elif self.lines:
             print(line, file=self.file, flush=True)
@@ -74,17 +89,25 @@ def figures(logs: dict[str, float]) -> str:
 
 def _bar(file: TextIO) -> Any:
     from rich.console import Console
-    from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+    from rich.padding import Padding
+    from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
+    from rich.table import Column
 
-    return Bar(
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=None),
-        TextColumn("{task.fields[figures]}"),
-        TextColumn("{task.fields[speed]}"),
-        TimeRemainingColumn(compact=True),
-        TextColumn("left"),
-        console=Console(file=file),
-        expand=True,
-        refresh_per_second=8,
-    )
+    console = Console(file=file, markup=False, emoji=False)
+    title = TextColumn("{task.description}", markup=False)
+    shown = TextColumn("{task.fields[figures]}", markup=False)
+    folded = TextColumn("{task.fields[figures]}", markup=False, table_column=Column())
+    left = TimeRemainingColumn(compact=True), TextColumn("left", markup=False)
+    speed = TextColumn("{task.fields[speed]}", markup=False)
+    wide = title, BarColumn(bar_width=None), shown, speed, *left
+    narrow = title, TaskProgressColumn(), folded
+
+    class Fitting(Bar):
+        """Without what a narrow terminal has no room for; the ^C of Ctrl-C fits beside it."""
+
+        def get_renderables(self) -> Iterator[Any]:
+            self.columns = wide if console.width >= ROOM else narrow
+            yield Padding(self.make_tasks_table(self.tasks), (0, 3, 0, 0))
+
+    return Fitting(console=console, expand=True, refresh_per_second=8, transient=True)

@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Literal, TextIO
 
 if TYPE_CHECKING:
     from rich.table import Table as Grid
@@ -134,11 +134,11 @@ class Table:
         grid = Grid(title=Text(self.title), title_justify="left", show_footer=bool(self.foot))
         foot = [*self.foot, *[""] * (len(self.heads) - len(self.foot))]
         for number, (head, last) in enumerate(zip(self.heads, foot, strict=True)):
-            side = "left" if number < self.left else "right"
+            side: Literal["left", "right"] = "left" if number < self.left else "right"
             grid.add_column(Text(head), Text(last), justify=side, no_wrap=True)
         for row in self.rows:
             grid.add_row(*map(Text, row))
-        console = Console(width=10_000)
+        console = Console(width=10_000, markup=False, emoji=False)
         needed = Measurement.get(console, console.options, grid).maximum
         return grid if width is None or needed <= width else None
 

@@ -18,6 +18,7 @@ import typer
 
 from .. import datasets, kernels
 from ..errors import InputError, InputWarning, printable
+from ..text import room
 from . import (  # noqa: F401 - each adds its command
     evaluate,
     explain,
@@ -31,6 +32,9 @@ from . import (  # noqa: F401 - each adds its command
 )
 from .shared import app
 
+#: columns from which a help has frames
+WIDE_HELP = 78
+
 
 def main() -> None:
     """Run the command and turn every expected failure into one line and an exit code."""
@@ -42,6 +46,7 @@ def main() -> None:
     )
     datasets.download.announce = lambda line: print(f"scratchnet: {line}", file=sys.stderr)
     warnings.showwarning = _shown_in_one_line
+    _fit_help(room())
     try:
         code = app(standalone_mode=False)
         if sys.stdout is not None:
@@ -67,6 +72,17 @@ def main() -> None:
             print(f"scratchnet: {name}{error.strerror or error}", file=sys.stderr)
         _forget_output()
     sys.exit(code)
+
+
+def _fit_help(width: int | None) -> None:
+    """Without frames on a narrow terminal: they would cut off words."""
+    if width is None or width >= WIDE_HELP:
+        return
+    app.rich_markup_mode = None
+    every: list[Any] = [app.info, *app.registered_commands]
+    for info in every:
+        if info.epilog:
+            info.epilog = f"\b\n{info.epilog}"  # keep its line breaks
 
 
 def _shown_in_one_line(

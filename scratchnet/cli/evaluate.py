@@ -2,27 +2,23 @@
 
 import json
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 import numpy as np
-import typer
 from numpy.typing import NDArray
 
 from .. import datasets, metrics, training
 from ..errors import InputError, printable
 from ..text import listed, room
-from .shared import DataOption, JsonOption, app, load, test
+from .shared import DataOption, JsonOption, ModelArgument, command, load, test
 
 MOST_IN_TABLE = 20  # classes; more do not fit on a screen
 LEAST = 4  # letters of a class's name on a line
 
 
-@app.command()
+@command("evaluate", "evaluate my-run", "evaluate my-run --data my-images --json")
 def evaluate(
-    model: Annotated[
-        Path | None, typer.Argument(help="A model file.", show_default="the shipped weights")
-    ] = None,
+    model: ModelArgument = None,
     data: DataOption = "mnist",
     json_: JsonOption = False,
 ) -> None:
@@ -77,7 +73,8 @@ def _print_confusion(
         cells = [Text(str(count) if count else ".") for count in row]
         cells[k].stylize("bold")
         table.add_row(Text(names[k], "bold"), *cells)
-    Console(width=sum(widths) + 3 * len(widths) + 1).print(table)
+    all_ = sum(widths) + 3 * len(widths) + 1
+    Console(width=all_, markup=False, emoji=False).print(table)
 
 
 def _column_widths(

@@ -7,10 +7,19 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from numpy.typing import NDArray
 
+from ..errors import printable
+from ..layers import Conv2D
 from ..metrics import finite_or_none
 from ..model import Sequential
 from ..text import room
-from .shared import JsonOption, app, load_reader
+from .shared import (
+    JsonOption,
+    ModelOption,
+    check_picture,
+    command,
+    load_reader,
+    wrong_usage,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -19,21 +28,26 @@ Method = Literal["gradcam", "saliency", "occlusion", "features", "filters", "tra
 WITH_LAYER = ("gradcam", "features", "filters")
 
 
-@app.command()
+@command(
+    "explain digit.png --out why.png",
+    "explain digit.png --out why.png --method saliency --label 3 --model my-run",
+    "explain digit.png --out maps.png --method features --layer relu   (see: summary my-run)",
+)
 def explain(
     image: Annotated[Path, typer.Argument(metavar="IMAGE", help="A picture of a digit.")],
     out: Annotated[Path, typer.Option(metavar="FILE", help="Draw it there: .png, .svg or .pdf.")],
     method: Annotated[Method, typer.Option(help="What to show.")] = "gradcam",
-    model: Annotated[
-        Path | None, typer.Option(help="A model file.", show_default="the shipped weights")
-    ] = None,
+    model: ModelOption = None,
     label: Annotated[
-        int | None, typer.Option(help="The class to explain.", show_default="the one it reads")
+        int | None,
+        typer.Option(
+            help="The class to explain, by its number from 0.", show_default="the one it reads"
+        ),
     ] = None,
     layer: Annotated[
         str | None,
         typer.Option(
-            help="A layer's name, for gradcam, features and filters.",
+            help="A layer's name, as `summary` shows it; for gradcam, features and filters.",
             show_default="the last convolution; for filters the first",
         ),
     ] = None,
@@ -51,11 +65,15 @@ def explain(
 
     if layer is not None and method not in WITH_LAYER:
         raise typer.BadParameter(f"--layer: expected with {', '.join(WITH_LAYER)}, found {method}")
+    check_picture("--out", out)
     net = load_reader(model)
+    with wrong_usage("--label"):
+        checked_label(label or 0, net)
+    _check_layer(net, method, layer)
     picture = prepare(image).image
     probabilities = net.predict(picture)[0]
     digit = int(probabilities.argmax())
-    chosen = digit if label is None else checked_label(label, net)
+    chosen = digit if label is None else label
     found: dict[str, Any] = {
         "path": str(image),
         "method": method,
@@ -63,7 +81,8 @@ def explain(
         "confidence": float(probabilities[digit]),
         "label": chosen,
     }
-    text = f"{image}: {digit}  {100 * probabilities[digit]:.1f} %"
+    read = printable(net.class_names[digit])
+    text = f"{printable(str(image))}: {read}  {100 * probabilities[digit]:.1f} %"
     if method == "trace":
         passes = trace(net, picture, chosen)
         figure, text = passes.plot(), f"{text}\n{passes.table(room())}"
@@ -72,7 +91,18 @@ def explain(
         figure, values = _drawn(method, net, picture, chosen, layer)
         found["values"] = values.tolist()
     plots.save(figure, out)
-    print(json.dumps(finite_or_none(found)) if json_ else f"{text}\n{out}")
+    print(json.dumps(finite_or_none(found)) if json_ else f"{text}\n{printable(str(out))}")
+
+
+def _check_layer(net: Sequential, method: str, layer: str | None) -> None:
+    seen = [
+        one.name
+        for one in net.layers
+        if (isinstance(one, Conv2D) if method == "filters" else len(one.output_shape) == 3)
+    ]
+    if layer is not None and layer not in seen:
+        known = ", ".join(seen) or "none"
+        raise typer.BadParameter(f"--layer: expected one of {known}, found {printable(layer)!r}")
 
 
 def _drawn(
@@ -92,7 +122,7 @@ def _drawn(
         return plots.filters(values, f"Filters{name or ' of the first convolution'}"), values
     how = {"layer": layer} if method == "gradcam" else {}
     values = getattr(explaining, method)(net, picture, label, **how)
-    title = f"{TITLES[method]} for {label}"
+    title = f"{TITLES[method]} for {net.class_names[label]}"
     return plots.heat(picture, values, title, UNITS[method]), values
 
 

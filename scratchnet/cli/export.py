@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from ..errors import InputError
-from .shared import JsonOption, app, load
+from ..errors import printable
+from ..model_files import file_of
+from .shared import JsonOption, ModelArgument, command, load
 
 
 class Format(StrEnum):
@@ -27,16 +28,13 @@ ENDINGS = {
 }
 
 
-@app.command()
+@command("export my-run --format onnx", "export --format npz --out weights.npz")
 def export(
     format_: Annotated[
         Format,
         typer.Option("--format", help="onnx: the whole network; the others: arrays by name."),
     ],
-    model: Annotated[
-        Path | None,
-        typer.Argument(help="A model file.", show_default="the shipped weights"),
-    ] = None,
+    model: ModelArgument = None,
     out: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Where to.", show_default="beside MODEL"),
@@ -47,10 +45,10 @@ def export(
     from ..interop import onnx, weights
 
     net = load(model)
-    source = model or Path("mnist-cnn")
+    source = Path(file_of(model)) if model else Path("mnist-cnn")
     out = out or source.with_name(source.stem + ENDINGS[format_])
-    if model and out.exists() and out.samefile(model):
-        raise InputError(f"{out}: expected another file than the model itself")
+    if model and out.exists() and out.samefile(source):
+        raise typer.BadParameter(f"--out: {out}: expected another file than the model itself")
     writers = {
         Format.onnx: onnx.save,
         Format.safetensors: weights.save_safetensors,
@@ -60,4 +58,4 @@ def export(
     if json_:
         print(json.dumps({"format": format_.value, "file": str(out)}))
     else:
-        print(out)
+        print(printable(str(out)))

@@ -11,15 +11,18 @@ import typer
 from ..errors import InputError, printable
 from ..metrics import finite_or_none
 from ..model import Sequential
-from .shared import JsonOption, app, load_reader
+from .shared import ModelOption, check_picture, command, load_reader
 
 
-@app.command()
+@command(
+    "predict photo.jpg",
+    "predict *.png --model my-run --json",
+    "predict photo.jpg --show-steps steps.png",
+    "predict page.jpg --sequence --show boxes.png",
+)
 def predict(
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Pictures of a digit.")],
-    model: Annotated[
-        Path | None, typer.Option(help="A model file.", show_default="the shipped weights")
-    ] = None,
+    model: ModelOption = None,
     show_steps: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Draw how one image was brought to MNIST's form."),
@@ -31,7 +34,10 @@ def predict(
         Path | None,
         typer.Option(metavar="FILE", help="With --sequence: draw a box around every digit."),
     ] = None,
-    json_: JsonOption = False,
+    json_: Annotated[
+        bool,
+        typer.Option("--json", help="Print a JSON list last on stdout, an object for each image."),
+    ] = False,
 ) -> None:
     """Read the digit in any image: photo or drawing, dark on light or light on dark."""
     for option, path in (("--show-steps", show_steps), ("--show", show)):
@@ -41,6 +47,8 @@ def predict(
         raise typer.BadParameter("--show-steps: expected it without --sequence, found both")
     if show and not sequence:
         raise typer.BadParameter("--show: expected it with --sequence, found it alone")
+    check_picture("--show-steps", show_steps)
+    check_picture("--show", show)
     net = load_reader(model)
     results, failed = [], False
     for path in images:
@@ -69,7 +77,8 @@ def _read_digit(path: Path, net: Sequential, show_steps: Path | None, quiet: boo
             f"{printable(names[d])} {100 * probabilities[d]:.1f} %" for d in best[1:3]
         )
         read = printable(names[best[0]])
-        print(f"{path}: {read}  {100 * probabilities[best[0]]:.1f} %   (then {others})")
+        sure = f"{100 * probabilities[best[0]]:.1f} %"
+        print(f"{printable(str(path))}: {read}  {sure}   (then {others})")
     if show_steps:
         from .. import plots
 
@@ -91,7 +100,9 @@ def _read_sequence(path: Path, net: Sequential, show: Path | None, quiet: bool) 
     if not quiet:
         for text, line in zip(lines, reading.lines, strict=True):
             least = min(digit.confidence for digit in line)
-            print(f"{path}: {printable(text)}   (each at least {100 * least:.1f} %)")
+            print(
+                f"{printable(str(path))}: {printable(text)}   (each at least {100 * least:.1f} %)"
+            )
     if show:
         from .. import plots
 

@@ -17,9 +17,9 @@ from ..callbacks import Callback
 from ..checkpoint import remove_leftovers, write_atomically
 from ..datasets.augmentation import PRESETS
 from ..errors import InputError, check_number
+from ..model_files import MODEL_FILE
 from ..training import Augment, check_count
 
-MODEL_FILE = "model.safetensors"
 HISTORY_FILE = "history.json"
 LOCK_FILE = ".lock"
 #: epochs, or images a batch; more is a mistake

@@ -15,7 +15,7 @@ import typer
 
 from ..errors import InputError
 from ..model import Sequential
-from .shared import app, load_reader
+from .shared import command, load_reader
 
 NEEDED = {"fastapi", "python_multipart", "uvicorn"}
 OPEN_TO_ALL = (
@@ -26,11 +26,15 @@ OPEN_TO_ALL = (
 SECONDS_TO_END = 5
 
 
-@app.command()
+@command("serve --open", "serve my-run other-run --port 8080")
 def serve(
     models: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[MODEL...]", help="Model files to offer, the default one first."),
+        typer.Argument(
+            metavar="[MODEL...]",
+            help="Model files, or folders of runs, to offer; the default one first.",
+            show_default="the shipped weights",
+        ),
     ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one.")] = 8000,
@@ -104,9 +108,11 @@ def _named(paths: list[Path]) -> dict[str, Sequential]:
     """The models by their files' names; of equal names the later ones get a number."""
     found: dict[str, Sequential] = {}
     for path in paths:
-        name, number = path.stem, 2
+        # a run's folder may be called "."
+        first = path.resolve().name if path.is_dir() else path.stem
+        name, number = first, 2
         while name in (*found, "mnist-cnn"):
-            name, number = f"{path.stem}-{number}", number + 1
+            name, number = f"{first}-{number}", number + 1
         found[name] = load_reader(path)
     return found
 

@@ -9,17 +9,22 @@ import typer
 from .. import architectures
 from ..errors import InputError
 from ..model import load_model
-from .shared import JsonOption, app
+from .shared import JsonOption, command
 
 
-@app.command()
+@command("summary", "summary resnet", "summary my-run")
 def summary(
     model: Annotated[
-        str, typer.Argument(metavar="[NAME|FILE]", help="An architecture's name or a model file.")
+        str,
+        typer.Argument(
+            metavar="[NAME|MODEL]",
+            help=f"One of {', '.join(architectures.ARCHITECTURES)}; or a model file, or the folder "
+            "of a run.",
+        ),
     ] = "cnn",
     json_: JsonOption = False,
 ) -> None:
-    """Print a network's layers: output shapes, parameters, multiply-adds."""
+    """Print a network's layers: names, output shapes, parameters, multiply-adds."""
     if model in architectures.ARCHITECTURES:
         net = architectures.build(model)
     elif os.path.exists(model):

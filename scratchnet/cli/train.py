@@ -4,6 +4,7 @@ import itertools
 import json
 import math
 import os
+import shlex
 import sys
 import time
 from collections.abc import Callable
@@ -17,11 +18,21 @@ import typer
 from numpy.typing import NDArray
 
 from .. import architectures, callbacks, datasets, metrics, recipes, training
-from ..errors import InputError
+from ..errors import InputError, printable
 from ..model import Sequential
+from ..model_files import MODEL_FILE
 from . import runs
-from .runs import HISTORY_FILE, MODEL_FILE, Settings
-from .shared import DATA, JsonOption, app, test
+from .runs import HISTORY_FILE, Settings
+from .shared import DATA, JsonOption, command, test
+
+
+def _by_recipe(name: str) -> str:
+    """The default of a setting: the standard recipe's, and those of the recipes with another."""
+    first = getattr(recipes.RECIPES[Settings.recipe], name)
+    other = {key: getattr(recipe, name) for key, recipe in recipes.RECIPES.items()}
+    others = ", ".join(f"{key}: {value}" for key, value in other.items() if value != first)
+    return f"{first}; --recipe {others}" if others else f"{first}"
+
 
 #: the settings of a run as options, each with the help that it shows
 OPTIONS: dict[str, Any] = {
@@ -35,22 +46,25 @@ OPTIONS: dict[str, Any] = {
     "model": Annotated[
         str | None,
         typer.Option(
-            help=f"One of: {', '.join(architectures.ARCHITECTURES)}.", show_default="the recipe's"
+            help=f"One of: {', '.join(architectures.ARCHITECTURES)}.",
+            show_default=_by_recipe("architecture"),
         ),
     ],
     "epochs": Annotated[
         int | None,
-        typer.Option(min=1, help="How often to see every image.", show_default="the recipe's"),
+        typer.Option(
+            min=1, help="How often to see every image.", show_default=_by_recipe("epochs")
+        ),
     ],
     "batch_size": Annotated[
         int | None,
-        typer.Option(min=1, help="Images a step.", show_default="the recipe's"),
+        typer.Option(min=1, help="Images a step.", show_default=_by_recipe("batch_size")),
     ],
     "lr": Annotated[
         float | None,
         typer.Option(
             help="Highest learning rate of the one-cycle schedule, with Adam.",
-            show_default="the recipe's",
+            show_default=_by_recipe("lr"),
         ),
     ],
     "seed": Annotated[
@@ -74,7 +88,7 @@ OPTIONS: dict[str, Any] = {
         typer.Option(
             metavar="none|affine|elastic|erase",
             help="Change every training image a little, each time anew.",
-            show_default="the recipe's",
+            show_default=_by_recipe("augment"),
         ),
     ],
     "patience": Annotated[
@@ -114,7 +128,12 @@ def _with_settings(command: Callable[..., None]) -> Callable[..., None]:
     return called
 
 
-@app.command()
+@command(
+    "train",
+    "train --recipe best --seed 1 --out my-run",
+    "train --data my-images --augment affine --patience 3",
+    "train --resume my-run",
+)
 @_with_settings
 def train(
     given: dict[str, Any],
@@ -194,7 +213,7 @@ def _images_to_train_on(settings: Settings, images: int) -> int:
     split = settings.validation_split
     left = math.floor(images * (1 - split))
     if left == 0:
-        raise InputError(
+        raise typer.BadParameter(
             f"--validation-split {split:g}: expected it to leave images to train on, "
             f"found {images} images in all"
         )
@@ -219,7 +238,9 @@ def _train(
         runs.save_record(folder, record)  # now the run has ended
     backup.delete()
     found, seconds = record["test"], record["train_seconds"]
-    print(f"test {training.figures(found)}   {seconds:.1f} s   results in {folder}")
+    where = printable(str(folder))
+    print(f"test {training.figures(found)}   {seconds:.1f} s   results in {where}")
+    print(f"next: {_next(net, settings, folder)}")
     if json_:
         result = {
             "test_accuracy": found["accuracy"],
@@ -229,6 +250,15 @@ def _train(
             "model": str(folder / MODEL_FILE),
         }
         print(json.dumps(result))
+
+
+def _next(net: Sequential, settings: Settings, folder: Path) -> str:
+    """The command to try first on what the run left."""
+    place = shlex.quote(printable(str(folder)))
+    if net.input_shape == (28, 28, 1):
+        return f"scratchnet predict IMAGE --model {place}"
+    data = shlex.quote(printable(settings.data))
+    return f"scratchnet evaluate {place} --data {data}"
 
 
 def _fit(
@@ -269,9 +299,11 @@ def _fit(
             raise InputError(f"--lr {settings.lr:g}: {error}; try a smaller rate") from None
         net.save(folder / MODEL_FILE)
     if stop.number is not None:
+        place = printable(str(folder))
         print(
-            f"scratchnet: stopped after {len(record['epoch'])} of {settings.epochs} epochs; model "
-            f"and history are in {folder}, and --resume {folder} goes on",
+            f"scratchnet: stopped after {len(record['epoch'])} of {settings.epochs} epochs; model, "
+            f"history and the exact state are kept in {place}; go on with: "
+            f"scratchnet train --resume {shlex.quote(place)}",
             file=sys.stderr,
         )
         raise typer.Exit(128 + stop.number)

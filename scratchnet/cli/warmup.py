@@ -6,10 +6,10 @@ import numpy as np
 
 from .. import architectures
 from ..microscope.trace import trace
-from .shared import app
+from .shared import command
 
 
-@app.command()
+@command("warmup")
 def warmup() -> None:
     """Compile all kernels of all architectures now, so that nothing else has to wait for them."""
     started = time.perf_counter()

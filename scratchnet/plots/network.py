@@ -7,10 +7,11 @@ from typing import Any, Protocol
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import FancyArrowPatch, Rectangle
+from matplotlib.patches import Circle, FancyArrowPatch, Rectangle
 from matplotlib.path import Path
 
 from ..errors import InputError
+from ..layers import Residual
 from ..layers.registry import kind_of
 from . import style
 from .style import SMALL, text_width
@@ -20,6 +21,9 @@ _SIDE = 50.0  # the edge of the largest feature map
 _SHEET = 2.6  # from one sheet of a stack to the next
 _LINE = 10.0  # from one line of an operation's name to the next
 _MARGIN = 10.0  # left and right, where the line from row to row runs
+_DEEP = 16.0  # from an arrow down to the way around it
+_AROUND = 9.0  # from an arrow's ends to where that way leaves it and comes back
+_SUM = 4.0  # the radius of the plus where it comes back
 _BETWEEN = 16.0  # from one row's labels to the next row
 
 
@@ -41,12 +45,19 @@ class Model(Protocol):
 class _Block:
     """An array on its way through the model, and the lines that name the layers before it.
 
-    lines   the first `own` name the operation, the rest its elementwise layers; the input has none
+    lines     the first `own` name the operation, the rest its elementwise layers; none at the input
+    shortcut  the lines below the way around the operation; None where there is no such way
     """
 
-    def __init__(self, shape: tuple[int, ...], largest: int, lines: list[str]) -> None:
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        largest: int,
+        lines: list[str],
+        shortcut: list[str] | None = None,
+    ) -> None:
         self.shape, self.label = shape, "×".join(map(str, shape))
-        self.lines, self.own = lines, len(lines)
+        self.lines, self.own, self.shortcut = lines, len(lines), shortcut
         self.face = 9.0, 14.0 + 5.2 * math.log2(shape[0])  # width and height of a vector's bar
         if len(shape) > 1:  # less than linear, or 5 beside 28 would be a dot
             height, width = (max(6.0, _SIDE * (edge / largest) ** 0.75) for edge in shape[:2])
@@ -58,7 +69,14 @@ class _Block:
     @property
     def arrow(self) -> float:
         """The length of the arrow that leads to it, under its lines."""
-        return max((8 + text_width(line, SMALL) for line in self.lines), default=0.0)
+        words = [8 + text_width(line, SMALL) for line in self.lines]
+        words += [2 * _AROUND + 16 + text_width(line, SMALL) for line in self.shortcut or []]
+        return max(words, default=0.0)
+
+    @property
+    def below(self) -> float:
+        """How far the way around the operation, with its lines, reaches below the arrow."""
+        return 0.0 if self.shortcut is None else _DEEP + len(self.shortcut) * _LINE + 4
 
 
 _Row = list[_Block]
@@ -72,7 +90,8 @@ def architecture(model: Model, ax: Axes | None = None) -> Figure:
     ax      draw into these axes, shrunk to fit, and return their figure
 
     A stack's face grows with h and w, its sheets with the logarithm of c; a bar with the logarithm
-    of its length. A pointwise layer makes no block: it is named with the operation it follows.
+    of its length. A pointwise layer makes no block: it is named with the operation it follows. A
+    residual block is one operation, with its shortcut below it and the sum where both ways meet.
     Long models wrap into rows.
     """
     if model.input_shape is None:
@@ -108,13 +127,22 @@ def _blocks(model: Model) -> list[_Block]:
         if kind_of(layer).pointwise and blocks[-1].lines:
             blocks[-1].lines += _name(layer)
         else:
-            blocks.append(_Block(shape, largest, _name(layer)))
+            blocks.append(_Block(shape, largest, _name(layer), _shortcut(layer)))
     return blocks
+
+
+def _shortcut(layer: Any) -> list[str] | None:
+    """The lines that name what stands in the way around a Residual's main row."""
+    if not isinstance(layer, Residual):
+        return None
+    return [" ".join(_name(one)) for one in layer.shortcut] or ["shortcut"]
 
 
 def _name(layer: Any) -> list[str]:
     """The lines that name a layer over its arrow: ["Conv2D", "3×3", "stride 2×2"]."""
     kind = type(layer).__name__
+    if isinstance(layer, Residual):
+        return [kind, *(" ".join(_name(one)) for one in layer.main)]
     if kind == "Dropout":
         return [f"Dropout {layer.rate:g}"]
     if kind == "GaussianNoise":
@@ -142,7 +170,8 @@ def _rows(blocks: list[_Block], count: int) -> list[_Row]:
 def _extent(row: _Row) -> tuple[float, float]:
     """Above and below the arrows' line, all text included."""
     half = max(block.height for block in row) / 2
-    return max(half + 2, max(len(block.lines) for block in row) * _LINE + 6), half + 16
+    below = max(half + 16, *(block.below for block in row))
+    return max(half + 2, max(len(block.lines) for block in row) * _LINE + 6), below
 
 
 def _size(rows: list[_Row]) -> tuple[float, float]:
@@ -165,7 +194,7 @@ def _draw(ax: Axes, rows: list[_Row], width: float, scale: float) -> None:
             if path:
                 _draw_arrow(ax, block, [*path, (left - 3, middle)], scale)
             _draw_block(ax, block, left, middle)
-            place = x + block.slot / 2, middle + below
+            place = x + block.slot / 2, middle + max(one.height for one in row) / 2 + 16
             ax.text(*place, block.label, fontsize=SMALL * scale, ha="center", va="bottom")
             x += block.slot
             path = [(left + block.width + 3, middle)]
@@ -182,6 +211,30 @@ def _draw_arrow(ax: Axes, block: _Block, path: list[tuple[float, float]], scale:
         color = style.INK if number < block.own else style.GREY
         place = (start + end) / 2, middle - 4 - (len(block.lines) - 1 - number) * _LINE
         ax.text(*place, line, fontsize=SMALL * scale, ha="center", color=color)
+    if block.shortcut is not None:
+        _draw_shortcut(ax, block.shortcut, (start, end, middle), scale)
+
+
+def _draw_shortcut(
+    ax: Axes, lines: list[str], arrow: tuple[float, float, float], scale: float
+) -> None:
+    """The way around an operation, below its arrow, and the plus where both ways meet."""
+    (left, right, middle), bottom = arrow, arrow[2] + _DEEP
+    left, right = left + _AROUND / 2, right - _AROUND - _SUM
+    around = Path([(left, middle), (left, bottom), (right, bottom), (right, middle + _SUM)])
+    way = FancyArrowPatch(path=around, arrowstyle="-|>,head_length=3,head_width=1.5", shrinkB=0)
+    way.set(mutation_scale=scale, color=style.BLUE, joinstyle="miter")
+    ax.add_patch(way)
+    ax.add_patch(
+        Circle((right, middle), _SUM, facecolor="white", edgecolor=style.BLUE, zorder=3, lw=0.9)
+    )
+    half = _SUM * 0.55
+    for dx, dy in ((half, 0), (0, half)):
+        ends = [right - dx, right + dx], [middle - dy, middle + dy]
+        ax.plot(*ends, color=style.BLUE, linewidth=0.9 * scale, zorder=4)
+    for number, line in enumerate(lines, 1):
+        place = (left + right) / 2, bottom + number * _LINE
+        ax.text(*place, line, fontsize=SMALL * scale, ha="center", color=style.BLUE)
 
 
 def _draw_block(ax: Axes, block: _Block, left: float, middle: float) -> None:

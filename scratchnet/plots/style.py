@@ -11,7 +11,6 @@ import os
 import textwrap
 import unicodedata
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Literal
 
 from matplotlib import rc_context
@@ -23,6 +22,7 @@ from numpy.typing import NDArray
 
 from ..checkpoint import write_atomically
 from ..errors import InputError
+from .suffixes import METADATA, check_suffix
 
 # Okabe and Ito's palette, which people with any colour vision tell apart. MISTAKE is its
 # vermillion, darkened until small text in it reads well on white.
@@ -135,12 +135,8 @@ def save(figure: Figure, path: str | os.PathLike[str], dpi: float = 150) -> None
 
     dpi   pixels per inch of a PNG: at 150 a figure 8 inches wide has 1200 pixels
     """
-    # the same figure gives the same bytes: no date in them, no random ids
-    metadata = {".png": {}, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
-    suffix = Path(path).suffix.lower()
-    if suffix not in metadata:
-        raise InputError(f"{path}: expected .png, .svg or .pdf, found {suffix or 'no suffix'}")
+    suffix = check_suffix(path)
     picture = io.BytesIO()
     with rc_context({"svg.hashsalt": "scratchnet"}):
-        figure.savefig(picture, format=suffix[1:], dpi=dpi, metadata=metadata[suffix])
+        figure.savefig(picture, format=suffix[1:], dpi=dpi, metadata=METADATA[suffix])
     write_atomically(path, picture.getvalue())

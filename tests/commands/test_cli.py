@@ -4,6 +4,7 @@ import json
 import os
 import pty
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +17,8 @@ from PIL import Image
 from rich.markup import render
 
 import scratchnet as sn
-from scratchnet.cli import app, evaluate
+from scratchnet.cli import app, evaluate, gradcheck, serve
+from scratchnet.cli.shared import ORDER
 from scratchnet.datasets.idx import FILES
 
 RUN = {"model.safetensors", "history.json", "training.png", "confusion.png", "predictions.png"}
@@ -157,6 +159,12 @@ def test_ctrl_c_in_the_first_epoch_saves_what_there_is(tmp_path):
     assert process.returncode == 130
     assert b"Traceback" not in shown
     assert b"stopped after 0 of 5 epochs" in shown
+    (last,) = re.findall(rb"\n?epoch 1/5  loss [^\r\n]*stopped in batch [\d,]+\r", shown)
+    # the last bar was wiped off with the ^C beside it, and left room for that
+    assert b"\x1b[2K" in shown[: shown.index(last)].rpartition(b"left")[2]
+    bars = re.findall(rb"epoch 1/5 [^\r\n]*left", shown)
+    widths = [len(re.sub("\x1b\\[[\\d;?]*[a-zA-Z]", "", bar.decode())) for bar in bars]
+    assert max(widths) <= 97
     check_stopped(tmp_path / "out", epochs=0)
 
 
@@ -237,6 +245,62 @@ def test_predict_draws_the_steps_to_an_answer(here, tmp_path):
     assert names_in(tmp_path) == {"steps.png"}
 
 
+def test_a_run_s_folder_is_taken_wherever_a_model_is(here, tmp_path):
+    file = "run/model.safetensors"
+    one, other = (good("evaluate", model, "--data", "data", cwd=here) for model in ("run", file))
+    assert one.stdout == other.stdout
+    (found,) = last_json(good("predict", "0.png", "--model", "run", "--json", cwd=here))
+    assert last_json(good("predict", "0.png", "--model", file, "--json", cwd=here)) == [found]
+    done = good("explain", "0.png", "--model", "run", "--out", tmp_path / "why.png", cwd=here)
+    assert done.stdout.startswith(f"0.png: {found['digit']} ")
+    out = tmp_path / "weights.npz"
+    good("export", "run", "--format", "npz", "--out", out, cwd=here)
+    model = sn.load_model(here / "run")
+    with np.load(out) as arrays:
+        assert all((arrays[name] == array).all() for name, array in model.arrays().items())
+    assert serve._named([here / "run", here / file]).keys() == {"run", "model"}
+
+
+def test_a_default_export_of_a_run_stands_in_its_folder(here, tmp_path):
+    shutil.copytree(here / "run", tmp_path / "a.run")
+    done = good("export", "a.run", "--format", "npz", cwd=tmp_path)
+    assert done.stdout == "a.run/model-weights.npz\n"
+    assert (tmp_path / "a.run/model-weights.npz").stat().st_size > 10_000
+
+
+def test_train_says_what_to_do_next(here, trained):
+    assert trained.stdout.splitlines()[-2] == "next: scratchnet predict IMAGE --model run"
+    assert "results in run" in trained.stdout
+
+
+def test_gradcheck_ends_with_a_verdict_on_a_run_too(here, tmp_path):
+    done = good("gradcheck", "--model", "run", "--entries", 2, cwd=here)
+    end = " ".join(done.stdout.rpartition("\n\n")[2].split())  # folded to the terminal's width
+    parts = (
+        r"PASSED: all \d+ gradients of run agree .* tolerance of 1e-06; .* directions: .* kinks, "
+    )
+    assert re.match(parts, end)
+    found = last_json(good("gradcheck", "--model", "run", "--entries", 2, "--json", cwd=here))
+    assert found.keys() == {"model", "passed", "tolerance", "checks"} and found["passed"]
+
+
+def test_gradcheck_takes_a_model_that_is_no_classifier(tmp_path):
+    model = sn.Sequential([sn.Dense(3), sn.ReLU(), sn.Dense(2)], input_shape=(4,))
+    model.compile("sgd", "mse")
+    model.save(tmp_path / "m.safetensors")
+    done = good("gradcheck", "--model", "m.safetensors", cwd=tmp_path)
+    assert "PASSED" in done.stdout
+
+
+def test_gradcheck_fails_with_the_names_of_what_is_wrong():
+    right = sn.gradcheck.Check("dense.W", (2,), (0,), 1.0, 1.0, 0.0, 2)
+    wrong = sn.gradcheck.Check("dense.b", (2,), (0,), 1.0, 8.0, 0.9, 2, wrong=1, kinks=1)
+    report = sn.gradcheck.Report([right, wrong])
+    verdict, _, kinks = gradcheck._verdict("m", report)
+    assert verdict.startswith("FAILED: 1 of 2 gradients of m ")
+    assert verdict.endswith("1e-06: dense.b") and kinks.startswith("kinks, 1 here")
+
+
 # ------------------------------------------------------------------------------------- small things
 
 
@@ -255,11 +319,33 @@ def test_version_and_help(tmp_path):
     assert names_in(tmp_path) == set()
 
 
+@pytest.mark.parametrize("columns", ["40", "60", "80"])
+def test_h_is_help_everywhere_at_any_width_and_shows_defaults(columns, monkeypatch, tmp_path):
+    monkeypatch.setenv("COLUMNS", columns)
+    names = list(typer.main.get_command(app).commands)
+    texts = {name: good(*name.split(), "-h", cwd=tmp_path).stdout for name in ["", *names]}
+    for name, text in texts.items():
+        assert "…" not in text and "Examples:" in text
+        assert f"scratchnet {name}".strip() in text.partition("Examples:")[2]
+        assert max(map(len, text.partition("Examples:")[0].splitlines())) <= max(int(columns), 64)
+    words = " ".join(re.sub("[│╭╰─╮╯]", " ", texts["train"]).split())
+    for default in ("5; --recipe fast: 3, resnet: 10, best: 16", "0.003;", "(128;", "(mnist)"):
+        assert default in words
+    places = [texts[""].find(f"\n{start}{name} ") for name in ORDER for start in ("  ", "│ ")]
+    places = [place for place in places if place >= 0]
+    assert len(places) == len(ORDER) and places == sorted(places)
+
+
 def test_nothing_in_a_help_text_is_taken_for_markup():
     command = typer.main.get_command(app)
-    texts = [command.help]
+    texts = [command.help, command.epilog]
     for word in command.commands.values():
-        texts += [word.help, *(getattr(param, "help", None) for param in word.params)]
+        texts += [
+            word.help,
+            word.short_help,
+            word.epilog,
+            *(getattr(param, "help", None) for param in word.params),
+        ]
     assert len(texts) > 20
     for text in filter(None, texts):
         assert render(text).plain == text
@@ -301,7 +387,7 @@ TRAIN = "train --model lenet5 --epochs 1 --data {here}/data"
         ("train --data missing", 1, ["missing", "folder"]),
         ("train --data {here}/cut", 1, [FILES[0], "expected 470,416", "found 470,316"]),
         ("train --data {here}/html", 1, [FILES[0], "expected an IDX file", "html"]),
-        (f"{TRAIN} --validation-split 0.999", 1, ["validation", "0.999"]),
+        (f"{TRAIN} --validation-split 0.999", 2, ["validation", "0.999"]),
         (f"{TRAIN} --out {{here}}/note.txt", 1, ["note.txt", "folder"]),
         (f"{TRAIN} --out {{here}}/note.txt/sub", 1, ["note.txt/sub", "folder"]),
         (f"{TRAIN} --out {{here}}/run", 1, ["run", "model.safetensors"]),
@@ -319,7 +405,7 @@ TRAIN = "train --model lenet5 --epochs 1 --data {here}/data"
         ("evaluate missing.safetensors", 1, ["missing.safetensors", "no such file"]),
         ("evaluate {here}/half.safetensors", 1, ["half.safetensors", "damaged"]),
         ("evaluate {here}/note.txt", 1, ["note.txt", "foreign"]),
-        ("evaluate {here}/run", 1, ["run", "a folder"]),
+        ("evaluate {here}/data", 1, ["data", "a folder without model.safetensors"]),
         (f"evaluate {'x' * 300}", 1, ["xxx"]),
         (f"summary {'x' * 300}", 1, ["xxx"]),
         ("evaluate {here}/vectors.safetensors --data {here}/data", 1, ["(n, 5)", "28"]),
@@ -332,7 +418,25 @@ TRAIN = "train --model lenet5 --epochs 1 --data {here}/data"
         ("predict", 2, ["IMAGE"]),
         ("predict {here}/0.png {here}/1.png --show-steps s.png", 2, ["--show-steps", "one image"]),
         ("predict {here}/0.png --model {model} --show-steps no/s.png", 1, ["no/s.png"]),
-        ("predict {here}/0.png --model {model} --show-steps s.doc", 1, ["s.doc", ".png"]),
+        ("predict {here}/0.png --model {model} --show-steps s.doc", 2, ["s.doc", ".png"]),
+        ("predict {here}/0.png --sequence --show s.gif", 2, ["--show", "s.gif", ".png"]),
+        ("explain {here}/0.png --out x.gif", 2, ["--out", "x.gif", ".png"]),
+        ("explain {here}/0.png --out x.png --label 12", 2, ["--label", "0 to 9", "12"]),
+        ("explain {here}/0.png --out x.png --label -1", 2, ["--label", "0 to 9", "-1"]),
+        ("explain {here}/0.png --out x.png --layer conv9", 2, ["--layer", "conv2d_1", "conv9"]),
+        ("explain {here}/nothing.png --out x.png", 1, ["nothing.png", "no such file"]),
+        ("explain {here}/0.png --out no/x.png", 1, ["no/x.png"]),
+        ("explain {here}/0.png --out x.png --model {here}/data", 1, ["data", "model.safetensors"]),
+        ("export --format h5", 2, ["--format", "h5"]),
+        ("export {model} --format npz --out {model}", 2, ["--out", "another file"]),
+        ("export {here}/run --format safetensors --out {model}", 2, ["--out", "another file"]),
+        ("export {here}/data --format npz", 1, ["data", "model.safetensors"]),
+        ("gradcheck --model nothing", 2, ["--model", "run's folder", "cnn-small", "nothing"]),
+        ("gradcheck --entries 0", 2, ["--entries", "1"]),
+        ("gradcheck --model {here}/half.safetensors", 1, ["half.safetensors", "damaged"]),
+        ("serve --port 70000", 2, ["--port", "65535"]),
+        ("serve {here}/data", 1, ["data", "model.safetensors"]),
+        ("warmup now", 2, ["now"]),
         ("summary densenet", 1, ["densenet", "cnn-small"]),
         ("train --colour red", 2, ["--colour"]),
         ("paint", 2, ["paint"]),

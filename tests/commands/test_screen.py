@@ -1,18 +1,24 @@
 """Tables on a terminal of any width: nothing is dropped, cut off or taken for a style."""
 
+import ast
+import io
 import re
 from collections import Counter
+from pathlib import Path
+from types import SimpleNamespace
 
 import contenders
 import numpy as np
 import pytest
-from command import good
+from command import good, run
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 from rich.cells import cell_len
 
 import scratchnet as sn
 from scratchnet.cli import evaluate
+from scratchnet.progress import Progress
 from scratchnet.text import Table, listed, room
 
 WIDTHS = st.none() | st.integers(20, 200)
@@ -109,3 +115,76 @@ def test_what_goes_to_a_file_is_as_wide_as_it_needs(tmp_path, monkeypatch):
     monkeypatch.setenv("COLUMNS", "0")  # pytest's readline sets one, where os.environ has none
     text = good("summary", "resnet", cwd=tmp_path).stdout
     assert "┃ multiply-adds ┃" in text and max(map(len, text.splitlines())) > 80
+
+
+ROOT = Path(__file__).parents[2]
+SOURCES = [
+    path
+    for room in ("scratchnet", "benchmarks", "examples")
+    for path in (ROOT / room).rglob("*.py")
+]
+
+
+def calls(name):
+    """Every call of a function or class of that name in the sources, as (file, keywords)."""
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] == name:
+                keywords = {k.arg: ast.unparse(k.value) for k in node.keywords if k.arg}
+                yield path.relative_to(ROOT).as_posix(), keywords
+
+
+def test_no_text_is_taken_for_markup_by_any_console():
+    consoles = list(calls("Console"))
+    assert len(consoles) >= 4
+    for file, keywords in consoles:
+        assert (keywords.get("markup"), keywords.get("emoji")) == ("False", "False"), file
+    for column in ("TextColumn",):
+        assert all(keywords.get("markup") == "False" for _, keywords in calls(column))
+    assert not list(calls("from_markup")) + list(calls("render_markup"))
+    for path in SOURCES:  # rich's own print takes everything for markup
+        assert "from rich import" not in path.read_text("utf-8"), path
+
+
+def test_names_with_brackets_are_printed_as_they_are(tmp_path):
+    name = "[b]7[/b][bench].png"
+    stroke = np.zeros((28, 28), np.uint8)
+    stroke[5:23, 13:16] = 255
+    Image.fromarray(stroke).save(tmp_path / "x.png")
+    for line, code in (
+        (("summary", "[/b][bench]"), 1),
+        (("predict", "[/b][bench]"), 1),
+        (("evaluate", "[/b][bench]"), 1),
+        (("evaluate", "--data", "[/b][bench]"), 1),
+        (("train", "--data", "[/b][bench]"), 1),
+        (("train", "--model", "[/b][bench]"), 2),
+        (("train", "--[/b][bench]"), 2),
+        (("gradcheck", "--model", "[/b][bench]"), 2),
+        (("explain", "x.png", "--out", "a.png", "--layer", "[/b][bench]"), 2),
+        (("explain", "x.png", "--out", "a.[/b][bench]"), 2),
+        (("[/b][bench]",), 2),
+    ):
+        done = run(*line, cwd=tmp_path)
+        assert done.returncode == code and "[/b][bench]" in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+    (tmp_path / "[b]7[").mkdir()
+    (tmp_path / "x.png").rename(tmp_path / "[b]7[" / "b][bench].png")
+    assert name in good("predict", name, cwd=tmp_path).stdout
+    done = good("export", "--format", "npz", "--out", "[b]w[bench].npz", cwd=tmp_path)
+    assert done.stdout == "[b]w[bench].npz\n"
+
+
+def test_a_bar_prints_the_names_of_figures_as_they_are(monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "100")
+    shown = Terminal()
+    progress = Progress(file=shown)
+    progress.run = SimpleNamespace(batch=0, batch_size=4, batches=3, epochs=1, x=np.zeros(12))
+    with progress:
+        progress.on_epoch_begin(0, {})
+        progress.on_batch_end(0, {"[b]loss[/b]": 1.0, ":cat:": 2.0})
+    assert "[b]loss[/b] 1.0000  :cat: 2.0000  stopped in batch 1" in shown.getvalue()

@@ -70,8 +70,9 @@ PROMISES = {
     "1 failed, with one line that says why, 2 wrong usage": [
         "commands/test_cli.py::test_bad_input_is_one_line_and_leaves_nothing",
     ],
-    "the last line on standard output is one JSON object": [
+    "the last line on standard output is JSON: one object; for `predict` a list": [
         "commands/test_cli.py::test_train_json_is_the_last_line_and_progress_goes_to_stderr",
+        "commands/test_cli.py::test_the_shipped_weights_read_mnist",
     ],
     "ONNX Runtime computes the same outputs from the file": [
         "interop/test_onnx.py::test_every_architecture_runs_in_onnx_runtime",

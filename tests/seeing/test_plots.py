@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from figures import check_text_layout, strings
 from matplotlib.figure import Figure
-from matplotlib.patches import FancyArrowPatch
+from matplotlib.patches import Circle, FancyArrowPatch
 
 import scratchnet as sn
 from scratchnet import plots
@@ -208,6 +208,15 @@ def test_architecture_text_stays_apart(model):
 def test_every_kind_of_layer_is_named():
     named = {"BatchNorm", "AveragePool", "stride 2×2", "GlobalAveragePool2D", "Dropout 0.25"}
     assert named <= set(strings(plots.architecture(deep())))
+
+
+def test_architecture_draws_every_shortcut_and_what_stands_in_it():
+    figure = plots.architecture(sn.architectures.build("resnet"))
+    sums = [patch for patch in figure.axes[0].patches if isinstance(patch, Circle)]
+    assert len(sums) == 3
+    words = list(strings(figure))
+    assert words.count("shortcut") == 1  # the first block's is the identity
+    assert words.count("Conv2D 1×1 stride 2×2") == 2
 
 
 @pytest.mark.parametrize("size", [(6, 5), (12, 2.5), (3.5, 8)])
