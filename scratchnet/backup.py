@@ -12,7 +12,6 @@ import json
 import re
 import sys
 import time
-import zlib
 from dataclasses import is_dataclass
 from os import PathLike
 from pathlib import Path
@@ -27,7 +26,9 @@ from .run import Callback
 from .training_state import KIND, VERSION
 
 #: what was not in the files of earlier versions
-LATER = {"seed", "optimizer settings", "loss", "augmentation", "frozen"}
+LATER = {"seed", "optimizer settings", "loss", "augmentation", "frozen", "source"}
+#: batches of an epoch whose length is not known, for the numbers of files
+MOST_BATCHES = 10**5
 FILE = re.compile(r"state-\d{10}\.safetensors")
 
 
@@ -81,10 +82,8 @@ class BackupAndRestore(Callback):
         model, run = self.model, self.run
         #: what a backup must have in common with this training
         self.training = {
-            "examples": len(run.x),
+            **run.identity(),
             "batch size": run.batch_size,
-            "checksum of x": zlib.crc32(np.ascontiguousarray(run.x).data),
-            "checksum of y": zlib.crc32(np.ascontiguousarray(run.y).data),
             "input": [*model.input_shape, model.dtype.name],
             "network": [repr(layer) for layer in model.layers],
             "optimizer": type(model.optimizer).__name__,
@@ -136,7 +135,8 @@ class BackupAndRestore(Callback):
 
     def _step(self) -> int:
         """Batches since the training began."""
-        return self.run.epoch * self.run.batches + self.run.batch
+        per_epoch = self.run.batches or MOST_BATCHES
+        return self.run.epoch * per_epoch + self.run.batch
 
     # ---- one file ----------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from os import PathLike
-from typing import TYPE_CHECKING, Any, Protocol, TextIO
+from typing import TYPE_CHECKING, Any, Protocol, TextIO, Unpack
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -27,6 +27,7 @@ from .looking import Looking
 from .losses import CategoricalCrossentropy, Loss, SparseCategoricalCrossentropy
 from .optimizers import Optimizer
 from .ranges import EXAMPLES, Watch
+from .sources import Steps
 from .summary import short_name
 from .training import Augment, Callback, History
 
@@ -422,24 +423,30 @@ class Sequential(Looking):
 
     def fit(
         self,
-        x: NDArray,
-        y: NDArray,
+        x: Any,
+        y: NDArray | None = None,
         batch_size: int = 32,
         epochs: int = 1,
         verbose: str | int = "auto",
         callbacks: Sequence[Callback] = (),
         validation_split: float = 0.0,
-        validation_data: tuple[NDArray, NDArray] | None = None,
+        validation_data: Any = None,
         shuffle: bool = True,
         initial_epoch: int = 0,
         progress_file: TextIO | None = None,
         augment: Augment | None = None,
+        **steps: Unpack[Steps],
     ) -> History:
         """Train on x (n, ...) and y (n,) or (n, k); returns the history.
 
+        x without y        batches (x, y): an object with `len` and `[i]`, as Keras's Sequence, or a
+                           generator or other iterable (see sources.py); batch_size is theirs
+        steps_per_epoch    how many batches are an epoch; needed for a generator without an end
+
         verbose            "auto" or 1: a bar on a terminal, lines elsewhere; 2: lines; 0: silent
         validation_split   this fraction, the last part, is held out and evaluated every epoch
-        validation_data    (x, y) to evaluate every epoch instead
+        validation_data    (x, y), or batches, to evaluate every epoch instead
+        validation_steps   how many batches that is, of a generator without an end
         initial_epoch      where to start counting, to go on with an earlier training
         progress_file      where the progress goes; standard output by default
         augment            called with each batch of images, as they are in x, and a Generator:
@@ -449,7 +456,6 @@ class Sequential(Looking):
         self._check_not_empty()
         if not self._training.acquire(blocking=False):
             raise RuntimeError("Sequential: fit is running in another thread")
-        self._watch.noted = False
         with training_alone(self.layers, self._training):
             return training.fit(
                 self,
@@ -464,21 +470,25 @@ class Sequential(Looking):
                 initial_epoch=initial_epoch,
                 augment=augment,
                 progress=training.Progress(verbose, progress_file),
+                **steps,
             )
 
     def evaluate(
         self,
-        x: NDArray,
-        y: NDArray,
+        x: Any,
+        y: NDArray | None = None,
         batch_size: int = 32,
         verbose: str | int = "auto",
         return_dict: bool = False,
+        steps: int | None = None,
     ) -> float | list[float] | dict[str, float]:
-        """The loss, or [loss, accuracy] where accuracy is a metric, over all of x and y."""
-        x, y = training.paired(x, y)
+        """The loss, or [loss, accuracy] where accuracy is a metric, over all of x and y.
+
+        x without y   batches, see `fit`; steps: so many of them
+        """
         training.check_count("batch_size", batch_size, 1)
         means = training.Means(self.metrics)
-        for x_batch, y_batch in training.batches(x, y, batch_size):
+        for x_batch, y_batch in training.batches_of(x, y, batch_size, steps):
             x_batch = self._batch(x_batch)
             if not means.images:
                 self._watch.predict(x_batch)

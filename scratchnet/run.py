@@ -1,6 +1,7 @@
 """One training: what it remembers (History), where it stands (Run), what watches it (Callback)."""
 
 import math
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,6 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import metrics
+
+#: examples
+MOST_LOOKED_AT = 64
+#: bytes of a memory-mapped array that are read to tell it from others; of more, so many rows
+MOST_READ, SAMPLED = 2**30, 1000
 
 
 class History:
@@ -108,6 +114,13 @@ class Means:
         return logs
 
 
+def checksum(a: NDArray) -> int:
+    """CRC-32 of an array's bytes; of a large one in a file, of rows spread over all of it."""
+    if isinstance(a, np.memmap) and a.nbytes > MOST_READ and len(a) > SAMPLED:
+        a = a[np.linspace(0, len(a) - 1, SAMPLED).astype(np.int64)]
+    return zlib.crc32(np.ascontiguousarray(a).data)
+
+
 def order_of(images: int, rng: np.random.Generator | None) -> NDArray[np.int64]:
     """In which order an epoch takes the examples: drawn from rng, or as they stand without one."""
     return np.arange(images) if rng is None else rng.permutation(images)
@@ -126,6 +139,8 @@ class Run:
     order       of its examples; None where it has not begun
     history     of the epochs before it
     augment     what changes the examples, or None
+    steps       batches in an epoch, where that is not all there are
+    started     the epoch with which this call began to count
     """
 
     x: NDArray
@@ -139,12 +154,35 @@ class Run:
     order: NDArray[np.int64] | None = None
     history: History = field(default_factory=History)
     augment: Any = None
+    steps: int | None = None
+    started: int = 0
     _memory: dict[str, NDArray] = field(default_factory=dict, repr=False)
 
     @property
     def batches(self) -> int:
         """In one epoch."""
-        return -(-len(self.x) // self.batch_size)
+        return self.steps or -(-len(self.x) // self.batch_size)
+
+    @property
+    def images(self) -> int | None:
+        """How many examples an epoch has; None where that is not known."""
+        return min(len(self.x), self.batches * self.batch_size)
+
+    @property
+    def items(self) -> int:
+        """Of how many things `order` is the order."""
+        return len(self.x)
+
+    def some(self) -> NDArray:
+        """The first examples, whatever the order."""
+        return self.x[:MOST_LOOKED_AT]
+
+    def identity(self) -> dict[str, Any]:
+        """What tells this data from other data, for a backup."""
+        found = {"examples": len(self.x)}
+        if self.steps:
+            found["source"] = self.steps
+        return found | {f"checksum of {name}": checksum(getattr(self, name)) for name in "xy"}
 
     def take(self, batch: int) -> tuple[NDArray, NDArray]:
         """The examples of that batch of the epoch; valid until the next one is taken."""

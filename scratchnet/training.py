@@ -12,17 +12,20 @@ The outer loop is `fit`, the inner one `_train_epoch`, and the last two lines ar
 stopping. Run (run.py) knows where the training stands, so that it can go on after a crash.
 """
 
+import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
+from . import sources
 from .engine import threads
 from .errors import InputError, is_whole
 from .progress import Progress, figures
 from .run import Callback, History, Means, Run, order_of
+from .sources import SourceRun, Steps, check_names
 
 __all__ = [
     "Augment",
@@ -42,6 +45,8 @@ __all__ = [
 Augment = Callable[[NDArray, np.random.Generator], NDArray]
 #: examples and their labels
 Data = tuple[NDArray, NDArray]
+#: the same, or a source of batches
+HeldOut = Data | tuple[sources.Source]
 
 
 def batches(
@@ -57,33 +62,45 @@ def batches(
         yield x[chosen], y[chosen]
 
 
+def batches_of(x: Any, y: Any, batch_size: int, steps: int | None = None) -> Iterator[Data]:
+    """The batches of one evaluation, of arrays or of a source of batches."""
+    if y is None:
+        return sources.one_pass(x, steps)
+    return batches(*paired(x, y), batch_size)
+
+
 def fit(
     model: Any,
-    x: NDArray,
-    y: NDArray,
+    x: Any,
+    y: NDArray | None,
     *,
     batch_size: int = 32,
     epochs: int = 1,
     callbacks: Sequence[Callback] = (),
     validation_split: float = 0.0,
-    validation_data: Data | None = None,
+    validation_data: Any = None,
     shuffle: bool = True,
     initial_epoch: int = 0,
     augment: Augment | None = None,
     progress: Progress | None = None,
+    **steps: Unpack[Steps],
 ) -> History:
     """What `Sequential.fit` calls; see there for the arguments."""
-    x, y = paired(x, y)
+    check_names(steps)
     check_count("batch_size", batch_size, 1)
     check_count("epochs", epochs, 0)
     check_count("initial_epoch", initial_epoch, 0)
     if not (augment is None or callable(augment)):
         raise InputError(f"augment: expected a function of (x, rng), found {augment!r}")
-    (x, y), held_out = _split(x, y, validation_split, validation_data)
+    validation = held_out_of(validation_data, steps.get("validation_steps"))
+    run, held_out = _begun(
+        model, x, y, batch_size, steps.get("steps_per_epoch"), validation_split, validation
+    )
+    run.epoch = run.started = initial_epoch
+    run.epochs, run.callbacks = epochs, callbacks
     if not model.built:
-        model(x[:1])  # callbacks may want to see the parameters before the first batch
-
-    run = Run(x, y, batch_size, callbacks, initial_epoch, Means(model.metrics), epochs)
+        model(run.some()[:1])  # callbacks may want to see the parameters before the first batch
+    model.look_at(run.some())
     run.augment = augment
     progress = Progress() if progress is None else progress
     first = [progress, *(callback for callback in callbacks if not callback.runs_last)]
@@ -101,7 +118,7 @@ def fit(
             for callback in everyone:
                 callback.on_epoch_begin(epoch, {})
             _train_epoch(model, run, everyone, augment)
-            if run.batch < run.batches:
+            if run.batches is None or run.batch < run.batches:
                 break  # stopped in the middle of the epoch
             model.optimizer.use_average(model)  # until the next epoch's first batch
             logs = run.means.logs() | _validate(model, held_out, batch_size)
@@ -116,12 +133,37 @@ def fit(
     return run.history
 
 
+def _begun(
+    model: Any,
+    x: Any,
+    y: NDArray | None,
+    batch_size: int,
+    steps: int | None,
+    validation_split: float,
+    validation: HeldOut | None,
+) -> tuple[Run, HeldOut | None]:
+    """The Run of arrays or of a source of batches, and what is held out."""
+    means = Means(model.metrics)
+    if y is None:
+        if validation_split:
+            raise InputError("validation_split: expected arrays x and y for it, found batches")
+        source: Any = sources.of(x, steps)
+        return SourceRun(source, source.first()[1], batch_size, (), 0, means), validation
+    (x, y), held_out = _split(*paired(x, y), validation_split, validation)
+    run = Run(x, y, batch_size, (), 0, means)
+    run.steps = sources.steps_of(len(x), batch_size, steps) if steps is not None else None
+    return run, held_out
+
+
 def _train_epoch(
     model: Any, run: Run, callbacks: Sequence[Callback], augment: Augment | None
 ) -> None:
     """Every batch that the epoch has left, unless a callback stops the training."""
-    for batch in range(run.batch, run.batches):
-        x, y = run.take(batch)
+    for batch in itertools.count(run.batch):
+        taken = None if run.batches is not None and batch >= run.batches else run.take(batch)
+        if taken is None:
+            return
+        x, y = taken
         if augment is not None:
             x = augment(x, model.augment_rng)
         loss, outputs = model.train_on_batch(x, y)
@@ -134,7 +176,16 @@ def _train_epoch(
             return
 
 
-def _validate(model: Any, held_out: Data | None, batch_size: int) -> dict[str, float]:
+def held_out_of(data: Any, steps: int | None) -> HeldOut | None:
+    """What is validated on: (x, y), or a source of batches, which goes on from time to time."""
+    if data is None:
+        return None
+    if isinstance(data, (tuple, list)) and len(data) == 2 and not isinstance(data[0], tuple):
+        return paired(*data)
+    return (sources.of(data, steps),)
+
+
+def _validate(model: Any, held_out: HeldOut | None, batch_size: int) -> dict[str, float]:
     """The figures of the held out examples, with Keras's names; none where nothing is held out."""
     if held_out is None:
         return {}
@@ -143,11 +194,11 @@ def _validate(model: Any, held_out: Data | None, batch_size: int) -> dict[str, f
 
 
 def _split(
-    x: NDArray, y: NDArray, validation_split: float, validation_data: Data | None
-) -> tuple[Data, Data | None]:
+    x: NDArray, y: NDArray, validation_split: float, validation_data: HeldOut | None
+) -> tuple[Data, HeldOut | None]:
     """What is trained on, and what is held out: the last part, as in Keras, or data of its own."""
     if validation_data is not None:
-        return (x, y), paired(*validation_data)
+        return (x, y), validation_data
     if not validation_split:
         return (x, y), None
     if not 0 < validation_split < 1:

@@ -14,7 +14,7 @@ FILES = {path.relative_to(PACKAGE).as_posix(): path for path in sorted(PACKAGE.r
 
 SMALL = {"losses", "optimizers", "schedules", "metrics", "initializers", "backend", "errors"}
 MODEL = SMALL | {"layers", "checkpoint", "training", "engine", "kernels"}
-MODEL |= {"flat", "looking", "ranges", "registering", "summary"}
+MODEL |= {"flat", "looking", "ranges", "registering", "sources", "summary"}
 MODEL |= {"model_files"}  # which reads the model, and is loaded late
 #: room: the rooms that it may import; the first part of a file's path is its room
 ROOMS = {
@@ -29,13 +29,14 @@ ROOMS = {
     "frozen": set(),
     "run": {"metrics", "plots"},
     "progress": {"errors", "run"},
-    "training": {"errors", "engine", "run", "progress"},
+    "training": {"errors", "engine", "run", "progress", "sources"},
     "training_state": {"errors"},
     "backup": {"errors", "checkpoint", "run", "training_state"},
     "callbacks": {"errors", "metrics", "checkpoint", "run", "backup", "training_state"},
     "gradcheck": {"errors", "frozen", "text"},
     "summary": {"layers", "looking", "text"},  # the second for types alone
     "ranges": {"errors"},
+    "sources": {"errors", "run"},
     "registering": {"errors", "layers", "losses", "optimizers", "schedules"},
     "flat": {"engine", "errors", "layers"},
     "looking": {"engine", "errors", "flat", "layers", "ranges", "summary"},
