@@ -65,8 +65,19 @@ class Callback:
     def on_epoch_begin(self, epoch: int, logs: dict[str, float]) -> None:
         """epoch counts from 0; logs is empty."""
 
+    def on_batch_begin(self, batch: int, logs: dict[str, float]) -> None:
+        """Before a batch is taken; batch counts from 0, logs is empty."""
+        self.on_train_batch_begin(batch, logs)
+
     def on_batch_end(self, batch: int, logs: dict[str, float]) -> None:
         """batch counts from 0; logs holds the means over the epoch so far."""
+        self.on_train_batch_end(batch, logs)
+
+    # Keras's newer names of the two
+
+    def on_train_batch_begin(self, batch: int, logs: dict[str, float]) -> None: ...
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float]) -> None: ...
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         """logs holds the epoch's means and, with validation, val_loss and val_accuracy.

@@ -160,7 +160,11 @@ def _train_epoch(
 ) -> None:
     """Every batch that the epoch has left, unless a callback stops the training."""
     for batch in itertools.count(run.batch):
-        taken = None if run.batches is not None and batch >= run.batches else run.take(batch)
+        if run.batches is not None and batch >= run.batches:
+            return
+        for callback in callbacks:
+            callback.on_batch_begin(batch, {})
+        taken = run.take(batch)
         if taken is None:
             return
         x, y = taken

@@ -32,11 +32,12 @@ ROOMS = {
     "training": {"errors", "engine", "run", "progress", "sources"},
     "training_state": {"errors"},
     "backup": {"errors", "checkpoint", "run", "training_state"},
-    "callbacks": {"errors", "metrics", "checkpoint", "run", "backup", "training_state"},
+    "callbacks": SMALL | {"checkpoint", "run", "backup", "training_state"},
     "gradcheck": {"errors", "frozen", "text"},
     "summary": {"layers", "looking", "text"},  # the second for types alone
     "ranges": {"errors"},
     "sources": {"errors", "run"},
+    "rate_finder": {"engine", "errors", "flat", "plots", "schedules", "training"},
     "registering": {"errors", "layers", "losses", "optimizers", "schedules"},
     "flat": {"engine", "errors", "layers"},
     "looking": {"engine", "errors", "flat", "layers", "ranges", "summary"},
