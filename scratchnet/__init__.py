@@ -31,6 +31,7 @@ from .microscope.trace import Trace, trace
 from .model import Sequential, load_model
 from .optimizers import SGD, Adagrad, Adam, AdamW, Lion, Nadam, RMSprop
 from .pictures import sequences
+from .rate_finder import find_learning_rate
 from .registering import register
 from .training import Callback, History, batches
 
@@ -65,6 +66,7 @@ __all__ = [
     "callbacks",
     "datasets",
     "explain",
+    "find_learning_rate",
     "gradcheck",
     "imaging",
     "initializers",

@@ -12,7 +12,6 @@ import json
 import re
 import sys
 import time
-import zlib
 from dataclasses import is_dataclass
 from os import PathLike
 from pathlib import Path
@@ -24,10 +23,11 @@ from numpy.typing import NDArray
 from . import checkpoint, training_state
 from .errors import InputError, is_whole
 from .run import Callback
-from .training_state import KIND, VERSION
+from .training_state import KIND, MOST_BATCHES, VERSION
 
 #: what was not in the files of earlier versions
-LATER = {"seed", "optimizer settings", "loss", "augmentation", "frozen", "checksum of weights"}
+LATER = {"seed", "optimizer settings", "loss", "augmentation", "frozen", "source"}
+LATER |= {"checksum of weights"}
 FILE = re.compile(r"state-\d{10}\.safetensors")
 
 
@@ -78,14 +78,11 @@ class BackupAndRestore(Callback):
         checkpoint.remove_leftovers(self.folder, "state-*")
         self.kept = []
         self.saved_at = time.monotonic()
-        model, run, weights = self.model, self.run, self.run.weights
+        model, run = self.model, self.run
         #: what a backup must have in common with this training
         self.training = {
-            "examples": len(run.x),
+            **run.identity(),
             "batch size": run.batch_size,
-            "checksum of x": zlib.crc32(np.ascontiguousarray(run.x).data),
-            "checksum of y": zlib.crc32(np.ascontiguousarray(run.y).data),
-            "checksum of weights": None if weights is None else zlib.crc32(weights.tobytes()),
             "input": [*model.input_shape, model.dtype.name],
             "network": [repr(layer) for layer in model.layers],
             "optimizer": type(model.optimizer).__name__,
@@ -137,7 +134,8 @@ class BackupAndRestore(Callback):
 
     def _step(self) -> int:
         """Batches since the training began."""
-        return self.run.epoch * self.run.batches + self.run.batch
+        per_epoch = self.run.batches or MOST_BATCHES
+        return self.run.epoch * per_epoch + self.run.batch
 
     # ---- one file ----------------------------------------------------------------------------
 

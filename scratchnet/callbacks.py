@@ -5,10 +5,11 @@ methods, see `Callback`.
 """
 
 import csv
+import inspect
 import io
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from .checkpoint import write_atomically
 from .errors import InputError, check_number, is_whole
 from .metrics import Metric, finite_or_none
 from .run import Callback
+from .schedules import Constant
 from .training_state import check_arrays, check_real, check_whole
 
 __all__ = [
@@ -30,10 +32,18 @@ __all__ = [
     "DivergedError",
     "EarlyStopping",
     "JSONLinesLogger",
+    "LambdaCallback",
     "LearningRateLogger",
+    "LearningRateScheduler",
     "ModelCheckpoint",
+    "ReduceLROnPlateau",
     "StopOnNaN",
 ]
+
+
+#: what LambdaCallback takes
+_WHAT = ("train", "epoch", "batch", "train_batch")
+LAMBDAS = [f"on_{what}_{when}" for what in _WHAT for when in ("begin", "end")]
 
 
 class Best:
@@ -212,6 +222,179 @@ class LearningRateLogger(Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         optimizer = self.model.optimizer
         logs["learning_rate"] = float(optimizer.learning_rate(optimizer.iterations - 1))
+
+
+class _Rate(Callback):
+    """What sets the optimizer's learning rate, which has to be a plain number for that."""
+
+    verbose: int
+    #: of this training, what it was set to last; None before that
+    rate: float | None = None
+
+    def on_train_begin(self, logs: dict[str, float]) -> None:
+        self.rate = None
+        self._rate()
+
+    def _rate(self) -> float:
+        found = self.model.optimizer.learning_rate
+        schedule = getattr(found, "schedule", found)
+        if not isinstance(schedule, Constant):
+            raise InputError(
+                f"{type(self).__name__}: expected an optimizer with a constant learning rate, "
+                f"found {schedule!r}, which changes by itself"
+            )
+        return float(schedule(0))
+
+    def _set(self, rate: Any, epoch: int) -> None:
+        before, rate = self._rate(), check_number("learning_rate", rate, least=0)
+        self.model.optimizer.learning_rate = Constant(rate)
+        self.rate = rate
+        if self.verbose and rate != before:
+            print(f"epoch {epoch + 1}: learning rate {rate:.6g}, before {before:.6g}")
+
+    def _check_rate(self, value: Any) -> None:
+        if value is not None:
+            check_number("learning_rate", value, least=0)
+
+    def _restore(self, rate: float | None) -> None:
+        self.rate = rate
+        if rate is not None:
+            self.model.optimizer.learning_rate = Constant(rate)
+
+
+class LearningRateScheduler(_Rate):
+    """Set the learning rate at the beginning of every epoch.
+
+    schedule   (epoch, rate) -> rate, or epoch -> rate; epoch counts from 0, `rate` is the present
+    verbose    1: print a line where it changes
+
+    The rate is `learning_rate` in logs and History. (Schedules by steps: see schedules.py.)
+    """
+
+    def __init__(self, schedule: Callable[..., float], verbose: int = 0) -> None:
+        if not callable(schedule):
+            raise InputError(f"schedule: expected a function, found {schedule!r}")
+        self.schedule, self.verbose = schedule, verbose
+        self.resumed: int | None = None
+
+    def on_train_begin(self, logs: dict[str, float]) -> None:
+        super().on_train_begin(logs)
+        self.epoch, self.resumed = -1, None
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float]) -> None:
+        if epoch != self.resumed:  # or it was set before the crash
+            rate = self._rate()
+            self._set(self.schedule(*(epoch, rate)[: self._takes()]), epoch)
+        self.epoch = epoch
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+        logs["learning_rate"] = self._rate()
+
+    def _takes(self) -> int:
+        """How many of (epoch, rate) the function takes."""
+        try:
+            inspect.signature(self.schedule).bind(0, 0.0)
+        except TypeError:
+            return 1
+        except ValueError:  # written in C: it does not say
+            return 2
+        return 2
+
+    def state(self) -> dict[str, Any]:
+        return {"epoch": self.epoch, "rate": self.rate}
+
+    def check_state(self, state: dict[str, Any]) -> None:
+        check_whole("epoch", state.get("epoch"), least=-1)
+        self._check_rate(state.get("rate", ""))
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        self.epoch = self.resumed = state["epoch"]
+        self._restore(state["rate"])
+
+
+class ReduceLROnPlateau(_Rate):
+    """Multiply the learning rate where a figure has not become better for `patience` epochs.
+
+    monitor, mode, min_delta   see `Best`
+    factor     below 1: rate <- max(rate * factor, min_lr)
+    cooldown   as many epochs after that, nothing is counted
+    verbose    1: print a line where it changes
+
+    The rate is `learning_rate` in logs and History.
+    """
+
+    def __init__(
+        self,
+        monitor: str = "val_loss",
+        factor: float = 0.1,
+        patience: int = 10,
+        verbose: int = 0,
+        mode: str = "auto",
+        min_delta: float = 1e-4,
+        cooldown: int = 0,
+        min_lr: float = 0.0,
+    ) -> None:
+        for name, value in (("patience", patience), ("cooldown", cooldown)):
+            if not is_whole(value, 0):
+                raise InputError(f"{name}: expected a number of epochs, found {value!r}")
+        self.factor = check_number("factor", factor, above=0, below=1)
+        self.min_lr = check_number("min_lr", min_lr, least=0)
+        self.patience, self.cooldown = int(patience), int(cooldown)
+        self.verbose = verbose
+        self.arguments = monitor, mode, min_delta
+        self.best = Best(*self.arguments)
+
+    def on_train_begin(self, logs: dict[str, float]) -> None:
+        super().on_train_begin(logs)
+        self.best = Best(*self.arguments)
+        self.wait = self.cooling = 0
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+        better, rate = self.best.beaten(logs), self._rate()
+        logs["learning_rate"] = rate
+        if self.cooling:
+            self.cooling, self.wait = self.cooling - 1, 0
+        if better:
+            self.wait = 0
+        elif not self.cooling:
+            self.wait += 1
+            if self.wait >= self.patience and rate > self.min_lr:
+                self._set(max(rate * self.factor, self.min_lr), epoch)
+                self.cooling, self.wait = self.cooldown, 0
+
+    def state(self) -> dict[str, Any]:
+        counts = {"wait": self.wait, "cooling": self.cooling}
+        return {"best": self.best.value, "rate": self.rate, **counts}
+
+    def check_state(self, state: dict[str, Any]) -> None:
+        _check_best(state.get("best", ""))
+        self._check_rate(state.get("rate", ""))
+        for key in ("wait", "cooling"):
+            check_whole(key, state.get(key))
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        self.best.value, self.wait, self.cooling = state["best"], state["wait"], state["cooling"]
+        self._restore(state["rate"])
+
+
+class LambdaCallback(Callback):
+    """Functions that are called when something happens in fit.
+
+    on_train_begin, on_train_end      (logs)
+    on_epoch_begin, on_epoch_end      (epoch, logs), epoch from 0
+    on_train_batch_begin, on_train_batch_end    (batch, logs), batch from 0; or without "train_"
+
+    See `Callback` for what logs holds.
+    """
+
+    def __init__(self, **functions: Callable[..., Any] | None) -> None:
+        for name, function in functions.items():
+            if name not in LAMBDAS:
+                raise TypeError(f"LambdaCallback() got an unexpected keyword argument {name!r}")
+            if not (function is None or callable(function)):
+                raise InputError(f"{name}: expected a function, found {function!r}")
+            if function is not None:
+                setattr(self, name, function)
 
 
 class _Logger(Callback):

@@ -154,7 +154,7 @@ def check_targets(y: NDArray, layers: Sequence[Layer], loss: Loss | None) -> Non
         warnings.warn(
             "y: expected rows that add up to 1 for categorical_crossentropy, found others; where "
             "several classes may be right at once, use Sigmoid() and binary_crossentropy",
-            stacklevel=4,
+            stacklevel=5,
         )
     if type(loss) in (MeanSquaredError, MeanAbsoluteError, Huber) and (
         y.dtype == np.uint8 and y.ndim > 2
@@ -162,5 +162,5 @@ def check_targets(y: NDArray, layers: Sequence[Layer], loss: Loss | None) -> Non
         warnings.warn(
             "y: expected numbers like the model's outputs, found bytes of 0 to 255, which are "
             "scaled to 0..1 in x alone; give y / 255",
-            stacklevel=4,
+            stacklevel=5,
         )

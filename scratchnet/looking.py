@@ -12,7 +12,7 @@ from .errors import InputError, is_whole, shown
 from .flat import Flat
 from .layers import Layer, Residual
 from .layers.base import put_weights
-from .ranges import Range, Watch
+from .ranges import EXAMPLES, Range, Watch
 from .summary import Row
 
 Array = NDArray[np.floating]
@@ -55,6 +55,10 @@ class Looking:
     @trained_on.setter
     def trained_on(self, found: Range | None) -> None:
         self._watch = Watch(found)
+
+    def look_at(self, x: Any) -> None:
+        """Note what numbers the model is trained on, and warn where they cannot be meant."""
+        self._watch.train(self._batch(x[:EXAMPLES]))
 
     def frozen_parts(self, store: str = "params") -> list[slice]:
         """The parts of flat_params, or of flat_buffers, that no step may change."""

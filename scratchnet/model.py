@@ -28,6 +28,7 @@ from .losses import Loss, SparseCategoricalCrossentropy
 from .metrics import Chosen, checked
 from .optimizers import Optimizer
 from .ranges import EXAMPLES, Watch
+from .sources import Further
 from .summary import short_name
 from .targets import Weights, example_weights
 from .training import Augment, Callback, History
@@ -433,25 +434,30 @@ class Sequential(Looking):
 
     def fit(
         self,
-        x: NDArray,
-        y: NDArray,
+        x: Any,
+        y: NDArray | None = None,
         batch_size: int = 32,
         epochs: int = 1,
         verbose: str | int = "auto",
         callbacks: Sequence[Callback] = (),
         validation_split: float = 0.0,
-        validation_data: Sequence[NDArray] | None = None,
+        validation_data: Any = None,
         shuffle: bool = True,
         initial_epoch: int = 0,
         progress_file: TextIO | None = None,
         augment: Augment | None = None,
-        **weights: Unpack[Weights],
+        **further: Unpack[Further],
     ) -> History:
         """Train on x (n, ...) and y (n,) or (n, k); returns the history.
 
+        x without y        batches (x, y), or (x, y, sample_weight): an object with `len` and `[i]`,
+                           as Keras's Sequence, or a generator or other iterable (see sources.py)
+        steps_per_epoch    how many batches are an epoch; needed for a generator without an end
+
         verbose            "auto" or 1: a bar on a terminal, lines elsewhere; 2: lines; 0: silent
         validation_split   this fraction, the last part, is held out and evaluated every epoch
-        validation_data    (x, y), or (x, y, sample_weight), to evaluate every epoch instead
+        validation_data    (x, y), (x, y, sample_weight), or batches, evaluated every epoch instead
+        validation_steps   how many batches of it; needed for a generator without an end
         initial_epoch      where to start counting, to go on with an earlier training
         progress_file      where the progress goes; standard output by default
         augment            called with each batch of images, as they are in x, and a Generator:
@@ -467,7 +473,6 @@ class Sequential(Looking):
         self._check_not_empty()
         if not self._training.acquire(blocking=False):
             raise RuntimeError("Sequential: fit is running in another thread")
-        self._watch.noted = False
         with training_alone(self.layers, self._training):
             return training.fit(
                 self,
@@ -482,23 +487,26 @@ class Sequential(Looking):
                 initial_epoch=initial_epoch,
                 augment=augment,
                 progress=training.Progress(verbose, progress_file),
-                **weights,
+                **further,
             )
 
     def evaluate(
         self,
-        x: NDArray,
-        y: NDArray,
+        x: Any,
+        y: NDArray | None = None,
         batch_size: int = 32,
         verbose: str | int = "auto",
         return_dict: bool = False,
         sample_weight: Any = None,
+        steps: int | None = None,
     ) -> float | list[float] | dict[str, float]:
         """The loss, or [loss, *metrics] where there are any, over all of x and y.
 
-        sample_weight   (n,), of the loss, see `fit`
+        x without y     batches, see `fit`
+        sample_weight   (n,), of the loss, see `fit`; batches have their own
+        steps           so many batches, where that is not all there are
         """
-        logs = training.evaluate(self, x, y, batch_size, sample_weight)
+        logs = training.evaluate(self, x, y, batch_size, sample_weight, steps)
         if verbose:
             print(training.figures(logs))
         if return_dict:

@@ -49,21 +49,26 @@ class Progress(Callback):
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float]) -> None:
         self.started = time.perf_counter()
-        self.before = self.run.batch * self.run.batch_size  # where an epoch goes on after a crash
+        self.before = self.run.means.images  # where an epoch goes on after a crash
         epochs = self.run.epochs
         self.title = f"epoch {epoch + 1:>{len(str(epochs))}}/{epochs}"
         self.done = 0, {}
         if self.bar:
-            self.task = self.bar.add_task(self.title, total=len(self.run.x), figures="", speed="")
+            self.task = self.bar.add_task(self.title, total=self._whole(), figures="", speed="")
+
+    def _whole(self) -> int | None:
+        """An epoch in images, or in batches where the images are not known before, if they are."""
+        return self.run.batches if self.run.images is None else self.run.images
 
     def on_batch_end(self, batch: int, logs: dict[str, float]) -> None:
         self.done = batch + 1, logs
         if batch + 1 == self.run.batches:
             self.done = None
         if self.bar:
-            done = min((batch + 1) * self.run.batch_size, len(self.run.x))
+            seen = self.run.means.images
+            done = batch + 1 if self.run.images is None else seen
             seconds = time.perf_counter() - self.started
-            speed = f"{(done - self.before) / seconds:,.0f} images/s"
+            speed = f"{(seen - self.before) / seconds:,.0f} images/s"
             self.bar.update(self.task, completed=done, figures=figures(logs), speed=speed)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:

@@ -1,6 +1,7 @@
 """One training: what it remembers (History), where it stands (Run), what watches it (Callback)."""
 
 import math
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,6 +11,13 @@ from numpy.typing import NDArray
 
 from . import metrics
 from .errors import InputError
+
+#: examples
+MOST_LOOKED_AT = 64
+#: bytes of a memory-mapped array that are read to tell it from others; of more, so many rows
+MOST_READ, SAMPLED = 2**30, 1000
+#: x, y, and the arguments of `train_on_batch` that say how much each example counts
+Taken = tuple[NDArray, NDArray, dict[str, Any]]
 
 
 class History:
@@ -60,8 +68,19 @@ class Callback:
     def on_epoch_begin(self, epoch: int, logs: dict[str, float]) -> None:
         """epoch counts from 0; logs is empty."""
 
+    def on_batch_begin(self, batch: int, logs: dict[str, float]) -> None:
+        """Before a batch is taken; batch counts from 0, logs is empty."""
+        self.on_train_batch_begin(batch, logs)
+
     def on_batch_end(self, batch: int, logs: dict[str, float]) -> None:
         """batch counts from 0; logs holds the figures over the epoch so far."""
+        self.on_train_batch_end(batch, logs)
+
+    # Keras's newer names of the two
+
+    def on_train_batch_begin(self, batch: int, logs: dict[str, float]) -> None: ...
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float]) -> None: ...
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         """logs holds the epoch's figures and, with validation, val_loss, val_accuracy, ....
@@ -157,6 +176,24 @@ class Means:
         self.images, self.loss = state["images"], state["loss"]
 
 
+def sampled(a: NDArray) -> NDArray:
+    """The array; of a large one in a file, rows spread over all of it."""
+    if a.nbytes > MOST_READ and len(a) > SAMPLED and _in_a_file(a):
+        return a[np.linspace(0, len(a) - 1, SAMPLED).astype(np.int64)]
+    return a
+
+
+def _in_a_file(a: Any) -> bool:
+    while a is not None and not isinstance(a, np.memmap):
+        a = getattr(a, "base", None)  # np.asarray makes a plain view
+    return a is not None
+
+
+def checksum(a: NDArray | None) -> int | None:
+    """CRC-32 of the bytes of what `sampled` gives."""
+    return None if a is None else zlib.crc32(np.ascontiguousarray(sampled(a)).data)
+
+
 def order_of(images: int, rng: np.random.Generator | None) -> NDArray[np.int64]:
     """In which order an epoch takes the examples: drawn from rng, or as they stand without one."""
     return np.arange(images) if rng is None else rng.permutation(images)
@@ -177,6 +214,8 @@ class Run:
     augment     what changes the examples, or None
     weights     (n,), how much each example counts, or None
     warned      of numbers that are no longer finite
+    steps       batches in an epoch, where that is not all there are
+    started     the epoch with which this call began to count
     """
 
     x: NDArray
@@ -192,25 +231,48 @@ class Run:
     augment: Any = None
     weights: NDArray | None = None
     warned: bool = False
+    steps: int | None = None
+    started: int = 0
     _memory: dict[str, NDArray] = field(default_factory=dict, repr=False)
 
     @property
-    def batches(self) -> int:
-        """In one epoch."""
-        return -(-len(self.x) // self.batch_size)
+    def batches(self) -> int | None:
+        """In one epoch; None where that is not known."""
+        return self.steps or -(-len(self.x) // self.batch_size)
 
-    def take(self, batch: int) -> tuple[NDArray, NDArray]:
-        """The examples of that batch of the epoch; valid until the next one is taken."""
-        chosen = self._chosen(batch)
-        return self._taken("x", chosen), self._taken("y", chosen)
+    @property
+    def images(self) -> int | None:
+        """How many examples an epoch has; None where that is not known."""
+        return min(len(self.x), (self.steps or len(self.x)) * self.batch_size)
 
-    def take_weights(self, batch: int) -> NDArray | None:
-        """The weights of these examples, if there are any."""
-        return None if self.weights is None else self.weights[self._chosen(batch)]
+    @property
+    def items(self) -> int:
+        """Of how many things `order` is the order."""
+        return len(self.x)
 
-    def _chosen(self, batch: int) -> NDArray[np.int64]:
+    def some(self) -> NDArray:
+        """The first examples, whatever the order."""
+        return self.x[:MOST_LOOKED_AT]
+
+    def identity(self) -> dict[str, Any]:
+        """What tells this data from other data, for a backup."""
+        found = {"examples": len(self.x), "source": self.steps}
+        data = {"x": self.x, "y": self.y, "weights": self.weights}
+        return found | {f"checksum of {name}": checksum(array) for name, array in data.items()}
+
+    def seen(self) -> dict[str, NDArray]:
+        """x and y, as far as they can be looked through."""
+        return {"x": sampled(self.x), "y": sampled(self.y)}
+
+    def take(self, batch: int) -> Taken | None:
+        """The examples of that batch of the epoch, valid until the next one is taken.
+
+        None where the epoch turns out to be over.
+        """
         assert self.order is not None  # the epoch has begun
-        return self.order[batch * self.batch_size : (batch + 1) * self.batch_size]
+        chosen = self.order[batch * self.batch_size : (batch + 1) * self.batch_size]
+        weights = {} if self.weights is None else {"sample_weight": self.weights[chosen]}
+        return self._taken("x", chosen), self._taken("y", chosen), weights
 
     def _taken(self, name: str, chosen: NDArray[np.int64]) -> NDArray:
         source = getattr(self, name)

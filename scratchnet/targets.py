@@ -130,9 +130,9 @@ class Weights(TypedDict, total=False):
     class_weight: Mapping[int, float] | None
 
 
-def check_names(weights: Weights, function: str) -> None:
-    """Raise, as Python does, where there are other names than those."""
-    for name in weights.keys() - Weights.__annotations__.keys():
+def check_names(given: Mapping[str, Any], known: type, function: str) -> None:
+    """Raise, as Python does, where there are other names than a TypedDict has."""
+    for name in given.keys() - known.__annotations__.keys():
         raise TypeError(f"{function}() got an unexpected keyword argument {name!r}")
 
 

@@ -12,6 +12,7 @@ The outer loop is `fit`, the inner one `_train_epoch`, and the last two lines ar
 stopping. Run (run.py) knows where the training stands, so that it can go on after a crash.
 """
 
+import itertools
 import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -20,12 +21,13 @@ from typing import Any, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
-from . import ending
+from . import ending, sources
 from .engine import threads
 from .errors import InputError, is_whole
 from .progress import Progress, figures
-from .run import Callback, History, Means, Run, order_of
-from .targets import Weights, check_names, checked_weights, example_weights
+from .run import Callback, History, Means, Run, order_of, sampled
+from .sources import Batch, Further, SourceRun
+from .targets import check_names, checked_weights, example_weights
 
 __all__ = [
     "Augment",
@@ -45,8 +47,8 @@ __all__ = [
 Augment = Callable[[NDArray, np.random.Generator], NDArray]
 #: examples and their labels
 Data = tuple[NDArray, NDArray]
-#: the same, and how much each counts, or None
-Weighted = tuple[NDArray, NDArray, NDArray | None]
+#: the same, and how much each counts, or None; or a source of batches, None and None
+HeldOut = Batch | tuple[sources.Source, None, None]
 
 
 def batches(
@@ -62,41 +64,49 @@ def batches(
         yield x[chosen], y[chosen]
 
 
+def batches_of(
+    x: Any, y: Any, batch_size: int, steps: int | None = None, sample_weight: Any = None
+) -> Iterator[Batch]:
+    """The batches of one evaluation, of arrays or of a source of batches: (x, y, weights)."""
+    if y is None:
+        sources.refuse_weights(sample_weight)
+        yield from sources.one_pass(x, steps)
+        return
+    x, y = paired(x, y)
+    weights = checked_weights(sample_weight, len(x))
+    number = sources.steps_of(len(x), batch_size, steps, "steps")
+    order = order_of(len(x), None)
+    for start in itertools.islice(range(0, len(x), batch_size), number):
+        yield _part((x, y, weights), order[start : start + batch_size])
+
+
 def fit(
     model: Any,
-    x: NDArray,
-    y: NDArray,
+    x: Any,
+    y: NDArray | None,
     *,
     batch_size: int = 32,
     epochs: int = 1,
     callbacks: Sequence[Callback] = (),
     validation_split: float = 0.0,
-    validation_data: Sequence[NDArray] | None = None,
+    validation_data: Any = None,
     shuffle: bool = True,
     initial_epoch: int = 0,
     augment: Augment | None = None,
     progress: Progress | None = None,
-    **weights: Unpack[Weights],
+    **further: Unpack[Further],
 ) -> History:
     """What `Sequential.fit` calls; see there for the arguments."""
-    check_names(weights, "fit")
-    x, y = paired(x, y)
+    check_names(further, Further, "fit")
     check_count("batch_size", batch_size, 1)
     check_count("epochs", epochs, 0)
     check_count("initial_epoch", initial_epoch, 0)
     if not (augment is None or callable(augment)):
         raise InputError(f"augment: expected a function of (x, rng), found {augment!r}")
-    given = checked_weights(weights.get("sample_weight"), len(x))
-    (x, y, given), held_out = _split((x, y, given), validation_split, validation_data)
-    if not model.built:
-        model(x[:1])  # callbacks may want to see the parameters before the first batch
-    ending.check(model.layers, model.loss)
-    for _, labels, _ in filter(None, ((x, y, given), held_out)):
-        ending.check_targets(labels, model.layers, model.loss)
-
-    run = Run(x, y, batch_size, callbacks, initial_epoch, _means(model), epochs)
-    run.augment, class_weight = augment, weights.get("class_weight")
-    run.weights = example_weights(y, model.output_shape, given, class_weight)
+    held_out = _held_out(validation_data, batch_size, further.get("validation_steps"))
+    run, held_out = _begun(model, x, y, batch_size, validation_split, held_out, further)
+    run.epoch = run.started = initial_epoch
+    run.epochs, run.callbacks, run.augment = epochs, callbacks, augment
     progress = Progress() if progress is None else progress
     first = [progress, *(callback for callback in callbacks if not callback.runs_last)]
     last = [callback for callback in callbacks if callback.runs_last]
@@ -107,13 +117,15 @@ def fit(
             callback.model, callback.run = model, run
         for callback in everyone:
             callback.on_train_begin({})
+        if held_out is not None:
+            sources.go_on(held_out[0], run.epoch - run.started)
         while run.epoch < epochs and not model.stop_training:
             epoch = run.epoch
             run.begin_epoch(model.shuffle_rng if shuffle else None)
             for callback in everyone:
                 callback.on_epoch_begin(epoch, {})
             _train_epoch(model, run, everyone, augment)
-            if run.batch < run.batches:
+            if run.batches is None or run.batch < run.batches:
                 break  # stopped in the middle of the epoch
             model.optimizer.use_average(model)  # until the next epoch's first batch
             logs = run.means.logs() | _validate(model, held_out, batch_size)
@@ -130,17 +142,58 @@ def fit(
     return run.history
 
 
+def _begun(
+    model: Any,
+    x: Any,
+    y: NDArray | None,
+    batch_size: int,
+    validation_split: float,
+    held_out: HeldOut | None,
+    further: Further,
+) -> tuple[Run, HeldOut | None]:
+    """The Run of arrays or of a source of batches, and what is held out; labels are checked."""
+    run: Run
+    sample_weight, class_weight = further.get("sample_weight"), further.get("class_weight")
+    if y is None:
+        if validation_split:
+            raise InputError("validation_split: expected arrays x and y for it, found batches")
+        sources.refuse_weights(sample_weight)
+        source: Any = sources.of(x, further.get("steps_per_epoch"))
+        x, y, weights = source.first()  # of which the model, labels and weights are checked
+        means = _means(model, x)
+        run = SourceRun(source, y, batch_size, (), 0, means, class_weight=class_weight)
+        example_weights(y, model.output_shape, weights, class_weight)
+    else:
+        x, y = paired(x, y)
+        data = x, y, checked_weights(sample_weight, len(x))
+        (x, y, weights), held_out = _split(data, validation_split, held_out)
+        run = Run(x, y, batch_size, (), 0, _means(model, x))
+        run.steps = sources.steps_of(len(x), batch_size, further.get("steps_per_epoch"))
+        run.weights = example_weights(y, model.output_shape, weights, class_weight)
+    ending.check(model.layers, model.loss)
+    ending.check_targets(run.seen()["y"], model.layers, model.loss)
+    if held_out is not None:
+        ending.check_targets(_labels(held_out), model.layers, model.loss)
+    model.look_at(run.some())
+    return run, held_out
+
+
 def _train_epoch(
     model: Any, run: Run, callbacks: Sequence[Callback], augment: Augment | None
 ) -> None:
     """Every batch that the epoch has left, unless a callback stops the training."""
-    for batch in range(run.batch, run.batches):
-        x, y = run.take(batch)
+    for batch in itertools.count(run.batch):
+        if run.batches is not None and batch >= run.batches:
+            return
+        for callback in callbacks:
+            callback.on_batch_begin(batch, {})
+        taken = run.take(batch)
+        if taken is None:
+            return
+        x, y, weights = taken
         if augment is not None:
             x = augment(x, model.augment_rng)
-        weights = run.take_weights(batch)
-        weighted = {} if weights is None else {"sample_weight": weights}
-        loss, outputs = model.train_on_batch(x, y, **weighted)
+        loss, outputs = model.train_on_batch(x, y, **weights)
         run.means.add(loss, outputs, y)
         run.batch = batch + 1
         logs = run.means.logs()
@@ -153,28 +206,35 @@ def _train_epoch(
 
 
 def evaluate(
-    model: Any, x: NDArray, y: NDArray, batch_size: int, sample_weight: Any = None
+    model: Any,
+    x: Any,
+    y: NDArray | None,
+    batch_size: int,
+    sample_weight: Any = None,
+    steps: int | None = None,
 ) -> dict[str, float]:
     """The figures that `Sequential.evaluate` returns, by name; see there for the arguments."""
-    x, y = paired(x, y)
     check_count("batch_size", batch_size, 1)
-    weights = checked_weights(sample_weight, len(x))
-    if not model.built:
-        model(x[:1])
-    means = _means(model)
-    for i, (some, labels) in enumerate(batches(x, y, batch_size)):
+    means: Means | None = None
+    for some, labels, weights in batches_of(x, y, batch_size, steps, sample_weight):
         some = model._batch(some)
-        if i == 0:
+        if means is None:
+            means = _means(model, some)
             model._watch.predict(some)
         loss, groups = model._loss_on(model.groups())
         out = model._forward(some, groups, training=False)
-        counts = None if weights is None else weights[i * batch_size :][: len(some)]
-        means.add(ending.loss_of(loss, out, labels, counts), out, labels)
+        means.add(ending.loss_of(loss, out, labels, weights), out, labels)
+    assert means is not None  # there is at least one batch
     return means.logs()
 
 
-def _means(model: Any) -> Means:
-    """The loss and the metrics that `compile` chose, with nothing counted yet."""
+def _means(model: Any, x: NDArray) -> Means:
+    """The loss and the metrics that `compile` chose, with nothing counted yet.
+
+    Builds the model for x first, where it is not built; callbacks may want to see the parameters.
+    """
+    if not model.built:
+        model(x[:1])
     binary = ending.is_yes_or_no(model.layers, model.loss)
     return Means(model.metrics, binary, ending.Reader(model.layers, model.loss))
 
@@ -183,9 +243,7 @@ def _warn(what: str, run: Run, model: Any, stacklevel: int = 5) -> None:
     """Say once that the training has left the finite numbers, and what to do."""
     run.warned = True
     bad = [
-        name
-        for name, a in (("x", run.x), ("y", run.y))
-        if a.dtype.kind == "f" and not np.isfinite(a).all()
+        name for name, a in run.seen().items() if a.dtype.kind == "f" and not np.isfinite(a).all()
     ]
     remedy = f"a smaller learning rate than {float(model.optimizer.learning_rate):g}"
     if bad:
@@ -198,7 +256,32 @@ def _warn(what: str, run: Run, model: Any, stacklevel: int = 5) -> None:
     )
 
 
-def _validate(model: Any, held_out: Weighted | None, batch_size: int) -> dict[str, float]:
+def _held_out(data: Any, batch_size: int, steps: int | None) -> HeldOut | None:
+    """What is validated on: arrays, or a source of batches, which goes on from time to time."""
+    if data is None:
+        return None
+    parts = isinstance(data, tuple) or (isinstance(data, list) and len(data) in (2, 3))
+    if not parts or (data and isinstance(data[0], tuple)):
+        return sources.of(data, steps), None, None
+    if len(data) not in (2, 3):
+        raise InputError(
+            "validation_data: expected (x, y), (x, y, sample_weight) or a source of batches, "
+            f"found {len(data)} parts"
+        )
+    x, y = paired(*data[:2])
+    number = sources.steps_of(len(x), batch_size, steps, "validation_steps")
+    stop = None if number is None else number * batch_size
+    return _part((x, y, checked_weights([*data, None][2], len(x))), slice(stop))
+
+
+def _labels(held_out: HeldOut) -> NDArray:
+    """What is held out to compare with; of a source, that of the first batch."""
+    source: Any
+    source, y, _ = held_out
+    return sampled(source.first()[1] if y is None else y)
+
+
+def _validate(model: Any, held_out: HeldOut | None, batch_size: int) -> dict[str, float]:
     """The figures of the held out examples, with Keras's names; none where nothing is held out."""
     if held_out is None:
         return {}
@@ -209,32 +292,27 @@ def _validate(model: Any, held_out: Weighted | None, batch_size: int) -> dict[st
 
 
 def _split(
-    data: Weighted, validation_split: float, validation_data: Sequence[NDArray] | None
-) -> tuple[Weighted, Weighted | None]:
+    data: Batch, validation_split: float, held_out: HeldOut | None
+) -> tuple[Batch, HeldOut | None]:
     """What is trained on, and what is held out: the last part, as in Keras, or data of its own."""
-    x, y, weights = data
-    if validation_data is not None:
-        if len(validation_data) not in (2, 3):
-            raise InputError(
-                "validation_data: expected (x, y) or (x, y, sample_weight), found "
-                f"{len(validation_data)} parts"
-            )
-        other, labels = paired(*validation_data[:2])
-        given = checked_weights([*validation_data, None][2], len(other))
-        return data, (other, labels, given)
-    if not validation_split:
-        return data, None
+    if held_out is not None or not validation_split:
+        return data, held_out
     if not 0 < validation_split < 1:
         raise InputError(
             f"validation_split: expected a fraction from 0 to below 1, found {validation_split}"
         )
-    start = math.floor(len(x) * (1 - validation_split))
-    if not 0 < start < len(x):
+    images = len(data[0])
+    start = math.floor(images * (1 - validation_split))
+    if not 0 < start < images:
         raise InputError(
-            f"validation_split {validation_split} of {len(x)} examples leaves none on one side"
+            f"validation_split {validation_split} of {images} examples leaves none on one side"
         )
-    first, last = (None, None) if weights is None else (weights[:start], weights[start:])
-    return (x[:start], y[:start], first), (x[start:], y[start:], last)
+    return _part(data, slice(start)), _part(data, slice(start, None))
+
+
+def _part(data: Batch, rows: slice | NDArray[np.int64]) -> Batch:
+    x, y, weights = data
+    return x[rows], y[rows], None if weights is None else weights[rows]
 
 
 def paired(x: Any, y: Any) -> tuple[NDArray, NDArray]:

@@ -20,6 +20,8 @@ KIND = "training state"
 SHARED = {"examples", "batch size", "network", "optimizer", "callbacks"}
 #: a counter beyond that was never counted; file names have so many digits
 MOST = 10**10
+#: batches of an epoch whose length is not known
+MOST_BATCHES = 10**5
 #: entries in a random stream's seed and in its place among the spawned ones
 MOST_SEEDS = 1000
 
@@ -100,10 +102,10 @@ def _dict(name: str, value: Any) -> dict[str, Any]:
 
 def _check_place(description: dict[str, Any], arrays: dict[str, NDArray], run: Any) -> None:
     """Epoch, batch, the epoch's order, and the means over its batches so far."""
-    images = len(run.x)
+    images, batches = run.items, run.batches or MOST_BATCHES
     epoch = check_whole("epoch", description.get("epoch"))
-    batch = check_whole("batch", description.get("batch"), run.batches)
-    check_whole("batches", epoch * run.batches + batch, MOST - 1)
+    batch = check_whole("batch", description.get("batch"), batches)
+    check_whole("batches", epoch * batches + batch, MOST - 1)
     order = arrays.get("order")
     if order is None and batch:
         raise _wrong("order", "the order of an epoch that has begun", order)
@@ -119,9 +121,9 @@ def _check_place(description: dict[str, Any], arrays: dict[str, NDArray], run: A
     means = description["means"]
     if means.keys() - {"metrics"} != {"images", "loss", "correct"}:
         raise _wrong("means", "images, loss and correct", sorted(means))
-    seen = min(batch * run.batch_size, images)
-    check_whole("images", means["images"], seen, seen)
-    check_whole("correct", means["correct"], seen)
+    seen = 0 if run.images is None else min(batch * run.batch_size, images)
+    check_whole("images", means["images"], MOST if run.images is None else seen, seen)
+    check_whole("correct", means["correct"], means["images"])
     check_real("loss", means["loss"])
     run.means.again().load_state(means)
 

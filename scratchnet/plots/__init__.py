@@ -19,6 +19,7 @@ _FILES = {
     "heat": "inside",
     "histograms": "inside",
     "image_steps": "images",
+    "learning_rates": "charts",
     "prediction_grid": "images",
     "save": "style",
     "trace": "inside",

@@ -86,6 +86,47 @@ def _draw_curves(ax: Axes, kind: str, epochs: NDArray, series: _Series, test: fl
 
 
 @style.styled
+def learning_rates(
+    rates: Sequence[float],
+    losses: Sequence[float],
+    smoothed: Sequence[float] | None = None,
+    suggestion: float | None = None,
+) -> Figure:
+    """The loss of each step over its learning rate, which grew: what `find_learning_rate` found.
+
+    rates        above 0; their axis is logarithmic
+    losses       one for each rate
+    smoothed     a second line, over the first
+    suggestion   a rate to mark
+    """
+    x, lines = np.asarray(rates, float), [np.asarray(losses, float)]
+    lines += [] if smoothed is None else [np.asarray(smoothed, float)]
+    if x.ndim != 1 or not x.size or not np.all(x > 0) or any(a.shape != x.shape for a in lines):
+        shapes = ", ".join(str(a.shape) for a in lines)
+        raise InputError(
+            f"rates: expected numbers above 0, and as many losses, found {style.seen(x)}, {shapes}"
+        )
+    figure = style.new_figure(style.WIDTH * 0.75, 260)
+    ax = figure.subplots()
+    ax.plot(x, lines[0], color=style.BLUE, linewidth=0.9, alpha=0.6, label="each batch")
+    if smoothed is not None:
+        ax.plot(x, lines[1], color=style.BLUE, linewidth=2, label="smoothed")
+    if suggestion is not None:
+        look: dict[str, Any] = {"color": style.GREEN, "linestyle": "--", "linewidth": 1.5}
+        ax.axvline(suggestion, label=f"falls fastest: {suggestion:.2g}", **look)
+    ax.set_xscale("log")
+    finite = lines[-1][np.isfinite(lines[-1])]
+    if finite.size and finite[0] > finite.min():  # what explodes would press the rest flat
+        low, start = float(finite.min()), float(finite[0])
+        ax.set_ylim(low - 0.15 * (start - low), start + 0.6 * (start - low))
+    ax.set(title="Learning rate", xlabel="learning rate", ylabel="loss of the batch")
+    ax.grid(axis="y", color=style.FAINT)
+    style.style_ticks(ax)
+    ax.legend(edgecolor=style.FAINT, framealpha=0.9)
+    return figure
+
+
+@style.styled
 def confusion_matrix(
     matrix: NDArray, class_names: Sequence[str] | None = None, ax: Axes | None = None
 ) -> Figure:

@@ -15,7 +15,7 @@ FILES = {path.relative_to(PACKAGE).as_posix(): path for path in sorted(PACKAGE.r
 SMALL = {"losses", "optimizers", "schedules", "metrics", "initializers", "backend", "errors"}
 SMALL |= {"adaptive", "optimizer_steps", "targets"}
 MODEL = SMALL | {"layers", "checkpoint", "training", "engine", "kernels"}
-MODEL |= {"ending", "flat", "looking", "ranges", "registering", "summary"}
+MODEL |= {"ending", "flat", "looking", "ranges", "registering", "sources", "summary"}
 MODEL |= {"model_files"}  # which reads the model, and is loaded late
 #: room: the rooms that it may import; the first part of a file's path is its room
 ROOMS = {
@@ -31,13 +31,15 @@ ROOMS = {
     "frozen": set(),
     "run": {"errors", "metrics", "plots"},
     "progress": {"errors", "run"},
-    "training": {"ending", "engine", "errors", "progress", "run", "targets"},
+    "training": {"ending", "engine", "errors", "progress", "run", "sources", "targets"},
     "training_state": {"errors"},
     "backup": {"errors", "checkpoint", "run", "training_state"},
-    "callbacks": {"errors", "metrics", "checkpoint", "run", "backup", "training_state"},
+    "callbacks": SMALL | {"checkpoint", "run", "backup", "training_state"},
     "gradcheck": {"errors", "frozen", "text"},
     "summary": {"layers", "looking", "text"},  # the second for types alone
     "ranges": {"errors"},
+    "sources": {"errors", "run", "targets"},
+    "rate_finder": {"engine", "errors", "flat", "plots", "schedules", "training"},
     "registering": {"errors", "layers", "losses", "optimizers", "schedules"},
     "flat": {"engine", "errors", "layers"},
     "looking": {"engine", "errors", "flat", "layers", "ranges", "summary"},
