@@ -90,11 +90,12 @@ def fit(
     (x, y, given), held_out = _split((x, y, given), validation_split, validation_data)
     if not model.built:
         model(x[:1])  # callbacks may want to see the parameters before the first batch
+    means = _means(model)
     ending.check(model.layers, model.loss)
     for _, labels, _ in filter(None, ((x, y, given), held_out)):
-        ending.check_targets(labels, model.layers, model.loss)
+        ending.check_targets(labels, model.layers, model.loss, means.metrics)
 
-    run = Run(x, y, batch_size, callbacks, initial_epoch, _means(model), epochs)
+    run = Run(x, y, batch_size, callbacks, initial_epoch, means, epochs)
     run.augment, class_weight = augment, weights.get("class_weight")
     run.weights = example_weights(y, model.output_shape, given, class_weight)
     progress = Progress() if progress is None else progress
