@@ -31,6 +31,7 @@ from .losses import (
     SparseCategoricalCrossentropy,
     sigmoid,
 )
+from .metrics import Accuracy, Metric
 
 Array = NDArray[np.floating]
 
@@ -40,7 +41,7 @@ PASSING |= {"AveragePool2D", "GlobalAveragePool2D", "GlobalMaxPool2D", "MaxPool2
 #: kinds whose outputs may be anything, below 0 or above 1
 SCORES = {"Conv2D", "Conv2DTranspose", "Dense", "DepthwiseConv2D", "Residual"}
 SCORES |= {"BatchNorm", "LayerNorm", "ReLU", "LeakyReLU", "ELU", "GELU", "SiLU", "Softplus", "Tanh"}
-SCORES |= {"LogSoftmax"}
+SCORES |= {"ConnectedConv2D", "LogSoftmax", "ScaledTanh", "Subsampling2D"}
 
 
 def is_folded(layers: Sequence[Layer], loss: Loss | None) -> bool:
@@ -145,8 +146,13 @@ def check(layers: Sequence[Layer], loss: Loss | None) -> None:
         raise InputError(f"{what}: {found}, which of one output is always 1; end it in Sigmoid()")
 
 
-def check_targets(y: NDArray, layers: Sequence[Layer], loss: Loss | None) -> None:
-    """Raise InputError where targets do not belong to the loss; warn where they hardly can."""
+def check_targets(
+    y: NDArray, layers: Sequence[Layer], loss: Loss | None, metrics: Sequence[Metric] = ()
+) -> None:
+    """Raise InputError where targets do not belong to the loss; warn where they hardly can.
+
+    Or where the accuracy, which looks for the largest output, is not what is meant.
+    """
     if loss is None or type(loss) not in LOSSES.values():
         return
     loss.check_targets(y, (len(y), *layers[-1].output_shape))
@@ -154,6 +160,13 @@ def check_targets(y: NDArray, layers: Sequence[Layer], loss: Loss | None) -> Non
         warnings.warn(
             "y: expected rows that add up to 1 for categorical_crossentropy, found others; where "
             "several classes may be right at once, use Sigmoid() and binary_crossentropy",
+            stacklevel=5,
+        )
+    several = y.ndim == 2 and y.shape[1] > 1 and np.any((y > 0).sum(axis=1) != 1)
+    if several and type(loss) is BinaryCrossentropy and Accuracy in map(type, metrics):
+        warnings.warn(
+            "metrics: accuracy asks for the one largest output of a row, and rows of y have none "
+            'or several classes; "binary_accuracy" asks for each',
             stacklevel=5,
         )
     if type(loss) in (MeanSquaredError, MeanAbsoluteError, Huber) and (

@@ -171,9 +171,9 @@ def _begun(
         run.steps = sources.steps_of(len(x), batch_size, further.get("steps_per_epoch"))
         run.weights = example_weights(y, model.output_shape, weights, class_weight)
     ending.check(model.layers, model.loss)
-    ending.check_targets(run.seen()["y"], model.layers, model.loss)
+    ending.check_targets(run.seen()["y"], model.layers, model.loss, run.means.metrics)
     if held_out is not None:
-        ending.check_targets(_labels(held_out), model.layers, model.loss)
+        ending.check_targets(_labels(held_out), model.layers, model.loss, run.means.metrics)
     model.look_at(run.some())
     return run, held_out
 

@@ -69,6 +69,13 @@ OPTIMIZERS = {
 }
 
 
+def test_every_optimizer_has_its_definition_here_and_its_source():
+    assert {type(make(0.1)) for make, _, _ in OPTIMIZERS.values()} == {
+        *optimizers.OPTIMIZERS.values()
+    }
+    assert all("Source" in kind.__doc__ for kind in optimizers.OPTIMIZERS.values())
+
+
 def path_of(optimizer, params, gradients):
     """The parameters after each step, as a model would see them."""
     model = SimpleNamespace(flat_params=params.copy(), flat_grads=np.empty_like(params))

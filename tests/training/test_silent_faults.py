@@ -177,6 +177,19 @@ def test_rows_that_are_no_distributions_and_bytes_as_targets_are_warned_of():
     model.fit(images, images / 255, verbose=0)
 
 
+def test_accuracy_of_rows_with_several_classes_is_warned_of_and_binary_accuracy_is_right():
+    y = (np.random.default_rng(2).random((12, 3)) > 0.5).astype(int)
+    model = sn.Sequential([sn.Dense(3), Sigmoid()], (4,))
+    model.compile("sgd", "binary_crossentropy", ["accuracy"])
+    with pytest.warns(UserWarning, match='"binary_accuracy" asks for each') as said:
+        model.fit(X, y, verbose=0)
+    assert said[0].filename == __file__
+    model.compile("sgd", "binary_crossentropy", ["binary_accuracy"])
+    model.fit(X, y, verbose=0)
+    accuracy = model.evaluate(X, y, verbose=0)[1]
+    assert accuracy == pytest.approx(np.mean((model.predict(X) > 0.5) == y))
+
+
 # ---- numbers that are no longer finite -----------------------------------------------------------
 
 
