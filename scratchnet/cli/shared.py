@@ -18,9 +18,9 @@ app = typer.Typer(
 )
 
 DATA = typer.Option(
-    metavar="NAME|DIR",
+    metavar="NAME|DIR|FILE.csv",
     help=f"One of {', '.join(datasets.NAMES)}; or a folder with four IDX files, or with one "
-    "sub-folder of images for each class.",
+    "sub-folder of images for each class; or a CSV file, a label and the pixels in every line.",
 )
 DataOption = Annotated[str, DATA]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object last on stdout.")]
