@@ -15,6 +15,7 @@ REDUCED = {
     "look_inside": {"out": "trace.png"},
     "students_bug": {"images": 4000, "epochs": 2, "target": 0.8},
     "predict_own_image": {"out": "steps.png"},
+    "transfer": {"images": 6000, "epochs": 2, "target": 0.8},
     "read_numbers": {"numbers": 100, "out": "number.png"},
     "train_shipped_weights": {"out": "w.safetensors", "images": 2000, "epochs": 2, "target": 0.8},
 }
