@@ -1,5 +1,6 @@
 """What can be seen of a model from outside: its layers, parameters and tables."""
 
+import difflib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, overload
 
@@ -19,8 +20,16 @@ Array = NDArray[np.floating]
 Shape = tuple[int, ...]
 
 
+#: what is set on a model from outside; a name close to one of these is a mistyped one
+SETTINGS = ("trainable", "class_names", "stop_training", "optimizer", "metrics", "trained_on")
+
+
 class Looking:
-    """A part of Sequential: what it is made of. It is the row of layers, and their flat arrays."""
+    """A part of Sequential: what it is made of. It is the row of layers, and their flat arrays.
+
+    A model takes attributes of any name, but for one that is nearly that of a setting: it would do
+    nothing, `model.trainble = False`, and is an InputError.
+    """
 
     layers: list[Layer]
     # None before the model is built; everything that reads it comes after that
@@ -30,6 +39,14 @@ class Looking:
     # how an input becomes a batch of numbers: model.py
     _batch: Callable[[Any], NDArray]
     _numbers: Callable[[NDArray], Array]
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        known = name[0] == "_" or name in SETTINGS or name in vars(self)
+        if not known and not hasattr(type(self), name):
+            near = difflib.get_close_matches(name, SETTINGS, 1, cutoff=0.85)
+            if near:
+                raise InputError(f"model: found no {name!r} to set; is {near[0]} meant?")
+        object.__setattr__(self, name, value)
 
     @property
     def built(self) -> bool:

@@ -28,7 +28,7 @@ from .losses import Loss, SparseCategoricalCrossentropy
 from .metrics import Chosen, checked
 from .optimizers import Optimizer
 from .ranges import EXAMPLES, Watch
-from .sources import Further
+from .sources import Further, inputs
 from .summary import short_name
 from .targets import Weights, example_weights
 from .training import Augment, Callback, History
@@ -513,8 +513,13 @@ class Sequential(Looking):
             return logs
         return list(logs.values()) if self.metrics else logs["loss"]
 
-    def predict(self, x: NDArray, batch_size: int = 32, verbose: str | int = 0) -> Array:
-        """The outputs for x (n, ...), batch by batch: (n, *output_shape); nothing for backward."""
+    def predict(self, x: Any, batch_size: int = 32, verbose: str | int = 0) -> Array:
+        """The outputs for x (n, ...), batch by batch: (n, *output_shape); nothing for backward.
+
+        x may also be batches as `fit` takes them, with labels, which are left out, or without.
+        """
+        if (parts := inputs(x)) is not None:
+            return np.concatenate([self.predict(part, batch_size) for part in parts])
         x = np.atleast_1d(x)
         training.check_count("batch_size", batch_size, 1)
         if self.built and len(self.input_shape) == 3 and x.shape == self.input_shape[:2]:

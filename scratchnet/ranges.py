@@ -111,7 +111,7 @@ class Watch:
     def __init__(self, trained_on: Range | None = None) -> None:
         self.trained_on = trained_on
         self.noted = False
-        self.said = False
+        self.said: set[str] = set()  # which of the two warnings; each comes once
         self.looked: dict[int, int] = {}
 
     def train(self, x: NDArray) -> None:
@@ -125,7 +125,7 @@ class Watch:
 
     def predict(self, x: NDArray) -> None:
         """Look at a batch that the network is asked about."""
-        if self.said or x.ndim != 4:
+        if x.ndim != 4 or self._kind() in self.said:
             return
         kind = x.dtype.num
         if kind == BYTES and (self.trained_on is None or self.trained_on.dtype == "uint8"):
@@ -136,10 +136,14 @@ class Watch:
                 return
         self._say(Range.of(x))
 
+    def _kind(self) -> str:
+        """Which warning is possible now."""
+        return "unscaled" if self.trained_on is None else "unlike"
+
     def _say(self, found: Range) -> None:
         text = found.unscaled() if self.trained_on is None else found.unlike(self.trained_on)
-        if text and not self.said:
-            self.said = True
+        if text and self._kind() not in self.said:
+            self.said.add(self._kind())
             warnings.warn(text, InputWarning, stacklevel=_level_of_the_caller())
 
 

@@ -193,6 +193,17 @@ def one_pass(x: Any, steps: int | None = None) -> Iterator[Batch]:
     source.end()
 
 
+def inputs(x: Any) -> Iterator[NDArray] | None:
+    """The inputs of batches that come one by one, with or without labels; None for an array."""
+    if isinstance(x, (np.ndarray, list, tuple, str, bytes, dict)) or hasattr(x, "__array__"):
+        return None
+    row = hasattr(x, "__getitem__") and hasattr(x, "__len__")
+    if not (row or isinstance(x, Iterable)):
+        return None
+    batches = (x[i] for i in range(len(x))) if row else iter(x)
+    return (np.asarray(b[0] if isinstance(b, (tuple, list)) else b) for b in batches)
+
+
 def checked(batch: Any) -> Batch:
     """A batch as arrays with as many examples, the last None without weights; or an InputError."""
     if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):

@@ -61,9 +61,9 @@ def command(*examples: str) -> Callable[[Callable[..., None]], Callable[..., Non
 
 
 DATA = typer.Option(
-    metavar="NAME|DIR",
+    metavar="NAME|DIR|FILE.csv",
     help=f"One of {', '.join(datasets.NAMES)}; or a folder with four IDX files, or with one "
-    "sub-folder of images for each class.",
+    "sub-folder of images for each class; or a CSV file, a label and the pixels in every line.",
     show_default="mnist",
 )
 DataOption = Annotated[str, DATA]

@@ -148,7 +148,7 @@ def train(
 ) -> None:
     """Train a network; leaves the model, its history and pictures in a folder."""
     data = given.get("data", Settings.data)
-    if data not in datasets.NAMES and os.path.isdir(data):
+    if data not in datasets.NAMES and os.path.exists(data):
         given["data"] = os.path.abspath(data)  # the run may go on from another folder
     if resume is not None:
         if out is not None:

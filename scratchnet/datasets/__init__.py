@@ -1,12 +1,13 @@
-"""Images to learn from: `load(NAME or FOLDER)` gives any set that this package knows of.
+"""Images to learn from: `load(NAME, FOLDER or FILE.csv)` gives any set that this package knows of.
 
 `mnist.load_data()` gives MNIST, which ships with the package, as Keras does; `idx` reads four files
-of your own in MNIST's format; `folder` your own images; `catalogue` names what can be downloaded;
-`augmentation` makes more out of what there is.
+of your own in MNIST's format; `folder` your own images; `load_csv` a table of pixels as Kaggle has
+them; `catalogue` names what can be downloaded; `augmentation` makes more out of what there is.
 """
 
-from . import augmentation, catalogue, download, folder, idx, mnist
+from . import augmentation, catalogue, download, folder, idx, mnist, table
 from .catalogue import NAMES, Dataset, load
+from .table import load_csv
 
 __all__ = [
     "NAMES",
@@ -17,5 +18,7 @@ __all__ = [
     "folder",
     "idx",
     "load",
+    "load_csv",
     "mnist",
+    "table",
 ]

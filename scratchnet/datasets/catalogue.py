@@ -10,6 +10,7 @@ Sources
 import os
 import shutil
 import string
+import warnings
 import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -18,8 +19,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import InputError
-from . import download, folder, idx, mnist
+from ..errors import InputError, InputWarning
+from . import download, folder, idx, mnist, table
 
 DIGITS = tuple(string.digits)
 
@@ -178,20 +179,32 @@ def load(source: str | os.PathLike) -> Dataset:
 
     source   one of NAMES: "mnist" is there, the others are downloaded once (see download.py); or
              a folder with four IDX files named as MNIST's; or a folder with one sub-folder of
-             images for each class (see folder.py)
+             images for each class (see folder.py); or a CSV file, as Kaggle has them, with the one
+             to test with beside it (see table.py)
     """
     if source == "mnist":
         return _joined(*mnist.load_data(), DIGITS)
     if source in ONLINE:
         return _from_internet(str(source))
     path = Path(source)
+    if table.is_table(path):
+        train, test, said = table.load_pair(path)
+        if said:
+            warnings.warn(said, InputWarning, stacklevel=2)
+        return _joined(train, test, _numbered(train, test))
     if not os.path.isdir(path):
-        raise InputError(f"{source}: expected a folder or one of {', '.join(NAMES)}, found neither")
+        raise InputError(
+            f"{source}: expected a folder, a CSV file or one of {', '.join(NAMES)}, found neither"
+        )
     if any(os.path.exists(path / f"{name}{end}") for name in idx.FILES for end in ("", ".gz")):
         train, test = idx.load_folder(path)
-        classes = int(max(train[1].max(), test[1].max())) + 1
-        return _joined(train, test, tuple(map(str, range(classes))))
+        return _joined(train, test, _numbered(train, test))
     return _joined(*folder.load_images(path))
+
+
+def _numbered(train: idx.Split, test: idx.Split) -> tuple[str, ...]:
+    """The names of classes that have none: 0 to the highest label."""
+    return tuple(map(str, range(int(max(train[1].max(), test[1].max())) + 1)))
 
 
 def _joined(train: idx.Split, test: idx.Split, class_names: tuple[str, ...]) -> Dataset:

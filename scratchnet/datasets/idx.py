@@ -56,6 +56,33 @@ def read(path: str | os.PathLike, axes: int) -> NDArray[np.uint8]:
         raise InputError(f"{path}: expected an array that fits in memory, found more") from None
 
 
+def memory_map(path: str | os.PathLike, axes: int) -> NDArray[np.uint8]:
+    """The same array, left in the file: only what is looked at is read. Not packed, then.
+
+    For sets larger than memory: `fit` reads the images of each batch when it comes.
+    """
+    path = Path(path)
+    start = 4 + 4 * axes
+    try:
+        with open(path, "rb") as file:
+            content, whole = file.read(start), os.fstat(file.fileno()).st_size
+    except OSError as error:
+        raise InputError(f"{path}: expected a readable IDX file: {error.strerror}") from None
+    if content[:2] == b"\x1f\x8b":
+        raise InputError(f"{path}: expected an IDX file that is not packed, found gzip")
+    if len(content) < start or content[:4] != bytes([0, 0, UNSIGNED_BYTE, axes]):
+        raise InputError(
+            f"{path}: expected IDX of unsigned bytes with {axes} axes, found {_looks_like(content)}"
+        )
+    shape = struct.unpack(f">{axes}I", content[4:])
+    if whole != start + math.prod(shape) or not math.prod(shape):
+        raise InputError(
+            f"{path}: expected {start + math.prod(shape):,} bytes for an array of {shape}, "
+            f"found {whole:,}"
+        )
+    return np.memmap(path, np.uint8, "r", start, shape)
+
+
 def header(shape: tuple[int, ...]) -> bytes:
     """What stands before the bytes of an array of that shape."""
     return bytes([0, 0, UNSIGNED_BYTE, len(shape)]) + struct.pack(f">{len(shape)}I", *shape)

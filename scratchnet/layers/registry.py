@@ -163,7 +163,7 @@ def described(layer: Layer) -> dict[str, Any]:
         )
     if not is_ours(type(layer)):
         check_config(layer)
-    frozen = {} if layer.trainable or layer.inner() else {"trainable": False}
+    frozen = {} if layer.trainable else {"trainable": False}
     return {"kind": name, "name": layer.name, "config": layer.config(), **frozen}
 
 

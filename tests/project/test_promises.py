@@ -34,6 +34,24 @@ PROMISES = {
     "training runs to watch, pause and use at once": [
         "web/test_web_page.py::test_a_training_is_watched_paused_stopped_and_used",
     ],
+    "built layers keep their weights, and both models share them": [
+        "training/test_sharing.py::test_what_one_model_learns_the_other_knows",
+    ],
+    "no step changes them, and backward ends before them": [
+        "training/test_freezing.py::test_nothing_of_a_frozen_layer_changes",
+        "training/test_freezing.py::test_backward_stops_at_the_first_layer_that_learns",
+    ],
+    "a generator, a Keras-like Sequence, or arrays that stay on disk": [
+        "training/test_sources.py::test_batches_in_order_train_as_the_arrays_do",
+        "training/test_sources.py::test_a_memory_mapped_array_is_read_batch_by_batch",
+    ],
+    "lets models with it be saved and loaded": [
+        "saved/test_own_kinds.py::test_registered_kinds_are_saved_and_loaded",
+    ],
+    "images whose range cannot be meant are named once, with the remedy": [
+        "training/test_ranges.py::test_images_that_are_not_scaled_are_named_with_the_remedy_once",
+    ],
+    "or a CSV file as Kaggle has them": ["data/test_table.py::test_every_form_is_read"],
     "leaves a folder with the model, `history.json` and four pictures": [
         "commands/test_cli.py::test_train_leaves_a_whole_run",
     ],

@@ -329,3 +329,8 @@ def test_a_mistyped_attribute_is_an_error_that_names_the_right_one(make):
         pass
 
     Own(3).note = "free"
+    model = sn.Sequential([sn.Dense(3)])
+    model.note, model.losses, model.history = "free", [], None
+    for wrong, right in (("trainble", "trainable"), ("metric", "metrics"), ("classnames", "class")):
+        with pytest.raises(InputError, match=f"no {wrong!r} to set; is {right}"):
+            setattr(model, wrong, False)

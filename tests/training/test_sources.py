@@ -125,6 +125,13 @@ def test_evaluate_takes_batches_too(data):
     assert model.evaluate(endless(*data), steps=6, verbose=0) == pytest.approx(want)
 
 
+def test_predict_takes_batches_with_and_without_labels(data):
+    x, _ = data
+    model, want = network(), network().predict(x)
+    for batches in (Pages(*data), once(*data), Anew(*data), (part for part in np.split(x, 6))):
+        assert np.array_equal(model.predict(batches), want)
+
+
 def test_a_model_without_an_input_shape_is_built_by_the_first_batch(data):
     model = sn.Sequential([sn.Flatten(), sn.Dense(3), sn.Softmax()])
     model.compile("adam", "sparse_categorical_crossentropy")
