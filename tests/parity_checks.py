@@ -20,6 +20,7 @@ MODELS = sorted({*ARCHITECTURES, "vgg-bn"})
 LAYERS = ["AveragePool2D", "BatchNorm", "Conv2D", "Dense", "Flatten", "GlobalAveragePool2D"]
 LAYERS += ["GlobalMaxPool2D", "MaxPool2D", "ReLU", "Reshape", "Softmax", "UpSampling2D"]
 LAYERS += ["Conv2DTranspose", "DepthwiseConv2D", "ZeroPadding2D"]
+LAYERS += ["ConnectedConv2D", "ScaledTanh", "Subsampling2D"]
 
 
 def same(n):

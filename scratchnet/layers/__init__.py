@@ -13,6 +13,7 @@ from . import (
     dense,
     depthwise,
     dropout,
+    lenet,
     normalization,
     padding,
     pool,
@@ -28,6 +29,7 @@ from .conv_transpose import *
 from .dense import *
 from .depthwise import *
 from .dropout import *
+from .lenet import *
 from .normalization import *
 from .padding import *
 from .pool import *
@@ -47,6 +49,7 @@ __all__ += conv_transpose.__all__
 __all__ += dense.__all__
 __all__ += depthwise.__all__
 __all__ += dropout.__all__
+__all__ += lenet.__all__
 __all__ += normalization.__all__
 __all__ += padding.__all__
 __all__ += pool.__all__

@@ -19,6 +19,7 @@ from scratchnet.layers.registry import KINDS
 
 #: (kind, what it lacks): why
 GAPS = {
+    ("ScaledTanh", "is_read_from_onnx"): "goes out as Mul, Tanh, Mul; products alone are not read",
     ("Residual", "is_read_from_onnx"): "files of rows of layers are read, not of branches",
 }
 
