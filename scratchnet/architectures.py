@@ -13,6 +13,7 @@ from numpy.typing import DTypeLike
 from .errors import InputError
 from .layers import (
     BatchNorm,
+    ConnectedConv2D,
     Conv2D,
     Dense,
     Dropout,
@@ -22,7 +23,10 @@ from .layers import (
     MaxPool2D,
     ReLU,
     Residual,
+    ScaledTanh,
     Softmax,
+    Subsampling2D,
+    ZeroPadding2D,
 )
 from .model import Sequential, Shape, load_model
 from .ranges import Range
@@ -99,6 +103,43 @@ def lenet5(classes: int) -> list[Layer]:
     ]
 
 
+#: which maps of S2 each map of C3 sees (LeCun et al. 1998, table I)
+TABLE_I = [
+    *([first, (first + 1) % 6, (first + 2) % 6] for first in range(6)),
+    *([first, (first + 1) % 6, (first + 2) % 6, (first + 3) % 6] for first in range(6)),
+    *([0, 1, 3, 4], [1, 2, 4, 5], [0, 2, 3, 5]),
+    [0, 1, 2, 3, 4, 5],
+]
+
+
+def lenet5_1998(classes: int) -> list[Layer]:
+    """LeNet-5 as it was (LeCun et al. 1998, section II.B), 60,000 parameters before the output.
+
+    Digits in the middle of 32x32 pixels, subsampling that learns, the connections of table I,
+    and A tanh(S x) after every layer. Not as it was: the output layer, there Euclidean distances to
+    drawings of the classes, is a Dense with Softmax; pixels go from 0 to 1, not from -0.1 to 1.175;
+    initial weights are Glorot's.
+    """
+    return [
+        ZeroPadding2D(2),
+        Conv2D(6, 5),  # C1
+        ScaledTanh(),
+        Subsampling2D(2),  # S2
+        ScaledTanh(),
+        ConnectedConv2D(TABLE_I, 5),  # C3
+        ScaledTanh(),
+        Subsampling2D(2),  # S4
+        ScaledTanh(),
+        Conv2D(120, 5),  # C5
+        ScaledTanh(),
+        Flatten(),
+        Dense(84),  # F6
+        ScaledTanh(),
+        Dense(classes),
+        Softmax(),
+    ]
+
+
 def _conv_norm(filters: int, size: int, strides: int = 1, padding: str = "valid") -> list[Layer]:
     """A convolution and its BatchNorm, whose beta takes the place of the bias.
 
@@ -166,6 +207,7 @@ ARCHITECTURES: dict[str, Callable[[int], list[Layer]]] = {
     "cnn-dropout": cnn_dropout,
     "mlp": mlp,
     "lenet5": lenet5,
+    "lenet5-1998": lenet5_1998,
     "cnn-bn": cnn_bn,
     "resnet": resnet,
 }

@@ -79,6 +79,43 @@ def depthwise_conv(x, W, b, dy, strides, pads, dilation):
     return y, dx, dW, db
 
 
+def subsampling(x, W, b, dy, window):
+    y, dx, dW, db = np.zeros(dy.shape), np.zeros(x.shape), np.zeros(W.shape), np.zeros(b.shape)
+    for i, j, taps in positions(x.shape[1:3], window, window, (0, 0, 0, 0)):
+        for image, k in np.ndindex(len(x), len(W)):
+            g = dy[image, i, j, k]
+            y[image, i, j, k] = b[k]
+            db[k] += g
+            for *_, r, s in taps:
+                y[image, i, j, k] += x[image, r, s, k] * W[k]
+                dx[image, r, s, k] += g * W[k]
+                dW[k] += g * x[image, r, s, k]
+    return y, dx, dW, db
+
+
+def connected_conv(x, W, b, dy, connections):
+    y, dx, dW, db = np.zeros(dy.shape), np.zeros(x.shape), np.zeros(W.shape), np.zeros(b.shape)
+    table = [(f, c) for f, row in enumerate(connections) for c in row]
+    for at in np.ndindex(dy.shape):
+        y[at] = b[at[-1]]
+        db[at[-1]] += dy[at]
+    for k, (f, c) in enumerate(table):
+        for image, i, j in np.ndindex(dy.shape[:3]):
+            for u, v in np.ndindex(W.shape[:2]):
+                y[image, i, j, f] += x[image, i + u, j + v, c] * W[u, v, k]
+                dx[image, i + u, j + v, c] += dy[image, i, j, f] * W[u, v, k]
+                dW[u, v, k] += dy[image, i, j, f] * x[image, i + u, j + v, c]
+    return y, dx, dW, db
+
+
+def scaled_tanh(x, dy):
+    y, dx = np.zeros(x.shape), np.zeros(x.shape)
+    for at in np.ndindex(x.shape):
+        t = math.tanh(2 * x[at] / 3)
+        y[at], dx[at] = 1.7159 * t, dy[at] * 1.7159 * 2 / 3 * (1 - t * t)
+    return y, dx
+
+
 def conv_transpose(x, W, b, dy, strides, pads):
     """Every pixel lays its filters onto y; what falls outside is cut off."""
     (n, h, w, c), (kh, kw, filters, _), (sh, sw) = x.shape, W.shape, strides

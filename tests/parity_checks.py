@@ -21,6 +21,7 @@ LAYERS = ["AveragePool2D", "BatchNorm", "Conv2D", "Dense", "Flatten", "GlobalAve
 LAYERS += ["Conv2DTranspose", "DepthwiseConv2D", "ELU", "GELU", "GlobalMaxPool2D", "LayerNorm"]
 LAYERS += ["LeakyReLU", "LogSoftmax", "MaxPool2D", "ReLU", "Reshape", "SiLU", "Sigmoid", "Softmax"]
 LAYERS += ["Softplus", "Tanh", "UpSampling2D", "ZeroPadding2D"]
+LAYERS += ["ConnectedConv2D", "ScaledTanh", "Subsampling2D"]
 
 
 def same(n):

@@ -58,6 +58,20 @@ ROWS = {
         ],
         (9, 10, 2),
     ),
+    "of 1998": (
+        lambda: [
+            sn.ZeroPadding2D(1),
+            sn.Conv2D(3, 3),
+            sn.ScaledTanh(),
+            sn.Subsampling2D(2),
+            sn.ConnectedConv2D([[0, 2], [1], [2, 0, 1], [1, 2]], (2, 3)),
+            sn.ScaledTanh(),
+            sn.Subsampling2D((1, 2)),
+            sn.Flatten(),
+            sn.Dense(4),
+        ],
+        (9, 10, 1),
+    ),
     "from a vector to images": (
         lambda: [
             sn.Flatten(),

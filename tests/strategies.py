@@ -144,6 +144,16 @@ def built_layers(draw, kind, dtype=np.float64):
             layer = make(filters, window, strides, padding, **how, dilation_rate=dilation)
         else:
             layer = make(window, strides, padding)
+    elif kind == "Subsampling2D":
+        window = draw(_pairs(1, 3))
+        h, w = (draw(st.integers(k, k + 3)) for k in window)
+        layer, shape = make(window), (h, w, draw(st.integers(1, 3)))
+    elif kind == "ConnectedConv2D":
+        c, window = draw(st.integers(1, 4)), draw(_pairs(1, 3))
+        some = st.lists(st.integers(0, c - 1), min_size=1, max_size=c, unique=True)
+        table = draw(st.lists(some, min_size=1, max_size=3))
+        h, w = (draw(st.integers(k, k + 2)) for k in window)
+        layer, shape = make(table, window, draw(st.booleans())), (h, w, c)
     elif kind == "Conv2DTranspose":
         window, strides, c = draw(_pairs(1, 4)), draw(_pairs(1, 3)), draw(st.integers(1, 3))
         h, w = draw(_pairs(1, 4))

@@ -78,6 +78,20 @@ def depthwise(run: Pass, layer: L.DepthwiseConv2D, name: str, x: Any) -> Any:
     return x + p["b"] if "b" in p else x
 
 
+def connected(run: Pass, layer: L.ConnectedConv2D, name: str, x: Any) -> Any:
+    p, axes = run.params[name], ("NHWC", "HWIO", "NHWC")
+    full = jnp.zeros((*layer.kernel_size, x.shape[3], layer.filters), x.dtype)
+    full = full.at[:, :, layer.reads, layer.makes].set(p["W"])
+    x = lax.conv_general_dilated(x, full, (1, 1), "VALID", dimension_numbers=axes)
+    return x + p["b"] if "b" in p else x
+
+
+def subsampling(run: Pass, layer: L.Subsampling2D, name: str, x: Any) -> Any:
+    p, size = run.params[name], (1, *layer.pool_size, 1)
+    sums = lax.reduce_window(x, 0.0, lax.add, size, size, "VALID")
+    return sums * p["W"] + p["b"]
+
+
 def conv_transpose(run: Pass, layer: L.Conv2DTranspose, name: str, x: Any) -> Any:
     p, axes = run.params[name], ("NHWC", "HWIO", "NHWC")
     padding = []  # of x with zeros between its pixels
@@ -161,6 +175,9 @@ def residual(run: Pass, layer: L.Residual, name: str, x: Any) -> Any:
 RUNS: dict[type[L.Layer], Callable[[Pass, Any, str, Any], Any]] = {
     L.Conv2D: conv,
     L.Conv2DTranspose: conv_transpose,
+    L.ConnectedConv2D: connected,
+    L.Subsampling2D: subsampling,
+    L.ScaledTanh: lambda run, layer, name, x: 1.7159 * jnp.tanh(x * 2 / 3),
     L.DepthwiseConv2D: depthwise,
     L.Dense: dense,
     L.BatchNorm: batch_norm,

@@ -7,7 +7,7 @@ loaded when a model first runs.
     plan                which group runs which layers: one table
     group               what groups share: buffers, the memory of gradients
     conv, conv_pool, winograd, patches, depthwise, dense, normalization, pooling, placing,
-    elementwise, curves, residual, ends
+    elementwise, curves, residual, ends, lenet
                         one kind a file: the group, and below it its loops
     functions, steps, augment
                         compiled twins of what layers/functions.py, optimizers.py and

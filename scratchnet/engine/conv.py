@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from numba import prange
 
-from ..layers import Conv2D, Layer
+from ..layers import Layer
 from .compiler import inner, parallel
 from .functions import sum_rows_into
 from .group import Array, Gradients, Group
@@ -62,8 +62,7 @@ class ConvGroup(Group):
 
     def __init__(self, layers: Sequence[Layer], gradients: Gradients) -> None:
         super().__init__(layers, gradients)
-        conv = layers[0]
-        assert isinstance(conv, Conv2D)
+        conv: Any = layers[0]
         self.pads, (self.sh, self.sw) = conv.pads, conv.strides
         h, w, self.c = self.image = conv.input_shape
         self.h, self.w = h + sum(self.pads[:2]), w + sum(self.pads[2:])

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from ..layers import (
     AveragePool2D,
     BatchNorm,
+    ConnectedConv2D,
     Conv2D,
     Conv2DTranspose,
     Dense,
@@ -32,7 +33,9 @@ from ..layers import (
     ReLU,
     Reshape,
     Residual,
+    ScaledTanh,
     Softmax,
+    Subsampling2D,
     UpSampling2D,
     ZeroPadding2D,
 )
@@ -52,6 +55,7 @@ from .elementwise import (
     SoftmaxGroup,
 )
 from .group import Gradients, Group, Single
+from .lenet import ConnectedGroup, ScaledTanhGroup, SubsamplingGroup
 from .normalization import BatchNormRelu, LayerNormGroup
 from .patches import ConvPatches, ConvTransposeGroup
 from .placing import ReshapeGroup, UpSamplingGroup, ZeroPaddingGroup
@@ -105,6 +109,7 @@ TABLE = (
     Rule((Conv2D,), ConvPatches),
     Rule((Conv2DTranspose,), ConvTransposeGroup),
     Rule((DepthwiseConv2D,), DepthwiseGroup),
+    Rule((ConnectedConv2D,), ConnectedGroup),
     Rule((Dense, ReLU), DenseRelu),
     Rule((Dense,), DenseRelu),
     Rule((BatchNorm, ReLU), BatchNormRelu),
@@ -116,10 +121,12 @@ TABLE = (
     Rule((AveragePool2D,), PoolGroup),
     Rule((GlobalAveragePool2D,), GlobalAverageGroup),
     Rule((GlobalMaxPool2D,), GlobalMaxGroup),
+    Rule((Subsampling2D,), SubsamplingGroup),
     Rule((ZeroPadding2D,), ZeroPaddingGroup),
     Rule((UpSampling2D,), UpSamplingGroup),
     Rule((ReLU,), ReLUGroup),
     Rule((LeakyReLU,), LeakyReLUGroup),
+    Rule((ScaledTanh,), ScaledTanhGroup),
     Rule((Dropout,), DropoutGroup),
     Rule((GaussianNoise,), GaussianNoiseGroup),
     Rule((Softmax,), SoftmaxGroup),

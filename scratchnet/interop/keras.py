@@ -18,6 +18,7 @@ from ..layers import (
     GELU,
     AveragePool2D,
     BatchNorm,
+    ConnectedConv2D,
     Conv2D,
     Conv2DTranspose,
     Dense,
@@ -32,7 +33,9 @@ from ..layers import (
     MaxPool2D,
     Reshape,
     Residual,
+    ScaledTanh,
     Softmax,
+    Subsampling2D,
     UpSampling2D,
     ZeroPadding2D,
 )
@@ -127,6 +130,13 @@ def _layers(layer: Layer, dtype: str) -> "list[keras.Layer]":
             return [kind(layer.pool_size, layer.strides, padding, **last)]
         case GlobalAveragePool2D():
             return [kl.GlobalAveragePooling2D(**last)]
+        case ConnectedConv2D():
+            how = layer.connections, layer.kernel_size, layer.use_bias
+            return [ours.ConnectedConv2D(*how, dtype=dtype)]
+        case Subsampling2D():
+            return [ours.Subsampling2D(layer.pool_size, dtype=dtype)]
+        case ScaledTanh():
+            return [ours.ScaledTanh(dtype=dtype)]
         case GlobalMaxPool2D():
             return [kl.GlobalMaxPooling2D(**last)]
         case ZeroPadding2D():

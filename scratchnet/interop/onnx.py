@@ -25,6 +25,7 @@ from ..errors import InputError
 from ..layers import (
     AveragePool2D,
     BatchNorm,
+    ConnectedConv2D,
     Conv2D,
     Conv2DTranspose,
     Dense,
@@ -40,11 +41,14 @@ from ..layers import (
     MaxPool2D,
     Reshape,
     Residual,
+    ScaledTanh,
     SiLU,
     Softmax,
+    Subsampling2D,
     UpSampling2D,
     ZeroPadding2D,
 )
+from ..layers.lenet import AMPLITUDE, SLOPE
 from ..layers.registry import KINDS, kind_of
 from ..model import Sequential
 from . import need
@@ -208,6 +212,36 @@ def _depthwise(writer: _Writer, layer: DepthwiseConv2D) -> None:
     writer.add("Conv", layer.name, *inputs, **where)
 
 
+def _connected(writer: _Writer, layer: ConnectedConv2D) -> None:
+    """A convolution with zeros where the table has no entry."""
+    writer.channels_first(layer.input_shape)
+    full = np.zeros((layer.filters, layer.input_shape[2], *layer.kernel_size), writer.dtype)
+    full[layer.makes, layer.reads] = layer.params["W"].transpose(2, 0, 1)  # (kh, kw, k) -> first k
+    inputs = [writer.weight(layer, "W", full)]
+    if layer.use_bias:
+        inputs.append(writer.weight(layer, "b", layer.params["b"]))
+    writer.add("Conv", layer.name, *inputs, kernel_shape=layer.kernel_size)
+
+
+def _subsampling(writer: _Writer, layer: Subsampling2D) -> None:
+    """A depthwise convolution whose windows hold one number each."""
+    writer.channels_first(layer.input_shape)
+    c, size = layer.input_shape[2], layer.pool_size
+    W = np.broadcast_to(layer.params["W"][:, None, None, None], (c, 1, *size))
+    inputs = writer.weight(layer, "W", W), writer.weight(layer, "b", layer.params["b"])
+    writer.add("Conv", layer.name, *inputs, kernel_shape=size, strides=size, group=c)
+
+
+def _scaled_tanh(writer: _Writer, layer: ScaledTanh) -> None:
+    slope, amplitude = (
+        writer.weight(layer, key, np.array(value))
+        for key, value in (("slope", SLOPE), ("amplitude", AMPLITUDE))
+    )
+    writer.add("Mul", f"{layer.name}.inside", slope)
+    writer.add("Tanh", f"{layer.name}.tanh")
+    writer.add("Mul", layer.name, amplitude)
+
+
 def _conv_transpose(writer: _Writer, layer: Conv2DTranspose) -> None:
     writer.channels_first(layer.input_shape)
     W = layer.params["W"].transpose(3, 2, 0, 1)  # (kh, kw, f, c) -> (c, f, kh, kw)
@@ -354,6 +388,9 @@ def _residual(writer: _Writer, layer: Residual) -> None:
 
 WRITERS: dict[type[Layer], Callable[[_Writer, Any], None]] = {
     Conv2D: _conv,
+    ConnectedConv2D: _connected,
+    Subsampling2D: _subsampling,
+    ScaledTanh: _scaled_tanh,
     Conv2DTranspose: _conv_transpose,
     DepthwiseConv2D: _depthwise,
     MaxPool2D: _pool("MaxPool"),

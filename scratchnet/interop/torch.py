@@ -26,6 +26,7 @@ from ..errors import InputError
 from ..layers import (
     AveragePool2D,
     BatchNorm,
+    ConnectedConv2D,
     Conv2D,
     Conv2DTranspose,
     Dense,
@@ -41,7 +42,9 @@ from ..layers import (
     MaxPool2D,
     Reshape,
     Residual,
+    ScaledTanh,
     Softmax,
+    Subsampling2D,
     UpSampling2D,
     ZeroPadding2D,
 )
@@ -57,8 +60,8 @@ Array = NDArray[np.floating]
 
 #: PyTorch's name for each of our arrays
 KEYS = {"W": "weight", "b": "bias", "gamma": "weight", "beta": "bias"}
-#: of W: (kh, kw, c, f) -> (f, c, kh, kw), and (in, out) -> (out, in)
-AXES = {4: (3, 2, 0, 1), 2: (1, 0)}
+#: of W: (kh, kw, c, f) -> (f, c, kh, kw), (kh, kw, k) -> (k, kh, kw), and (in, out) -> (out, in)
+AXES = {4: (3, 2, 0, 1), 3: (2, 0, 1), 2: (1, 0), 1: (0,)}
 #: of what belongs to whole images: (h, w, c) -> (c, h, w)
 IMAGE_AXES = 2, 0, 1
 #: where PyTorch's features are in ours; None where they are in the same places
@@ -228,6 +231,12 @@ def _module(layer: Layer) -> "torch.nn.Module":
             return nn.MaxPool2d(*window, (top, left))
         case GlobalAveragePool2D():
             return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        case ConnectedConv2D():
+            return ours.ConnectedConv2d(layer.connections, layer.kernel_size, layer.use_bias)
+        case Subsampling2D():
+            return ours.Subsampling2d(layer.input_shape[2], layer.pool_size)
+        case ScaledTanh():
+            return ours.ScaledTanh()
         case GlobalMaxPool2D():
             return nn.Sequential(nn.AdaptiveMaxPool2d(1), nn.Flatten())
         case ZeroPadding2D():

@@ -6,6 +6,8 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
 
+from ..layers.lenet import AMPLITUDE, SLOPE
+
 
 class Residual(nn.Module):
     """main(x) + shortcut(x); an empty row is the identity."""
@@ -81,3 +83,46 @@ class Reorder(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x[:, self.columns]
+
+
+class ScaledTanh(nn.Module):
+    """1.7159 tanh(2/3 x)."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return AMPLITUDE * torch.tanh(SLOPE * x)
+
+
+class Subsampling2d(nn.Module):
+    """The sums of windows side by side, times one weight a channel, plus a bias."""
+
+    def __init__(self, channels: int, size: tuple[int, int]) -> None:
+        super().__init__()
+        self.size = size
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        sums = functional.avg_pool2d(x, self.size, divisor_override=1)
+        return sums * self.weight[:, None, None] + self.bias[:, None, None]
+
+
+class ConnectedConv2d(nn.Module):
+    """A convolution with one window (kh, kw) for each entry of a table, and zeros elsewhere."""
+
+    reads: torch.Tensor
+    makes: torch.Tensor
+
+    def __init__(self, connections: list[list[int]], size: tuple[int, int], use_bias: bool) -> None:
+        super().__init__()
+        self.filters = len(connections)
+        reads = [c for row in connections for c in row]
+        makes = [f for f, row in enumerate(connections) for _ in row]
+        self.register_buffer("reads", torch.tensor(reads), persistent=False)
+        self.register_buffer("makes", torch.tensor(makes), persistent=False)
+        self.weight = nn.Parameter(torch.zeros(len(reads), *size))
+        self.bias = nn.Parameter(torch.zeros(self.filters)) if use_bias else None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        full = self.weight.new_zeros(self.filters, x.shape[1], *self.weight.shape[1:])
+        full = full.index_put((self.makes, self.reads), self.weight)
+        return functional.conv2d(x, full, self.bias)

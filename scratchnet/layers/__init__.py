@@ -13,6 +13,7 @@ from . import (
     dense,
     depthwise,
     dropout,
+    lenet,
     noise,
     normalization,
     padding,
@@ -30,6 +31,7 @@ from .conv_transpose import *
 from .dense import *
 from .depthwise import *
 from .dropout import *
+from .lenet import *
 from .noise import *
 from .normalization import *
 from .padding import *
@@ -51,6 +53,7 @@ __all__ += conv_transpose.__all__
 __all__ += dense.__all__
 __all__ += depthwise.__all__
 __all__ += dropout.__all__
+__all__ += lenet.__all__
 __all__ += noise.__all__
 __all__ += normalization.__all__
 __all__ += padding.__all__

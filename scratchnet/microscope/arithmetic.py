@@ -19,6 +19,7 @@ from ..errors import InputError, is_whole
 from ..layers import (
     AveragePool2D,
     BatchNorm,
+    ConnectedConv2D,
     Conv2D,
     Conv2DTranspose,
     Dense,
@@ -34,6 +35,7 @@ from ..layers import (
     MaxPool2D,
     Reshape,
     Softmax,
+    Subsampling2D,
     UpSampling2D,
     ZeroPadding2D,
     kind_of,
@@ -131,6 +133,36 @@ def _conv_transpose_gradient(
     return Sum(formula, "dy", terms)
 
 
+def _connected_gradient(
+    layer: Any, key: str, index: Index, x: Array, dy: Array, training: bool
+) -> Sum:
+    if key == "b":
+        return _conv2d_gradient(layer, key, index, x, dy, training)
+    u, v, k = index
+    c, f = int(layer.reads[k]), int(layer.makes[k])
+    terms = [
+        Term((i, j), (i + u, j + v, c), float(x[i + u, j + v, c]), float(dy[i, j, f]))
+        for i, j in np.ndindex(dy.shape[:2])
+    ]
+    where = f"{_coordinate('i', 1, u)}, {_coordinate('j', 1, v)}, {c}"
+    formula = f"dL/dW{index_text(index)} = sum over i, j of x[{where}] * dy[i, j, {f}]"
+    return Sum(formula, "dy", terms)
+
+
+def _subsampling_gradient(
+    layer: Any, key: str, index: Index, x: Array, dy: Array, training: bool
+) -> Sum:
+    if key == "b":
+        return _conv2d_gradient(layer, key, index, x, dy, training)
+    (c,), (kh, kw) = index, layer.pool_size
+    terms = []
+    for i, j in np.ndindex(dy.shape[:2]):
+        s = float(x[i * kh : (i + 1) * kh, j * kw : (j + 1) * kw, c].sum())
+        terms.append(Term((i, j), None, s, float(dy[i, j, c])))
+    formula = f"dL/dW[{c}] = sum over i, j of (sum of the window) * dy[i, j, {c}]"
+    return Sum(formula, "dy", terms)
+
+
 def _dense_gradient(layer: Any, key: str, index: Index, x: Array, dy: Array, training: bool) -> Sum:
     j = index[-1]
     if key == "b":
@@ -191,6 +223,8 @@ def _normalizing_row(layer: Any, row: Array) -> tuple[float, float]:
 
 GRADIENTS: dict[type[Layer], Callable[..., Sum]] = {
     Conv2D: _conv2d_gradient,
+    ConnectedConv2D: _connected_gradient,
+    Subsampling2D: _subsampling_gradient,
     Conv2DTranspose: _conv_transpose_gradient,
     DepthwiseConv2D: _conv2d_gradient,
     Dense: _dense_gradient,
@@ -242,6 +276,34 @@ def _depthwise_output(layer: Any, index: Index, x: Array, y: Array, training: bo
     bias = float(layer.params["b"][f]) if layer.use_bias else 0.0
     constant = f"b[{f}] + " if layer.use_bias else ""
     formula = f"y{index_text(index)} = {constant}sum over u, v of {patch} * W[u, v, {c}, {d}]"
+    return Sum(formula, "W", terms, bias)
+
+
+def _connected_output(layer: Any, index: Index, x: Array, y: Array, training: bool) -> Sum:
+    i, j, f = index
+    W = layer.params["W"]
+    terms = []
+    for k in map(int, np.flatnonzero(layer.makes == f)):
+        c = int(layer.reads[k])
+        for u, v in np.ndindex(W.shape[:2]):
+            source = (i + u, j + v, c)
+            terms.append(Term((u, v, c), source, float(x[source]), float(W[u, v, k])))
+    bias = float(layer.params["b"][f]) if layer.use_bias else 0.0
+    constant = f"b[{f}] + " if layer.use_bias else ""
+    patch = f"x[{_coordinate('u', 1, i)}, {_coordinate('v', 1, j)}, c]"
+    seen = index_text(layer.connections[f])
+    formula = f"y{index_text(index)} = {constant}sum over u, v and c in {seen} of {patch} * W"
+    return Sum(formula, "W", terms, bias)
+
+
+def _subsampling_output(layer: Any, index: Index, x: Array, y: Array, training: bool) -> Sum:
+    i, j, c = index
+    weight, bias = float(layer.params["W"][c]), float(layer.params["b"][c])
+    terms = [
+        Term((*at, 0), (*pixel, c), float(x[(*pixel, c)]), weight)
+        for at, pixel in _window(layer, i, j, layer.pool_size)
+    ]
+    formula = f"y{index_text(index)} = b[{c}] + sum over the window's x of x * W[{c}]"
     return Sum(formula, "W", terms, bias)
 
 
@@ -418,6 +480,8 @@ def _log_softmax_output(layer: Any, index: Index, x: Array, y: Array, training: 
 
 OUTPUTS: dict[type[Layer], Callable[..., Sum]] = {
     Conv2D: _conv2d_output,
+    ConnectedConv2D: _connected_output,
+    Subsampling2D: _subsampling_output,
     Conv2DTranspose: _conv_transpose_output,
     DepthwiseConv2D: _depthwise_output,
     Dense: _dense_output,

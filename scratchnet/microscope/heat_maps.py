@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from ..errors import InputError, is_whole
 from ..layers import (
+    ConnectedConv2D,
     Conv2D,
     Conv2DTranspose,
     DepthwiseConv2D,
@@ -201,7 +202,7 @@ def _keeps_maps(layer: Layer) -> bool:
 
 
 def _convolves(layer: Layer) -> bool:
-    kinds = (Conv2D, Conv2DTranspose, DepthwiseConv2D)
+    kinds = (Conv2D, Conv2DTranspose, DepthwiseConv2D, ConnectedConv2D)
     return isinstance(layer, kinds) or any(map(_convolves, layer.inner().values()))
 
 

@@ -108,12 +108,19 @@ def output(turns: Turns, model: Sequential, query: s.OutputQuery) -> s.OutputAns
         text=one.text(),
         patch=Array.of(spelled.grid("x")) if whole else None,
         filter=Array.of(spelled.grid("factor")) if whole else None,
-        window=_window(spelled),
+        window=None if found[query.layer].kind == "Conv2DTranspose" else _window(spelled),
     )
 
 
 def _window(spelled: Sum) -> list[int] | None:
-    """Rows and columns of the window whose places the terms are at, if they are: (u, v, ...)."""
+    """Rows and columns of the window whose places the terms are at, if they are: (u, v, ...).
+
+    None where the pixels that it sees have gaps between them.
+    """
+    seen = [(t.position, t.source) for t in spelled.terms if len(t.position) > 1 and t.source]
+    corners = {(row - u, column - v) for (u, v, *_), (row, column, *_) in seen}
+    if len(corners) > 1:
+        return None
     places = [term.position[:2] for term in spelled.terms if len(term.position) > 1]
     return [max(axis) + 1 for axis in zip(*places, strict=True)] or None
 

@@ -32,6 +32,8 @@ GROUPS = {
     "gaps": (lambda: [sn.Conv2D(5, 2, 1, 1, dilation_rate=(2, 3)), sn.ReLU()], 2),
     "depthwise": (lambda: [sn.DepthwiseConv2D((2, 3), 2, 1, 3)], 2),
     "one a channel": (lambda: [sn.DepthwiseConv2D(3)], 5),
+    "some connections": (lambda: [sn.ConnectedConv2D([[0], [1, 0], [1]], (2, 3))], 2),
+    "subsampling": (lambda: [sn.Subsampling2D((2, 3))], 3),
     "transposed": (lambda: [sn.Conv2DTranspose(5, 3, 2, "same")], 2),
     "batch norm": (lambda: [sn.BatchNorm()], 3),
     "batch norm, relu": (lambda: [sn.BatchNorm(), sn.ReLU()], 3),

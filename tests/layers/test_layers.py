@@ -58,6 +58,17 @@ def depthwise_conv(layer, x, dy):
     return y, dx, {"W": dW, "b": db}
 
 
+def subsampling(layer, x, dy):
+    y, dx, dW, db = oracles.subsampling(x, *layer.params.values(), dy, layer.pool_size)
+    return y, dx, {"W": dW, "b": db}
+
+
+def connected_conv(layer, x, dy):
+    W, b = layer.params["W"], layer.params.get("b", np.zeros(layer.filters))
+    y, dx, dW, db = oracles.connected_conv(x, W, b, dy, layer.connections)
+    return y, dx, {"W": dW, "b": db}
+
+
 def conv_transpose(layer, x, dy):
     W, b = layer.params["W"], layer.params.get("b", np.zeros(layer.filters))
     where = x.shape[1:3], W.shape[:2], layer.strides, layer.padding
@@ -150,6 +161,9 @@ def residual(layer, x, dy):
 
 ORACLES = {
     "Conv2D": conv,
+    "ConnectedConv2D": connected_conv,
+    "Subsampling2D": subsampling,
+    "ScaledTanh": lambda layer, x, dy: (*oracles.scaled_tanh(x, dy), {}),
     "Conv2DTranspose": conv_transpose,
     "DepthwiseConv2D": depthwise_conv,
     "MaxPool2D": pool,
@@ -351,6 +365,12 @@ BAD = {
         (0, -1, True, 2.0, None),
     ),
     "depthwise": (lambda v: sn.DepthwiseConv2D(v), (0, 7, (1, 6), 1.5, None)),
+    "connections": (
+        lambda v: sn.ConnectedConv2D(v, 3),
+        ((), [[]], [0, 1], [[0, 2]], [[1, 1]], [[-1]], [[0.0]], "01", [["0"]], None),
+    ),
+    "connected kernel": (lambda v: sn.ConnectedConv2D([[0, 1]], v), (0, 7, 1.5, None)),
+    "subsampled": (lambda v: sn.Subsampling2D(v), (0, 7, True, 2.0, None)),
     "pool_size": (lambda v: sn.MaxPool2D(v), (0, -1, True, 2.0, (2, 2, 2))),
     "pool strides": (lambda v: sn.AveragePool2D(2, v), (0, -1, True, 2.0)),
     "padding": (

@@ -23,6 +23,7 @@ GAPS = {
         "GaussianNoise",
         "is_read_from_onnx",
     ): "in inference it does nothing, and no operator says more",
+    ("ScaledTanh", "is_read_from_onnx"): "goes out as Mul, Tanh, Mul; products alone are not read",
     ("Residual", "is_read_from_onnx"): "files of rows of layers are read, not of branches",
 }
 

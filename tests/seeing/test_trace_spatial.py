@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from spatial import ROWS
 from strategies import GENERATORS
 
@@ -23,6 +23,7 @@ def traced(make, shape, rng):
 
 
 @every_row
+@settings(max_examples=5)  # of each row of layers
 @given(rng=GENERATORS)
 def test_every_output_is_its_sum(make, shape, rng):
     trace = traced(make, shape, rng)
@@ -38,6 +39,7 @@ def test_every_output_is_its_sum(make, shape, rng):
 
 
 @every_row
+@settings(max_examples=5)  # of each row of layers
 @given(rng=GENERATORS)
 def test_every_gradient_is_its_sum_and_its_numeric_derivative(make, shape, rng):
     trace = traced(make, shape, rng)

@@ -26,6 +26,8 @@ PARAMETERS = {
     "cnn-dropout": conv(3, 1, 32) + conv(3, 32, 64) + dense(5 * 5 * 64, 10),
     "mlp": dense(784, 784) + dense(784, 10),
     "lenet5": conv(5, 1, 6) + conv(5, 6, 16) + dense(400, 120) + dense(120, 84) + dense(84, 10),
+    # before the output, each layer as the paper counts it: 60,000 trainable parameters
+    "lenet5-1998": 156 + 12 + 1_516 + 32 + 48_120 + 10_164 + dense(84, 10),
     "cnn-bn": conv_norm(3, 1, 32)
     + conv_norm(3, 32, 48)
     + conv_norm(3, 48, 96)

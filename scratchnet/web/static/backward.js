@@ -191,7 +191,7 @@ function routes({ winners, dy }, input, channel) {
 // ---- parameters -----------------------------------------------------------------------------------
 
 function axesOf({ shape }) {
-  return { 4: ["row", "column", "input map", "filter"], 2: ["input", "unit"], 1: ["number"] }[shape.length];
+  return { 4: ["row", "column", "input map", "filter"], 3: ["row", "column", "connection"], 2: ["input", "unit"], 1: ["number"] }[shape.length];
 }
 
 function parameterPart(layer) {

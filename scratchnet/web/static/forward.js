@@ -91,8 +91,9 @@ const then = (sign, node) => el("div", { class: "then" }, el("span", { class: "s
 /** Patch times filter of one input map, number by number. */
 function writtenOut({ patch, filter }, channel) {
   const [h, w, channels] = filter.shape;
+  const map = channels > 1 ? channel : 0; // the only one, where each map is looked at by itself
   const cells = (value) =>
-    Array.from({ length: h }, (_, u) => Array.from({ length: w }, (_, v) => signed(value([u, v, channel]), 2)));
+    Array.from({ length: h }, (_, u) => Array.from({ length: w }, (_, v) => signed(value([u, v, map]), 2)));
   const product = (k) => at(patch, k) * at(filter, k);
   const which = channels > 1 ? `, map ${channel}` : "";
   return [
