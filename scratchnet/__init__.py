@@ -21,6 +21,7 @@ from . import (
     pictures,
     plots,
     recipes,
+    regularizers,
     schedules,
 )
 from .backend import use_backend
@@ -71,6 +72,7 @@ __all__ = [
     "pictures",
     "plots",
     "recipes",
+    "regularizers",
     "schedules",
     "sequences",
     "trace",

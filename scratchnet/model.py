@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TextIO
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from . import losses, optimizers, summary, training
+from . import losses, optimizers, regularizers, summary, training
 from .backend import backend
 from .engine import threads
 from .engine.memory import flat_zeros
@@ -342,7 +342,10 @@ class Sequential:
         return self.forward(x, training)
 
     def loss_and_gradients(self, x: Any, y: NDArray, training: bool = True) -> float:
-        """One forward and one backward pass; the gradients are then in the layers (and flat)."""
+        """One forward and one backward pass; the gradients are then in the layers (and flat).
+
+        Both with the penalties of the layers' regularizers.
+        """
         return self._loss_and_gradients(x, y, training)[0]
 
     def _loss_and_gradients(self, x: Any, y: NDArray, training: bool) -> tuple[float, Array]:
@@ -351,7 +354,7 @@ class Sequential:
         out = self._forward(x, groups, training)
         value = loss.forward(out, y)
         self._backward(loss.backward(), need_dx=False)
-        return value, out
+        return value + regularizers.add_gradients(self.layers), out
 
     def _loss_on(self, groups: list[Any]) -> tuple[Any, list[Any]]:
         """The loss, and the groups whose output it takes.
@@ -465,15 +468,18 @@ class Sequential:
         verbose: str | int = "auto",
         return_dict: bool = False,
     ) -> float | list[float] | dict[str, float]:
-        """The loss, or [loss, accuracy] where accuracy is a metric, over all of x and y."""
+        """The loss, or [loss, accuracy] where accuracy is a metric, over all of x and y.
+
+        The loss includes the penalties of the layers' regularizers, as in training.
+        """
         x, y = training.paired(x, y)
         training.check_count("batch_size", batch_size, 1)
-        means = training.Means(self.metrics)
+        means, price = training.Means(self.metrics), regularizers.penalty(self.layers)
         for x_batch, y_batch in training.batches(x, y, batch_size):
             x_batch = self._batch(x_batch)
             loss, groups = self._loss_on(self.groups())
             out = self._forward(x_batch, groups, training=False)
-            means.add(loss.forward(out, y_batch), out, y_batch)
+            means.add(loss.forward(out, y_batch) + price, out, y_batch)
         logs = means.logs()
         if verbose:
             print(training.figures(logs))

@@ -109,7 +109,7 @@ def _layers(layer: Layer, dtype: str) -> "list[keras.Layer]":
     match layer:
         case Conv2D():
             sizes, padding = (layer.filters, layer.kernel_size), _padding(layer, layer.kernel_size)
-            how = {"use_bias": layer.use_bias, **last}
+            how = {"use_bias": layer.use_bias, "kernel_regularizer": _price(layer), **last}
             if padding is not None:
                 return [kl.Conv2D(*sizes, layer.strides, padding, **how)]
             zeros = kl.ZeroPadding2D(_edges(layer), **last)
@@ -124,7 +124,8 @@ def _layers(layer: Layer, dtype: str) -> "list[keras.Layer]":
         case GlobalAveragePool2D():
             return [kl.GlobalAveragePooling2D(**last)]
         case Dense():
-            return [kl.Dense(layer.units, use_bias=layer.use_bias, dtype=dtype)]
+            how = {"use_bias": layer.use_bias, "kernel_regularizer": _price(layer)}
+            return [kl.Dense(layer.units, **how, dtype=dtype)]
         case BatchNorm():
             return [
                 kl.BatchNormalization(momentum=layer.momentum, epsilon=layer.epsilon, dtype=dtype)
@@ -148,6 +149,13 @@ def _layers(layer: Layer, dtype: str) -> "list[keras.Layer]":
             shortcut = keras.Sequential(_row(layer.shortcut, dtype) or [kl.Identity(dtype=dtype)])
             return [keras.Model(x, kl.Add(dtype=dtype)([main(x), shortcut(x)]))]
     raise InputError(f"keras: no equal of {layer}")
+
+
+def _price(layer: Layer) -> "keras.Regularizer | None":
+    import keras
+
+    ours = layer.kernel_regularizer
+    return ours and keras.regularizers.L1L2(ours.l1, ours.l2)
 
 
 def _padding(layer: Conv2D | MaxPool2D | AveragePool2D, window: tuple[int, int]) -> str | None:

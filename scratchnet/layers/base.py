@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from ..errors import InputError
+from ..regularizers import L1L2
 
 Array = NDArray[np.floating]
 Shape = tuple[int, ...]
@@ -60,6 +61,7 @@ class Layer:
     input_shape, output_shape   without the batch axis; None before build
     activation      the name of one that is to follow as a layer of its own; the row that the layer
                     joins appends it and sets this to None (see named.py)
+    kernel_regularizer   the price of large weights W (see regularizers.py), or None
 
     A forward begins with `check_input(x)` and ends with `keep(x, what)`; a backward begins with
     `kept(dy)`, which checks dy and returns what was kept.
@@ -70,6 +72,7 @@ class Layer:
     input_shape: Shape
     output_shape: Shape
     activation: str | None = None
+    kernel_regularizer: L1L2 | None = None
 
     def __init__(self) -> None:
         self.name = None  # type: ignore[assignment]

@@ -13,13 +13,14 @@ PACKAGE = Path(scratchnet.__file__).parent
 FILES = {path.relative_to(PACKAGE).as_posix(): path for path in sorted(PACKAGE.rglob("*.py"))}
 
 SMALL = {"losses", "optimizers", "schedules", "metrics", "initializers", "backend", "errors"}
+SMALL |= {"regularizers"}
 MODEL = SMALL | {"layers", "checkpoint", "training", "engine", "kernels"}
 MODEL |= {"summary", "model_files"}  # which read the model; it loads the second late
 #: room: the rooms that it may import; the first part of a file's path is its room
 ROOMS = {
     "errors": set(),
     "backend": {"errors"},
-    "layers": {"backend", "initializers", "errors", "layers"},
+    "layers": {"backend", "initializers", "regularizers", "errors", "layers"},
     **dict.fromkeys(SMALL - {"backend", "errors"}, SMALL),
     "engine": {"engine", "layers", "losses", "errors"},
     "kernels": {"backend", "datasets", "engine", "layers", "optimizers"},
