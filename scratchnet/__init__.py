@@ -21,6 +21,7 @@ from . import (
     pictures,
     plots,
     recipes,
+    regularizers,
     schedules,
 )
 from .backend import use_backend
@@ -80,6 +81,7 @@ __all__ = [
     "plots",
     "recipes",
     "register",
+    "regularizers",
     "schedules",
     "sequences",
     "trace",

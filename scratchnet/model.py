@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TextIO, Unpack
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from . import ending, losses, optimizers, training
+from . import ending, losses, optimizers, regularizers, training
 from .backend import backend
 from .engine import threads
 from .errors import InputError, is_whole, shown
@@ -360,6 +360,8 @@ class Sequential(Looking):
     ) -> float:
         """One forward and one backward pass; the gradients are then in the layers (and flat).
 
+        Both with the penalties of the layers' regularizers.
+
         weights: sample_weight or class_weight, see `fit`."""
         return self._loss_and_gradients(x, y, training, weights)[0]
 
@@ -376,7 +378,7 @@ class Sequential(Looking):
         out = self._forward(x, groups, training)
         value = ending.loss_of(loss, out, y, example_weights(y, self.output_shape, **weights))
         self._backward(loss.backward(), need_dx=False)
-        return value, out
+        return value + regularizers.add_gradients(self.layers), out
 
     def _loss_on(self, groups: list[Any]) -> tuple[Any, list[Any]]:
         """The loss, and the groups whose output it takes.
@@ -501,6 +503,8 @@ class Sequential(Looking):
         steps: int | None = None,
     ) -> float | list[float] | dict[str, float]:
         """The loss, or [loss, *metrics] where there are any, over all of x and y.
+
+        The loss includes the penalties of the layers' regularizers, as in training.
 
         x without y     batches, see `fit`
         sample_weight   (n,), of the loss, see `fit`; batches have their own

@@ -21,7 +21,7 @@ from typing import Any, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
-from . import ending, sources
+from . import ending, regularizers, sources
 from .engine import threads
 from .errors import InputError, is_whole
 from .progress import Progress, figures
@@ -216,14 +216,16 @@ def evaluate(
     """The figures that `Sequential.evaluate` returns, by name; see there for the arguments."""
     check_count("batch_size", batch_size, 1)
     means: Means | None = None
+    price = 0.0
     for some, labels, weights in batches_of(x, y, batch_size, steps, sample_weight):
         some = model._batch(some)
         if means is None:
             means = _means(model, some)
+            price = regularizers.penalty(model.layers)
             model._watch.predict(some)
         loss, groups = model._loss_on(model.groups())
         out = model._forward(some, groups, training=False)
-        means.add(ending.loss_of(loss, out, labels, weights), out, labels)
+        means.add(ending.loss_of(loss, out, labels, weights) + price, out, labels)
     assert means is not None  # there is at least one batch
     return means.logs()
 

@@ -431,6 +431,16 @@ def kl_divergence(probs, targets):
     return loss, grad
 
 
+def l1_l2(W, l1, l2):
+    """The penalty on weights, and its gradient; the slope of |w| at 0 is 0."""
+    penalty, grad = 0.0, np.zeros(W.shape)
+    for at in np.ndindex(W.shape):
+        w = float(W[at])
+        penalty += l1 * abs(w) + l2 * w**2
+        grad[at] = l1 * ((w > 0) - (w < 0)) + 2 * l2 * w
+    return penalty, grad
+
+
 def sgd(params, gradients, rates, momentum=0.0, nesterov=False):
     """The parameters after each step, for one gradient and one learning rate a step."""
     p = [float(value) for value in params]

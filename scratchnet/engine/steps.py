@@ -1,6 +1,7 @@
 """The optimizers' steps as Numba loops: one pass over flat arrays, in place.
 
-The functions of the same names in optimizer_steps.py say in NumPy what they compute.
+The functions of the same names in optimizer_steps.py, and in regularizers.py, say in NumPy what
+they compute.
 """
 
 from typing import NamedTuple
@@ -297,3 +298,29 @@ def _lion_step(params, grads, m, factors):
         for k in range(stop - start):
             p[k] = p[k] * keep - lr * np.sign(b1 * first[k] + c1 * g[k])
             first[k] = b2 * first[k] + c2 * g[k]
+
+
+def penalize(W: Array, dW: Array, l1: float, l2: float) -> float:
+    """dW += l1 sign(W) + 2 l2 W, in place; returns the penalty, l1 sum |W| + l2 sum W^2."""
+    number, parts = W.dtype.type, np.empty(SHARDS)
+    flat = np.ascontiguousarray(dW)  # dW itself, but for memory of a user's own
+    numbers = number(l1), number(2 * l2), float(l1), float(l2)
+    _penalize(np.ascontiguousarray(W).reshape(-1), flat.reshape(-1), *numbers, parts)
+    if flat is not dW:
+        dW[...] = flat
+    return float(parts.sum())
+
+
+@parallel
+def _penalize(W, dW, pull, rise, l1, l2, parts):
+    """pull, rise: l1 and 2 l2 in W's dtype; parts (SHARDS,) <- each shard's penalty in float64."""
+    for part in prange(SHARDS):
+        start, stop = part * W.size // SHARDS, (part + 1) * W.size // SHARDS
+        w, g = W[start:stop], dW[start:stop]
+        absolute, squares = np.float64(0), np.float64(0)
+        for k in range(stop - start):
+            g[k] += pull * np.sign(w[k]) + rise * w[k]
+            wide = np.float64(w[k])
+            absolute += abs(wide)
+            squares += wide * wide
+        parts[part] = l1 * absolute + l2 * squares

@@ -146,7 +146,8 @@ def _layers(layer: Layer, dtype: str) -> "list[keras.Layer]":
         case Reshape():
             return [kl.Reshape(layer.target_shape, dtype=dtype)]
         case Dense():
-            return [kl.Dense(layer.units, use_bias=layer.use_bias, dtype=dtype)]
+            how = {"use_bias": layer.use_bias, "kernel_regularizer": _price(layer)}
+            return [kl.Dense(layer.units, **how, dtype=dtype)]
         case BatchNorm():
             return [
                 kl.BatchNormalization(momentum=layer.momentum, epsilon=layer.epsilon, dtype=dtype)
@@ -172,6 +173,13 @@ def _layers(layer: Layer, dtype: str) -> "list[keras.Layer]":
     raise InputError(f"keras: no equal of {layer}")
 
 
+def _price(layer: Layer) -> "keras.Regularizer | None":
+    import keras
+
+    ours = layer.kernel_regularizer
+    return ours and keras.regularizers.L1L2(ours.l1, ours.l2)
+
+
 def _convolution(layer: Conv2D | DepthwiseConv2D, kl: Any, last: dict[str, Any]) -> list[Any]:
     (sh, sw), padding = layer.strides, _padding(layer, layer.span)
     if max(sh, sw) > 1 and max(layer.dilation_rate) > 1:
@@ -179,6 +187,7 @@ def _convolution(layer: Conv2D | DepthwiseConv2D, kl: Any, last: dict[str, Any])
     how = {"strides": layer.strides, "dilation_rate": layer.dilation_rate, **last}
     how |= {"use_bias": layer.use_bias, "padding": padding or "valid"}
     if isinstance(layer, Conv2D):
+        how["kernel_regularizer"] = _price(layer)
         conv = kl.Conv2D(layer.filters, layer.kernel_size, **how)
     elif sh != sw:
         raise InputError(f"keras: no equal of {layer}: other strides down than to the right")

@@ -6,6 +6,7 @@ mean is in onnx_reading.py.
 """
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -127,23 +128,12 @@ class Graph:
         return sizes[0], shape
 
     def nodes(self) -> Iterator[Node]:
-        """In the graph's order; x * sigmoid(x), which is two, as one that is called Swish."""
-        protos = list(self.proto.node)
-        while protos:
-            node = Node(protos.pop(0), self.onnx.helper.get_attribute_value)
-            if node.op == "Sigmoid" and protos and self._weights_its_input(node, protos[0]):
-                x, node = node.inputs, Node(protos.pop(0), self.onnx.helper.get_attribute_value)
-                node.op, node.inputs = "Swish", x
-            yield node
+        for proto in self.proto.node:
+            yield Node(proto, self.onnx.helper.get_attribute_value)
 
-    def _weights_its_input(self, sigmoid: Node, following: "onnx.NodeProto") -> bool:
-        """Whether the next node multiplies the sigmoid with what went into it, and nobody else
-        takes the sigmoid."""
-        (x,), (s,) = sigmoid.inputs, sigmoid.outputs
-        if following.op_type != "Mul" or sorted(following.input) != sorted((x, s)):
-            return False
-        uses = [name for proto in self.proto.node for name in proto.input]
-        return uses.count(s) == 1 and s != self.output
+    def uses(self) -> Counter[str]:
+        """How often each value is taken: by a node, or as the output."""
+        return Counter([self.output, *(name for node in self.proto.node for name in node.input)])
 
     def known(
         self, node: Node, constants: Mapping[str, NDArray], shapes: Mapping[str, Shape]

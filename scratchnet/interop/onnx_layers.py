@@ -428,8 +428,11 @@ class Row:
             settings[ours] = _decimal(value) if isinstance(value, float) else value
         self._place(node, known.layer(**settings))
 
+    def activation(self, node: Node, layer: Layer) -> None:
+        """An activation that several nodes spell out; `node` is the last of them."""
+        self._place(node, layer)
+
     def swish(self, node: Node) -> None:
-        """Also a Sigmoid and a Mul, which onnx_graph.py hands on as one node."""
         node.only("alpha", 1.0)
         self._place(node, SiLU())
 

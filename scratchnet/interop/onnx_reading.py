@@ -4,9 +4,10 @@ Accepted is a graph with one input and one output whose nodes follow one another
 becomes a layer (Conv, ConvTranspose, MaxPool, AveragePool, GlobalAveragePool, GlobalMaxPool, Pad,
 Resize, Gemm, MatMul, Add as a bias, the activations, both normalizations, Dropout, Flatten) or only
 moves values about (Squeeze, Transpose, Identity, and Reshape, which is a layer where ours need
-one). Everything else is refused by name, as is an attribute or a value that our
-layers do not offer: a network that loads computes what the file says. Nothing in a file is
-executed; weights that it keeps in a second file are read from its own folder alone.
+one). GELU, SiLU and Softplus may be spelled out in several (onnx_spelled.py). Everything else is
+refused by name, as is an attribute or a value that our layers do not offer: a network that loads
+computes what the file says. Nothing in a file is executed; weights that it keeps in a second file
+are read from its own folder alone.
 
 The nodes and the known arrays come from onnx_graph.py; onnx_layers.py makes layers of them.
 """
@@ -22,6 +23,7 @@ from ..model_files import check_size
 from . import need
 from .onnx_graph import Graph, Node
 from .onnx_layers import BRANCHES, READERS, Row
+from .onnx_spelled import MOST_NODES, spelled_out
 
 if TYPE_CHECKING:
     import onnx
@@ -85,28 +87,49 @@ def _read(graph: Graph, channels_last: bool) -> Sequential:
     """The network, if its input is laid out like that. One pass over the graph."""
     row, value = Row(graph, channels_last), graph.input.name
     input_shape, shapes = row.shape, {value: row.order.shape}  # the latter as ONNX has them
-    for node in graph.nodes():
+    nodes = _without_constants(graph, row)
+    uses, at = graph.uses(), 0
+    while at < len(nodes):
+        node, count = nodes[at], 1
         known = graph.known(node, row.constants, shapes)
         if known is not None:
             row.constants[node.outputs[0]] = known
         else:
-            _check_follows(node, value)
-            row.add(node)
+            several = nodes[at : at + MOST_NODES]
+            if found := spelled_out(several, value, row.constants, uses):
+                layer, count = found
+                node = several[count - 1]
+                row.activation(node, layer)
+            else:
+                _check_follows(node, value)
+                row.add(node)
             value = node.outputs[0]
             shapes[value] = row.order.shape
+        at += count
         for key, unread in node.attributes.items():
             node.fail("no such attribute", f"{key} {unread}")
     if graph.output != value:
         raise InputError(f"expected the output to be the last value, found {graph.output!r}")
     row.check_end(value)
 
-    layers = [at.layer for at in row.layers]
+    layers = [placed.layer for placed in row.layers]
     check_size(layers, input_shape)
     model = Sequential(layers, input_shape, dtype=row.dtype)
-    for at in row.layers:
-        for key, array in (at.layer.params | at.layer.buffers).items():
-            array[:] = at.arrays[key]
+    for placed in row.layers:
+        for key, array in (placed.layer.params | placed.layer.buffers).items():
+            array[:] = placed.arrays[key]
     return model
+
+
+def _without_constants(graph: Graph, row: Row) -> list[Node]:
+    """All nodes but those that are constants; these are known before anything else."""
+    nodes = []
+    for node in graph.nodes():
+        if node.op != "Constant":
+            nodes.append(node)
+        elif (known := graph.known(node, row.constants, {})) is not None:
+            row.constants[node.outputs[0]] = known
+    return nodes
 
 
 def _check_follows(node: Node, value: str) -> None:

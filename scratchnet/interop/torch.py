@@ -11,6 +11,8 @@ BatchNorm   PyTorch's momentum is 1 minus ours. Both normalize by the batch's bi
             values a channel. It is copied as it is: evaluation is the same in both, and what either
             adds in further training differs by that factor.
 
+regularizers are left out: to PyTorch they are the optimizer's weight decay, or part of the loss.
+
 Module number i is layer number i, so names are those of an nn.Sequential of the same row. A
 state_dict is read by order, not by name: any network with the same parameters in the same order.
 """

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from ..errors import InputError, check_flag, shown
+from ..regularizers import L1L2
 
 Array = NDArray[np.floating]
 Shape = tuple[int, ...]
@@ -70,6 +71,7 @@ class Layer:
                     May be set at any time; the next step heeds it.
     activation      the name of one that is to follow as a layer of its own; the row that the layer
                     joins appends it and sets this to None (see named.py)
+    kernel_regularizer   the price of large weights W (see regularizers.py), or None
 
     A layer that is built keeps its weights when a new model is made of it, and both models share
     them: what one learns, the other knows. `copy()` is a layer with weights of its own.
@@ -87,6 +89,7 @@ class Layer:
     input_shape: Shape
     output_shape: Shape
     activation: str | None = None
+    kernel_regularizer: L1L2 | None = None
 
     def __init__(self) -> None:
         self.name = None  # type: ignore[assignment]

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from .. import initializers
+from .. import initializers, regularizers
 from ..errors import InputError, check_flag, is_whole, shown
+from ..regularizers import L1L2
 from .base import Array, Footprint, Layer, Shape, image_shape
 from .functions import col2im, im2col, sum_rows
 from .named import checked_activation
@@ -28,6 +29,8 @@ class Conv2D(Layer):
 
     activation   the name of one, such as "relu", that the model is to append after this layer, as
                  the layer ReLU() (see named.py)
+    kernel_regularizer   a price on large W that is added to the loss and to dW: an L1, L2 or L1L2,
+                 a name, or a number, which means L2 (see regularizers.py)
 
     Shapes    x (n, h, w, c) -> y (n, out_h, out_w, f), with f = filters
               W (kh, kw, c, f); b (f,); strides (sh, sw); pads (top, bottom, left, right)
@@ -76,6 +79,7 @@ class Conv2D(Layer):
         kernel_initializer: str = "glorot_uniform",
         dilation_rate: int | tuple[int, int] = 1,
         activation: str | None = None,
+        kernel_regularizer: L1L2 | str | float | None = None,
     ) -> None:
         super().__init__()
         if not is_whole(filters, 1):
@@ -90,6 +94,7 @@ class Conv2D(Layer):
         self.use_bias = check_flag("Conv2D use_bias", use_bias)
         self.kernel_initializer = kernel_initializer
         initializers.get(kernel_initializer)
+        self.kernel_regularizer = regularizers.get(kernel_regularizer, "Conv2D kernel_regularizer")
         self.activation = checked_activation("Conv2D", activation)
 
     @property
@@ -157,6 +162,7 @@ class Conv2D(Layer):
         return out_h * out_w * self.params["W"].size
 
     def config(self) -> dict[str, Any]:
+        price = self.kernel_regularizer
         # an older version reads the files of networks without gaps
         dilated = {"dilation_rate": self.dilation_rate} if self.dilation_rate != (1, 1) else {}
         return {
@@ -168,4 +174,5 @@ class Conv2D(Layer):
             "kernel_initializer": self.kernel_initializer,
             **dilated,
             **({"activation": self.activation} if self.activation else {}),
+            **({"kernel_regularizer": price.config()} if price else {}),
         }

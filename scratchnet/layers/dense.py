@@ -4,8 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from .. import initializers
+from .. import initializers, regularizers
 from ..errors import InputError, check_flag, is_whole, shown
+from ..regularizers import L1L2
 from .base import Array, Layer, Shape
 from .functions import sum_rows
 from .named import checked_activation
@@ -20,6 +21,8 @@ class Dense(Layer):
 
     activation   the name of one, such as "relu", that the model is to append after this layer, as
                  the layer ReLU() (see named.py)
+    kernel_regularizer   a price on large W that is added to the loss and to dW: an L1, L2 or L1L2,
+                 a name, or a number, which means L2 (see regularizers.py)
 
     Shapes    x (n, d) -> y (n, units); W (d, units); b (units,)
     Forward   y = x @ W + b, that is y[n,j] = sum_i x[n,i] W[i,j] + b[j]
@@ -43,6 +46,7 @@ class Dense(Layer):
         use_bias: bool = True,
         kernel_initializer: str = "glorot_uniform",
         activation: str | None = None,
+        kernel_regularizer: L1L2 | str | float | None = None,
     ) -> None:
         super().__init__()
         if not is_whole(units, 1):
@@ -51,6 +55,7 @@ class Dense(Layer):
         self.use_bias = check_flag("Dense use_bias", use_bias)
         self.kernel_initializer = kernel_initializer
         initializers.get(kernel_initializer)
+        self.kernel_regularizer = regularizers.get(kernel_regularizer, "Dense kernel_regularizer")
         self.activation = checked_activation("Dense", activation)
 
     def shape_after(self, input_shape: Shape) -> Shape:
@@ -88,9 +93,11 @@ class Dense(Layer):
         return self.params["W"].size
 
     def config(self) -> dict[str, Any]:
+        price = self.kernel_regularizer
         return {
             "units": self.units,
             "use_bias": self.use_bias,
             "kernel_initializer": self.kernel_initializer,
             **({"activation": self.activation} if self.activation else {}),
+            **({"kernel_regularizer": price.config()} if price else {}),
         }

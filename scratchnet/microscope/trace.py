@@ -71,7 +71,8 @@ class Trace:
     """What `trace` returns.
 
     layers          a LayerTrace for each layer, in order; trace["conv2d"] or trace[0] finds one
-    loss            the model's own loss; cross-entropy for a model without one
+    loss            the model's own loss; cross-entropy for a model without one. It and all
+                    gradients are the example's: without the penalties of regularizers
     probabilities   (k,); what the loss compares with the label
     logits          (k,), or None where the loss takes no logits
     one_hot         (k,); what the loss compares them with: of one output, the label itself, 0 or 1

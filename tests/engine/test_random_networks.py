@@ -14,6 +14,11 @@ NETWORKS = int(os.environ.get("SCRATCHNET_NETWORKS", 60))
 SEED = int(os.environ.get("SCRATCHNET_SEED", 1))
 
 
+BENDS = [
+    *(lambda: sn.LeakyReLU(0.2), sn.ELU, sn.GELU, sn.SiLU, sn.Sigmoid, sn.Softplus, sn.Tanh),
+]
+
+
 def network(rng):
     """A row of layers that fit one another, and the shape of its images."""
     shape = (int(rng.integers(4, 13)), int(rng.integers(4, 13)), int(rng.choice([1, 2, 3, 16, 32])))
@@ -28,7 +33,8 @@ def network(rng):
         filters = int(rng.choice([1, 3, 8, 16, 32]))
         row = [sn.Conv2D(filters, kernel, strides, padding, bool(rng.integers(2)))]
         row += [sn.BatchNorm(float(rng.uniform(0, 1)), 0.1)] * int(rng.integers(2))
-        row += [[], [sn.ReLU()], [sn.ReLU()], [sn.LeakyReLU(0.2)]][rng.integers(4)]
+        row += [[], [sn.ReLU()], [sn.ReLU()], [BENDS[rng.integers(len(BENDS))]()]][rng.integers(4)]
+        row += [sn.LayerNorm(epsilon=0.1)] * int(rng.random() < 0.2)
         pools = [[], [sn.MaxPool2D(2)], [sn.MaxPool2D(2, 1)], [sn.AveragePool2D(2)]]
         row += pools[rng.integers(4)]
         if rng.random() < 0.2:

@@ -113,3 +113,13 @@ def test_the_network_can_be_saved_by_keras(tmp_path, rng):
     net.save(tmp_path / "net.keras")
     again = keras.saving.load_model(tmp_path / "net.keras")
     np.testing.assert_array_equal(again(x).numpy(), net(x).numpy())
+
+
+def test_a_regularizer_goes_along_with_the_same_penalty():
+    layers = [
+        sn.Conv2D(2, 3, kernel_regularizer=sn.regularizers.L1L2(0.1, 0.2), activation="relu"),
+        *(sn.Flatten(), sn.Dense(3, kernel_regularizer=0.3)),
+    ]
+    model = sn.Sequential(layers, (5, 4, 1), dtype="float64")
+    theirs = sum(float(penalty) for penalty in to_keras.build(model).losses)
+    assert theirs == pytest.approx(sn.regularizers.penalty(model.layers), rel=1e-6)

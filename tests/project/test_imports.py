@@ -13,7 +13,7 @@ PACKAGE = Path(scratchnet.__file__).parent
 FILES = {path.relative_to(PACKAGE).as_posix(): path for path in sorted(PACKAGE.rglob("*.py"))}
 
 SMALL = {"losses", "optimizers", "schedules", "metrics", "initializers", "backend", "errors"}
-SMALL |= {"adaptive", "optimizer_steps", "targets"}
+SMALL |= {"adaptive", "optimizer_steps", "regularizers", "targets"}
 MODEL = SMALL | {"layers", "checkpoint", "training", "engine", "kernels"}
 MODEL |= {"ending", "flat", "looking", "ranges", "registering", "sources", "summary"}
 MODEL |= {"model_files"}  # which reads the model, and is loaded late
@@ -21,7 +21,7 @@ MODEL |= {"model_files"}  # which reads the model, and is loaded late
 ROOMS = {
     "errors": set(),
     "backend": {"errors"},
-    "layers": {"backend", "initializers", "errors", "layers"},
+    "layers": {"backend", "initializers", "regularizers", "errors", "layers"},
     **dict.fromkeys(SMALL - {"backend", "errors"}, SMALL),
     "engine": {"engine", "layers", "losses", "errors"},
     "ending": {"errors", "layers", "losses", "metrics", "targets"},
