@@ -347,6 +347,7 @@ class ReduceLROnPlateau(_Rate):
     def on_train_begin(self, logs: dict[str, float]) -> None:
         super().on_train_begin(logs)
         self.best = Best(*self.arguments)
+        self.best.ask(self.run.means.metrics)
         self.wait = self.cooling = 0
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:

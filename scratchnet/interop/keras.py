@@ -131,8 +131,8 @@ def _layers(layer: Layer, dtype: str) -> "list[keras.Layer]":
         case GlobalAveragePool2D():
             return [kl.GlobalAveragePooling2D(**last)]
         case ConnectedConv2D():
-            how = layer.connections, layer.kernel_size, layer.use_bias
-            return [ours.ConnectedConv2D(*how, dtype=dtype)]
+            table = layer.connections, layer.kernel_size, layer.use_bias
+            return [ours.ConnectedConv2D(*table, dtype=dtype)]
         case Subsampling2D():
             return [ours.Subsampling2D(layer.pool_size, dtype=dtype)]
         case ScaledTanh():

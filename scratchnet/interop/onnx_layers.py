@@ -346,7 +346,7 @@ class Row:
     def global_max_pool(self, node: Node) -> None:
         self._check_images(node)
         self._place(node, GlobalMaxPool2D())
-        self.order = np.arange(self.shape[0]).reshape(-1, 1, 1)  # ONNX keeps (n, c, 1, 1)
+        self.order = _in_order(self.shape[:1]).reshape(-1, 1, 1)  # ONNX keeps (n, c, 1, 1)
 
     def global_average_pool(self, node: Node) -> None:
         self._check_images(node)

@@ -31,7 +31,8 @@ ROOMS = {
     "frozen": set(),
     "run": {"errors", "metrics", "plots"},
     "progress": {"errors", "run"},
-    "training": {"ending", "engine", "errors", "progress", "run", "sources", "targets"},
+    "training": {"ending", "engine", "errors", "progress", "regularizers"}
+    | {"run", "sources", "targets"},
     "training_state": {"errors"},
     "backup": {"errors", "checkpoint", "run", "training_state"},
     "callbacks": SMALL | {"checkpoint", "run", "backup", "training_state"},
