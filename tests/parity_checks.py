@@ -174,6 +174,22 @@ class Parity:
         np.testing.assert_allclose(losses[1], losses[0], rtol=1e-10)
         agree("float64", us.arrays(), them.arrays(), without=adrift(name))
 
+    def test_100_steps_of_adam_through_smooth_layers_agree_in_float64(self):
+        def make():
+            gelu = sn.SiLU if "GELU" in self.in_float32 else sn.GELU
+            rows = [
+                *(sn.Conv2D(4, 3, 2), sn.LayerNorm(), gelu(), sn.Conv2D(4, 3, 2), sn.SiLU()),
+                *(sn.Flatten(), sn.LayerNorm(), sn.Dense(16), sn.Tanh(), sn.Dense(16), sn.ELU()),
+                *(sn.Dense(16), sn.Softplus(), sn.Dense(16), sn.Sigmoid(), sn.Dense(10)),
+            ]
+            return sn.Sequential([*rows, sn.Softmax()], (28, 28, 1), 0, "float64")
+
+        us, them = self.both(make)
+        feed = parity.batches("float64", 100, 4)
+        losses = [[at.step(*batch) for batch in feed] for at in (us, them)]
+        np.testing.assert_allclose(losses[1], losses[0], rtol=1e-10)
+        agree("float64", us.arrays(), them.arrays(), without=parity.adrift(make))
+
     @pytest.mark.parametrize("rows", ODD.values(), ids=ODD)
     def test_a_network_that_needs_more_agrees(self, rows, rng):
         def make():
