@@ -59,10 +59,15 @@ def is_folded(layers: Sequence[Layer], loss: Loss | None) -> bool:
 
 
 def fold(loss: Any, layers: Sequence[Layer], groups: list[Any]) -> tuple[Any, list[Any]]:
-    """The loss, and those of the groups, or layers, whose output it takes."""
+    """The loss, and those of the groups, or layers, whose output it takes.
+
+    The library's losses as copies: another thread may evaluate with them meanwhile.
+    """
+    if type(loss) in LOSSES.values():
+        loss = copy.copy(loss)
     is_alone = len(getattr(groups[-1], "layers", groups[-1:])) == 1
     if is_alone and is_folded(layers, loss):
-        loss, groups = copy.copy(loss), groups[:-1]
+        groups = groups[:-1]
         loss.from_logits = True
     return loss, groups
 

@@ -12,6 +12,7 @@ REDUCED = {
     "visible_loop": {"images": 3000, "epochs": 2, "target": 0.85},
     "by_hand": {"images": 6000, "epochs": 1, "target": 0.8},
     "mlp": {"images": 6000, "epochs": 2, "target": 0.85},
+    "odd_or_even": {"images": 5000, "epochs": 2, "target": 0.9},
     "look_inside": {"out": "trace.png"},
     "students_bug": {"images": 4000, "epochs": 2, "target": 0.8},
     "sample_pictures": {"folder": "samples"},

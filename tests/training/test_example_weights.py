@@ -1,5 +1,7 @@
 """sample_weight and class_weight: the loss is sum(w l) / n, wherever examples come in."""
 
+import threading
+
 import numpy as np
 import pytest
 from sigmoid import Sigmoid, sigmoid_is_known  # noqa: F401
@@ -161,3 +163,23 @@ def test_a_training_goes_on_with_its_weights_alone(tmp_path):
     whole = model_of()
     whole.fit(X, Y, 6, 2, verbose=0, sample_weight=W)
     np.testing.assert_array_equal(found, whole.flat_params)
+
+
+def test_another_thread_may_evaluate_with_other_weights_between_forward_and_backward():
+    model = model_of("mse", None, 1)
+    expected = model.loss_and_gradients(X, Y), model.flat_grads.copy()
+    backward = sn.losses.MeanSquaredError.backward
+
+    def disturbed(loss):
+        other = threading.Thread(
+            target=lambda: model.evaluate(X[:3], Y[:3], verbose=0, sample_weight=W[:3])
+        )
+        other.start()
+        other.join()
+        return backward(loss)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sn.losses.MeanSquaredError, "backward", disturbed)
+        found = model.loss_and_gradients(X, Y), model.flat_grads.copy()
+    assert found[0] == expected[0]
+    np.testing.assert_array_equal(found[1], expected[1])
