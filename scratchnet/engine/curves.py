@@ -185,8 +185,9 @@ def _share(x):
 @inner
 def _fitted_share(x):
     """The same, by the formula that was fitted to it."""
-    inner_ = x + type(x)(CUBIC) * x * x * x
-    return _sigmoid(type(x)(2 * SLOPE) * inner_, x)
+    if abs(x) > type(x)(40):  # its cube may overflow
+        return type(x)(1) if x > 0 else type(x)(0)
+    return _sigmoid(type(x)(2 * SLOPE) * (x + type(x)(CUBIC) * x * x * x), x)
 
 
 GELUS = {
