@@ -403,7 +403,10 @@ class Peaks(sn.Callback):
     "name",
     [
         *("cnn", "cnn-dropout", "mlp"),
-        *(pytest.param(name, marks=pytest.mark.slow) for name in ("lenet5", "cnn-bn", "resnet")),
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ("lenet5", "lenet5-1998", "cnn-bn", "resnet")
+        ),
     ],
 )
 def test_a_step_allocates_no_arrays(name, rng):

@@ -31,14 +31,21 @@ def network(rng):
         )
         padding = [0, 1, "same", "valid"][rng.integers(4)]
         filters = int(rng.choice([1, 3, 8, 16, 32]))
-        row = [sn.Conv2D(filters, kernel, strides, padding, bool(rng.integers(2)))]
+        gaps = int(rng.choice([1, 1, 1, 2]))
+        row = [sn.ZeroPadding2D(1)] * int(rng.random() < 0.2)
+        row += [
+            sn.Conv2D(filters, kernel, strides, padding, bool(rng.integers(2)), dilation_rate=gaps)
+        ]
+        others = [sn.DepthwiseConv2D(2, 1, "same", 2), sn.UpSampling2D(2, "bilinear")]
+        others += [sn.Conv2DTranspose(3, 3, 2, "same"), sn.UpSampling2D((1, 2))]
+        row += [others[rng.integers(4)]] * int(rng.random() < 0.3)
         row += [sn.BatchNorm(float(rng.uniform(0, 1)), 0.1)] * int(rng.integers(2))
         row += [[], [sn.ReLU()], [sn.ReLU()], [BENDS[rng.integers(len(BENDS))]()]][rng.integers(4)]
         row += [sn.LayerNorm(epsilon=0.1)] * int(rng.random() < 0.2)
         pools = [[], [sn.MaxPool2D(2)], [sn.MaxPool2D(2, 1)], [sn.AveragePool2D(2)]]
         row += pools[rng.integers(4)]
         if rng.random() < 0.2:
-            inner = [sn.Conv2D(filters, 3, padding=1), sn.ReLU()]
+            inner = [sn.DepthwiseConv2D(3, padding=1), sn.ReLU()]
             row += [sn.Residual(inner), sn.ReLU()]
         try:
             after = at
@@ -47,7 +54,8 @@ def network(rng):
         except sn.InputError:  # a window that no longer fits
             break
         layers, at = layers + row, after
-    layers += [sn.GlobalAveragePool2D()] if rng.random() < 0.3 else [sn.Flatten()]
+    ends = [sn.GlobalAveragePool2D(), sn.GlobalMaxPool2D(), sn.Flatten(), sn.Flatten()]
+    layers += [ends[rng.integers(4)]]
     if rng.random() < 0.5:
         layers += [sn.Dense(int(rng.choice([5, 16, 300]))), sn.ReLU()]
     return [*layers, sn.Dense(int(rng.integers(2, 11))), sn.Softmax()], shape
