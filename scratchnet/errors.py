@@ -18,6 +18,10 @@ class InputError(ValueError):
         super().__init__(printable(message))
 
 
+class WriteError(InputError):
+    """A file cannot be written: its folder has gone, the disk is full, there is no permission."""
+
+
 def printable(text: str) -> str:
     """The text without what a terminal would obey, such as line breaks and escapes."""
     return "".join(c if c.isprintable() else "?" for c in text)

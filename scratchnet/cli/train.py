@@ -232,10 +232,11 @@ def _train(
     x_train, y_train, x_test, y_test = dataset.arrays()
     backup = settings.backup(folder)
     if "test" not in record:
-        _fit(folder, settings, record, net, x_train, y_train)
-        probabilities, record["test"] = test(net, x_test, y_test)
-        _save_pictures(folder, net, record, x_test, y_test, probabilities)
-        runs.save_record(folder, record)  # now the run has ended
+        with runs.rescued(folder, net, record):
+            _fit(folder, settings, record, net, x_train, y_train)
+            probabilities, record["test"] = test(net, x_test, y_test)
+            _save_pictures(folder, net, record, x_test, y_test, probabilities)
+            runs.save_record(folder, record)  # now the run has ended
     backup.delete()
     found, seconds = record["test"], record["train_seconds"]
     where = printable(str(folder))
