@@ -303,8 +303,8 @@ def _fit(
         place = printable(str(folder))
         print(
             f"scratchnet: stopped after {len(record['epoch'])} of {settings.epochs} epochs; model, "
-            f"history and the exact state are kept in {place}; go on with: "
-            f"scratchnet train --resume {shlex.quote(place)}",
+            f"history and the exact state are kept in {place}, and "
+            f"scratchnet train --resume {shlex.quote(place)} goes on",
             file=sys.stderr,
         )
         raise typer.Exit(128 + stop.number)
