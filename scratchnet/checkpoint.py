@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import InputError
+from .errors import InputError, WriteError
 
 #: the key under which safetensors metadata holds the description
 DESCRIPTION = "scratchnet"
@@ -43,7 +43,7 @@ def write_atomically(path: str | os.PathLike, content: bytes) -> None:
             dir=path.parent, prefix=f".{path.name}.", suffix=".tmp"
         )
     except OSError as error:
-        raise InputError(f"{path}: cannot write there: {error.strerror}") from None
+        raise WriteError(f"{path}: cannot write there: {error.strerror}") from None
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
@@ -54,7 +54,7 @@ def write_atomically(path: str | os.PathLike, content: bytes) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):  # the folder may be gone
             os.unlink(temporary)
-        raise InputError(f"{path}: cannot write there: {error.strerror}") from None
+        raise WriteError(f"{path}: cannot write there: {error.strerror}") from None
     except BaseException:
         os.unlink(temporary)
         raise

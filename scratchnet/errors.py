@@ -29,6 +29,10 @@ class InputWarning(UserWarning):
     """
 
 
+class WriteError(InputError):
+    """A file cannot be written: its folder has gone, the disk is full, there is no permission."""
+
+
 def printable(text: str) -> str:
     """The text without what a terminal would obey, such as line breaks and escapes."""
     return "".join(c if c.isprintable() else "?" for c in text)

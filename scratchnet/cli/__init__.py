@@ -8,6 +8,7 @@ Libraries that only one command needs are imported inside it: `predict` must ans
 """
 
 import contextlib
+import io
 import os
 import signal
 import sys
@@ -38,6 +39,7 @@ WIDE_HELP = 78
 
 def main() -> None:
     """Run the command and turn every expected failure into one line and an exit code."""
+    _open_streams()
     kernels.on_compiling(
         lambda: print(
             "scratchnet: compiling kernels for this machine, once (about ten seconds)",
@@ -47,6 +49,8 @@ def main() -> None:
     datasets.download.announce = lambda line: print(f"scratchnet: {line}", file=sys.stderr)
     warnings.showwarning = _shown_in_one_line
     _fit_help(room())
+    # a class's name may have letters that the pictures' font has not: it draws a box for them
+    warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
     try:
         code = app(standalone_mode=False)
         if sys.stdout is not None:
@@ -55,23 +59,54 @@ def main() -> None:
         code = error.exit_code
         message = " ".join(error.format_message().split())
         if message:
-            print(f"scratchnet: {message}", file=sys.stderr)
+            _tell(message)
     except InputError as error:
         code = 1
-        print(f"scratchnet: {error}", file=sys.stderr)
+        _tell(str(error))
     except (KeyboardInterrupt, typer.Abort):
         code = 128 + signal.SIGINT
-        print("scratchnet: stopped", file=sys.stderr)
+        _tell("stopped")
     except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
+    except SystemExit as error:
+        if not isinstance(error.__context__, BrokenPipeError):
+            raise
+        code = 0  # the same, where rich has noticed it
     except OSError as error:  # a full disk under our output, a folder that went away
         code = 1
         name = f"{error.filename}: " if error.filename else ""
-        with contextlib.suppress(OSError):
-            print(f"scratchnet: {name}{error.strerror or error}", file=sys.stderr)
-        _forget_output()
+        _tell(printable(f"{name}{error.strerror or error}"))
+    _forget_output()
     sys.exit(code)
+
+
+def _tell(line: str) -> None:
+    """Print the line on stderr, where anybody reads it."""
+    with contextlib.suppress(OSError):
+        print(f"scratchnet: {line}", file=sys.stderr)
+
+
+def _open_streams() -> None:
+    """Give a stream that is closed (`>&-`) to nobody, and let none refuse a letter.
+
+    The next file that is opened would get a closed one's number, and what is printed would go into
+    it. Names that are not UTF-8, or not in the terminal's encoding, are printed with escapes.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            free = os.open(os.devnull, os.O_RDWR)
+            if free != number:
+                os.dup2(free, number)
+                os.close(free)
+        if getattr(sys, name) is None:
+            mode = "w" if number else "r"
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _fit_help(width: int | None) -> None:

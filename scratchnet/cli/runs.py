@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -16,7 +17,8 @@ from ..backup import BackupAndRestore
 from ..callbacks import Callback
 from ..checkpoint import remove_leftovers, write_atomically
 from ..datasets.augmentation import PRESETS
-from ..errors import InputError, check_number
+from ..errors import InputError, WriteError, check_number
+from ..model import Sequential
 from ..model_files import MODEL_FILE
 from ..training import Augment, check_count
 
@@ -215,6 +217,26 @@ def in_folder(folder: Path) -> Iterator[None]:
         if os.name == "nt":  # there a file that is open cannot be deleted; here it may be another's
             with suppress(OSError):
                 os.unlink(path)
+
+
+@contextmanager
+def rescued(folder: Path, net: Sequential, record: dict[str, Any]) -> Iterator[None]:
+    """Where the folder cannot be written to any more, the model is kept elsewhere, if it can be."""
+    try:
+        yield
+    except WriteError as error:
+        places = folder, folder.with_name(f"{folder.name}-rescued"), None
+        for place in places:
+            with suppress(OSError, InputError):
+                kept = Path(tempfile.mkdtemp(prefix="scratchnet-")) if place is None else place
+                kept.mkdir(parents=True, exist_ok=True)
+                net.save(kept / MODEL_FILE)
+                save_record(kept, record)
+                said = f"the model so far and its history are kept in {kept}"
+                break
+        else:
+            said = "the model could not be kept anywhere else"
+        raise InputError(f"{error}; {said}") from None
 
 
 class Stop(Callback):

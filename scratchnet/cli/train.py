@@ -232,10 +232,11 @@ def _train(
     x_train, y_train, x_test, y_test = dataset.arrays()
     backup = settings.backup(folder)
     if "test" not in record:
-        _fit(folder, settings, record, net, x_train, y_train)
-        probabilities, record["test"] = test(net, x_test, y_test)
-        _save_pictures(folder, net, record, x_test, y_test, probabilities)
-        runs.save_record(folder, record)  # now the run has ended
+        with runs.rescued(folder, net, record):
+            _fit(folder, settings, record, net, x_train, y_train)
+            probabilities, record["test"] = test(net, x_test, y_test)
+            _save_pictures(folder, net, record, x_test, y_test, probabilities)
+            runs.save_record(folder, record)  # now the run has ended
     backup.delete()
     found, seconds = record["test"], record["train_seconds"]
     where = printable(str(folder))
@@ -302,8 +303,8 @@ def _fit(
         place = printable(str(folder))
         print(
             f"scratchnet: stopped after {len(record['epoch'])} of {settings.epochs} epochs; model, "
-            f"history and the exact state are kept in {place}; go on with: "
-            f"scratchnet train --resume {shlex.quote(place)}",
+            f"history and the exact state are kept in {place}, and "
+            f"scratchnet train --resume {shlex.quote(place)} goes on",
             file=sys.stderr,
         )
         raise typer.Exit(128 + stop.number)
