@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import InputError
-from .layers import Layer, Softmax
+from .layers import Layer, Sigmoid, Softmax
 from .layers.activations import softmax
 from .layers.registry import LAYERS
 from .losses import (
@@ -52,7 +52,7 @@ def is_folded(layers: Sequence[Layer], loss: Loss | None) -> bool:
     ends: dict[type, type[Layer] | None] = {
         CategoricalCrossentropy: Softmax,
         SparseCategoricalCrossentropy: Softmax,
-        BinaryCrossentropy: LAYERS.get("Sigmoid"),
+        BinaryCrossentropy: Sigmoid,
     }
     on_probabilities = not getattr(loss, "from_logits", True)
     return on_probabilities and bool(layers) and type(layers[-1]) is ends.get(type(loss))

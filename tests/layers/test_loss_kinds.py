@@ -8,7 +8,6 @@ import oracles
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sigmoid import Sigmoid, sigmoid_is_known  # noqa: F401
 from strategies import GENERATORS
 
 import scratchnet as sn
@@ -161,7 +160,7 @@ def test_binary_logits_of_1e4_are_exact_where_probabilities_saturate(dtype):
     assert np.isfinite(loss.backward()).all()
 
 
-@pytest.mark.parametrize("end", [[], [Sigmoid]])
+@pytest.mark.parametrize("end", [[], [sn.Sigmoid]])
 @pytest.mark.parametrize("fuse", [True, False])
 def test_labels_in_one_axis_or_two_train_one_sigmoid_output(end, fuse, rng):
     x = rng.standard_normal((60, 3))
@@ -181,13 +180,13 @@ def test_labels_in_one_axis_or_two_train_one_sigmoid_output(end, fuse, rng):
 
 def test_a_sigmoid_is_folded_into_its_loss(rng):
     """From logits of 1e4 the gradient is exact; from probabilities it would be that of 1e-7."""
-    model = sn.Sequential([sn.Dense(1), Sigmoid()], (1,), dtype="float64")
+    model = sn.Sequential([sn.Dense(1), sn.Sigmoid()], (1,), dtype="float64")
     model.compile("sgd", "binary_crossentropy")
     model.flat_params[:] = [1e4, 0]
     x, y = np.array([[1.0], [-1.0]]), np.array([0, 1])
     assert model.loss_and_gradients(x, y) == pytest.approx(1e4)
     np.testing.assert_allclose(model.flat_grads, [1, 0], atol=1e-12)
-    model = sn.Sequential([sn.Dense(2), sn.Dense(1), Sigmoid()], (3,), dtype="float64")
+    model = sn.Sequential([sn.Dense(2), sn.Dense(1), sn.Sigmoid()], (3,), dtype="float64")
     model.compile("sgd", "binary_crossentropy")
     report = gradcheck.check_model(model, rng.standard_normal((4, 3)), np.array([0, 1, 1, 0]))
     assert report.passed, report

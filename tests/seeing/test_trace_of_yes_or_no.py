@@ -2,14 +2,13 @@
 
 import numpy as np
 import pytest
-from sigmoid import Sigmoid, sigmoid_is_known  # noqa: F401
 
 import scratchnet as sn
 
 
 @pytest.fixture(params=["sigmoid", "logits", "no loss of classes"])
 def model(request):
-    end = [Sigmoid()] if request.param == "sigmoid" else []
+    end = [sn.Sigmoid()] if request.param == "sigmoid" else []
     model = sn.Sequential([sn.Dense(6), sn.ReLU(), sn.Dense(1), *end], (5,))
     binary = sn.losses.BinaryCrossentropy(from_logits=not end)
     model.compile("sgd", "mse" if request.param == "no loss of classes" else binary)

@@ -4,7 +4,6 @@ import threading
 
 import numpy as np
 import pytest
-from sigmoid import Sigmoid, sigmoid_is_known  # noqa: F401
 
 import scratchnet as sn
 from scratchnet import InputError
@@ -32,7 +31,7 @@ CASES = {
         Y[:, None],
     ),
     "one-hot": ({"loss": "categorical_crossentropy"}, np.eye(K)[Y]),
-    "binary": ({"loss": "binary_crossentropy", "end": Sigmoid, "units": 1}, Y % 2),
+    "binary": ({"loss": "binary_crossentropy", "end": sn.Sigmoid, "units": 1}, Y % 2),
     "mse": ({"loss": "mse", "end": None, "units": 1}, Y / 2),
 }
 

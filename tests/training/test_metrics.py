@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sigmoid import Sigmoid, sigmoid_is_known  # noqa: F401
 from strategies import GENERATORS
 
 import scratchnet as sn
@@ -156,7 +155,7 @@ def test_every_figure_is_in_history_and_that_of_the_probabilities(fuse):
     )
 
 
-@pytest.mark.parametrize("end", [[], [Sigmoid]])
+@pytest.mark.parametrize("end", [[], [sn.Sigmoid]])
 def test_figures_of_yes_and_no_are_those_of_probabilities_from_logits_too(end):
     (x, y), names = examples(k=2), ["accuracy", "precision", "recall", "f1"]
     model = sn.Sequential([sn.Dense(1), *(make() for make in end)], (3,))

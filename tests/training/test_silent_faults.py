@@ -4,7 +4,6 @@ import warnings
 
 import numpy as np
 import pytest
-from sigmoid import Sigmoid, sigmoid_is_known  # noqa: F401
 
 import scratchnet as sn
 from scratchnet.callbacks import DivergedError, StopOnNaN
@@ -45,14 +44,14 @@ ENDS = {
         "expected logits",
     ),
     "two Softmaxes": (once(sn.Softmax, sn.Softmax), "mse", "one Softmax .* found two in a row"),
-    "Sigmoid": (once(Sigmoid), "sparse_categorical_crossentropy", r"end it in Softmax\(\)"),
+    "Sigmoid": (once(sn.Sigmoid), "sparse_categorical_crossentropy", r"end it in Softmax\(\)"),
     "Sigmoid, logits": (
-        once(Sigmoid),
+        once(sn.Sigmoid),
         CategoricalCrossentropy(from_logits=True),
         "binary_crossentropy where several",
     ),
     "yes or no of scores": (once(), "binary_crossentropy", r"add Sigmoid\(\) at its end, or"),
-    "Sigmoid with from_logits": (once(Sigmoid), BinaryCrossentropy(True), "expected logits"),
+    "Sigmoid with from_logits": (once(sn.Sigmoid), BinaryCrossentropy(True), "expected logits"),
     "Softmax over one": (
         once(sn.Softmax, units=1),
         "binary_crossentropy",
@@ -179,7 +178,7 @@ def test_rows_that_are_no_distributions_and_bytes_as_targets_are_warned_of():
 
 def test_accuracy_of_rows_with_several_classes_is_warned_of_and_binary_accuracy_is_right():
     y = (np.random.default_rng(2).random((12, 3)) > 0.5).astype(int)
-    model = sn.Sequential([sn.Dense(3), Sigmoid()], (4,))
+    model = sn.Sequential([sn.Dense(3), sn.Sigmoid()], (4,))
     model.compile("sgd", "binary_crossentropy", ["accuracy"])
     with pytest.warns(UserWarning, match='"binary_accuracy" asks for each') as said:
         model.fit(X, y, verbose=0)
