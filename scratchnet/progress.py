@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self, TextIO
 
@@ -81,7 +82,8 @@ class Progress(Callback):
         if self.bar:
             self.bar.console.print(line, highlight=False)
         elif self.lines:
-            print(line, file=self.file, flush=True)
+            with suppress(OSError):  # a full disk under the lines must not cost the training
+                print(line, file=self.file, flush=True)
 
 
 def figures(logs: dict[str, float]) -> str:

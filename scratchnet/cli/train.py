@@ -8,6 +8,7 @@ import shlex
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import wraps
 from inspect import Parameter, Signature, signature
 from pathlib import Path
@@ -272,10 +273,9 @@ def _fit(
 ) -> None:
     """Train, and save the model; raises if the training diverged, exits if it was stopped."""
     images = _images_to_train_on(settings, len(x))
-    print(
-        f"training {settings.model}: {net.count_params():,} parameters, {images:,} images",
-        file=sys.stderr,
-    )
+    line = f"training {settings.model}: {net.count_params():,} parameters, {images:,} images"
+    with suppress(OSError):  # as in the progress that follows
+        print(line, file=sys.stderr)
     watching: list[training.Callback] = [callbacks.LearningRateLogger(), callbacks.StopOnNaN()]
     if settings.patience is not None:
         watching.append(

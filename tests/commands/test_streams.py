@@ -79,6 +79,15 @@ def test_a_full_disk_under_the_errors_keeps_the_exit_code(here):
     assert shell(here, "S predict nothing.png 2> /dev/full").returncode == 1
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs Linux's full device")
+def test_a_full_disk_under_the_progress_costs_no_training(here, tmp_path):
+    line = f"train --data data --model lenet5 --epochs 2 --out {tmp_path}/run --json"
+    done = shell(here, f"S {line} 2> /dev/full")
+    assert done.returncode == 0
+    assert json.loads(done.stdout.splitlines()[-1])["epochs"] == 2
+    assert sn.load_model(tmp_path / "run").count_params() == 61_706
+
+
 def test_without_a_home_it_works_all_the_same(here):
     paths = {key: os.environ[key] for key in ("PYTHONPATH", "LD_LIBRARY_PATH") if key in os.environ}
     paths["NUMBA_DISABLE_JIT"] = "1"  # there is no place for compiled kernels
