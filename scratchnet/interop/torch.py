@@ -194,6 +194,20 @@ def _row(layers: Sequence[Layer]) -> "torch.nn.Sequential":
     return nn.Sequential(*modules)
 
 
+def _convolution(layer: Conv2D | DepthwiseConv2D) -> "torch.nn.Module":
+    """Where the edges differ, a padding before it."""
+    from torch import nn
+
+    c, f, (top, bottom, left, right) = layer.input_shape[2], layer.output_shape[2], layer.pads
+    how: dict[str, Any] = {"bias": layer.use_bias, "dilation": layer.dilation_rate}
+    how["groups"] = c if isinstance(layer, DepthwiseConv2D) else 1
+    even = (top, left) == (bottom, right)
+    conv = nn.Conv2d(
+        c, f, layer.kernel_size, layer.strides, padding=(top, left) if even else 0, **how
+    )
+    return conv if even else nn.Sequential(nn.ZeroPad2d((left, right, top, bottom)), conv)
+
+
 def _module(layer: Layer) -> "torch.nn.Module":
     from torch import nn
 
@@ -204,21 +218,8 @@ def _module(layer: Layer) -> "torch.nn.Module":
     top, bottom, left, right = getattr(layer, "pads", (0, 0, 0, 0))
     edges, even = (left, right, top, bottom), (top, left) == (bottom, right)
     match layer:
-        case Conv2D():
-            sizes = layer.input_shape[2], layer.filters, layer.kernel_size, layer.strides
-            how: dict[str, Any] = {"bias": layer.use_bias, "dilation": layer.dilation_rate}
-            conv = nn.Conv2d(*sizes, (top, left) if even else 0, **how)
-            return conv if even else nn.Sequential(nn.ZeroPad2d(edges), conv)
-        case DepthwiseConv2D():
-            c, f = layer.input_shape[2], layer.output_shape[2]
-            grouped: dict[str, Any] = {
-                "bias": layer.use_bias,
-                "dilation": layer.dilation_rate,
-                "groups": c,
-            }
-            sizes = c, f, layer.kernel_size, layer.strides
-            conv = nn.Conv2d(*sizes, (top, left) if even else 0, **grouped)
-            return conv if even else nn.Sequential(nn.ZeroPad2d(edges), conv)
+        case Conv2D() | DepthwiseConv2D():
+            return _convolution(layer)
         case Conv2DTranspose():
             return _conv_transpose(layer)
         case MaxPool2D() | AveragePool2D():

@@ -13,13 +13,14 @@ import itertools
 import math
 import sys
 import threading
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from ..errors import InputError, check_flag, shown
+from ..errors import InputError, InputWarning, check_flag, shown
 from ..regularizers import L1L2
 
 Array = NDArray[np.floating]
@@ -89,6 +90,8 @@ class Layer:
     input_shape: Shape
     output_shape: Shape
     activation: str | None = None
+    # the layer that stands for it, once a row has appended one
+    _appended: "Layer | None" = None
     kernel_regularizer: L1L2 | None = None
 
     def __init__(self) -> None:
@@ -377,10 +380,31 @@ def join(row: list[Layer], layer: Layer, owner: str, beside: Sequence[Layer] = (
         layer.name = next(name for name in names if name not in taken)
     if layer.name in taken:
         raise InputError(f"{owner}: expected different names, found {layer.name!r} twice")
+    if row:
+        _warn_of_a_gap(row[-1], layer, owner)
     row.append(layer)
     if layer.activation is not None:
         following, layer.activation = ACTIVATIONS[layer.activation](), None
+        layer._appended = following
         join(row, following, owner, beside)
+
+
+def _warn_of_a_gap(before: Layer, layer: Layer, owner: str) -> None:
+    """Say so where the activation that a layer came with went into another row and not into this.
+
+    A list of layers with activation="relu" that makes a second model would lose them in silence.
+    """
+    from .named import CLASSES
+
+    appended = before._appended
+    if appended is None or isinstance(layer, CLASSES):
+        return
+    warnings.warn(
+        f"{owner}: {type(appended).__name__} was appended after {before.name} in another model and "
+        f"is not in this row, where {type(layer).__name__} follows; put it there if it is wanted",
+        InputWarning,
+        stacklevel=4,
+    )
 
 
 def put_weights(into: Sequence[Array], weights: Sequence[Any], owner: str) -> None:

@@ -27,6 +27,8 @@ ACTIVATIONS: dict[str, Callable[[], Layer]] = {
     "softmax": Softmax,
     "log_softmax": LogSoftmax,
 }
+#: the layers themselves
+CLASSES = tuple({type(make()) for make in ACTIVATIONS.values()})
 
 
 def checked_activation(owner: str, name: Any) -> str | None:

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import warnings
 
 import numpy as np
 import pytest
@@ -111,3 +112,15 @@ def test_until_a_model_has_it_it_is_copied_and_described_with_the_layer():
     ):
         assert repr(other) == repr(layer) and "activation='relu'" in repr(layer)
         assert len(sn.Sequential([other], (4,)).layers) == 2
+
+
+def test_a_list_whose_activations_went_into_another_model_is_warned_of():
+    rows = [sn.Dense(4, activation="relu"), sn.Dense(2, activation="softmax")]
+    first = sn.Sequential(rows, (3,))
+    assert len(first.layers) == 4
+    with pytest.warns(sn.InputWarning, match="ReLU was appended after dense in another model"):
+        sn.Sequential(rows, (3,))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        sn.Sequential(first.layers[:-1], (3,))  # for the logits
+        sn.Sequential([first.layers[0], sn.Tanh(), *first.layers[2:]], (3,))
