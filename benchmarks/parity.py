@@ -69,7 +69,8 @@ class Scratchnet:
     def __init__(self, make: Make) -> None:
         self.model = make()
         adam = self.kind(self.rate, *self.betas, EPSILON)
-        self.model.compile(adam, "sparse_categorical_crossentropy")
+        ends = isinstance(self.model.layers[-1], sn.Softmax)  # or only its layers are compared
+        self.model.compile(adam, "sparse_categorical_crossentropy" if ends else None)
 
     def forward(self, x: Array, training: bool = False) -> Array:
         return self.model.forward(x, training)

@@ -56,13 +56,25 @@ class Looking:
     def flat_params(self) -> Array:
         return self._flats["params"].current()
 
+    @flat_params.setter
+    def flat_params(self, values: Any) -> None:  # also what `model.flat_params += 1` ends in
+        self._flats["params"].current()[...] = values
+
     @property
     def flat_grads(self) -> Array:
         return self._flats["grads"].current()
 
+    @flat_grads.setter
+    def flat_grads(self, values: Any) -> None:
+        self._flats["grads"].current()[...] = values
+
     @property
     def flat_buffers(self) -> Array:
         return self._flats["buffers"].current()
+
+    @flat_buffers.setter
+    def flat_buffers(self, values: Any) -> None:
+        self._flats["buffers"].current()[...] = values
 
     @property
     def trained_on(self) -> Range | None:

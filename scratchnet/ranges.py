@@ -141,6 +141,8 @@ class Watch:
         return "unscaled" if self.trained_on is None else "unlike"
 
     def _say(self, found: Range) -> None:
+        if not np.isfinite(found.size):  # which is seen in the loss
+            return
         text = found.unscaled() if self.trained_on is None else found.unlike(self.trained_on)
         if text and self._kind() not in self.said:
             self.said.add(self._kind())

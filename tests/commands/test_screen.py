@@ -183,7 +183,8 @@ def test_a_bar_prints_the_names_of_figures_as_they_are(monkeypatch):
     monkeypatch.setenv("COLUMNS", "100")
     shown = Terminal()
     progress = Progress(file=shown)
-    progress.run = SimpleNamespace(batch=0, batch_size=4, batches=3, epochs=1, x=np.zeros(12))
+    run = {"batch": 0, "batch_size": 4, "batches": 3, "epochs": 1, "images": 12}
+    progress.run = SimpleNamespace(**run, means=SimpleNamespace(images=0))
     with progress:
         progress.on_epoch_begin(0, {})
         progress.on_batch_end(0, {"[b]loss[/b]": 1.0, ":cat:": 2.0})

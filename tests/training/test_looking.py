@@ -174,3 +174,13 @@ def test_pickles_train_on_with_the_same_bits(x):
     assert np.array_equal(
         pickle.loads(pickle.dumps(model.layers[0])).params["W"], model.layers[0].params["W"]
     )
+
+
+@pytest.mark.parametrize("store", ["params", "grads", "buffers"])
+def test_flat_arrays_are_assigned_by_value(store):
+    model = sn.Sequential([sn.Dense(3), sn.BatchNorm(), sn.Softmax()], (4,))
+    flat = getattr(model, f"flat_{store}")
+    setattr(model, f"flat_{store}", np.arange(flat.size))
+    assert getattr(model, f"flat_{store}") is flat and flat[1] == 1
+    exec(f"model.flat_{store} += 1")
+    assert getattr(model, f"flat_{store}") is flat and flat[1] == 2
