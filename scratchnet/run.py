@@ -213,7 +213,8 @@ class Run:
     history     of the epochs before it
     augment     what changes the examples, or None
     weights     (n,), how much each example counts, or None
-    warned      of numbers that are no longer finite
+    warned      of numbers that are no longer finite, or far too large
+    first_loss  of the first batch that was trained on, since when this call began
     steps       batches in an epoch, where that is not all there are
     started     the epoch with which this call began to count
     """
@@ -231,6 +232,7 @@ class Run:
     augment: Any = None
     weights: NDArray | None = None
     warned: bool = False
+    first_loss: float | None = None
     steps: int | None = None
     started: int = 0
     _memory: dict[str, NDArray] = field(default_factory=dict, repr=False)

@@ -45,6 +45,8 @@ __all__ = [
 
 #: a batch of images and a generator in, other images of the same shape and dtype out
 Augment = Callable[[NDArray, np.random.Generator], NDArray]
+#: so many times the loss of the first batch, or 1 if that is less: no good training comes there
+DIVERGED = 1000.0
 #: examples and their labels
 Data = tuple[NDArray, NDArray]
 #: the same, and how much each counts, or None; or a source of batches, None and None
@@ -199,8 +201,12 @@ def _train_epoch(
         logs = run.means.logs()
         for callback in callbacks:
             callback.on_batch_end(batch, logs)
-        if not (run.warned or math.isfinite(loss)):  # none of them has ended the training
-            _warn(f"the loss is {loss} in epoch {run.epoch + 1}, batch {batch + 1}", run, model)
+        run.first_loss = loss if run.first_loss is None else run.first_loss
+        lost = not loss <= DIVERGED * max(run.first_loss, 1.0)  # also where it is NaN
+        if lost and not run.warned:  # none of the callbacks has ended the training
+            where = f"the loss is {loss:g} in epoch {run.epoch + 1}, batch {batch + 1}"
+            after = f", after {run.first_loss:g}" if math.isfinite(loss) else ""
+            _warn(where + after, run, model)
         if model.stop_training:
             return
 
@@ -242,7 +248,7 @@ def _means(model: Any, x: NDArray) -> Means:
 
 
 def _warn(what: str, run: Run, model: Any, stacklevel: int = 5) -> None:
-    """Say once that the training has left the finite numbers, and what to do."""
+    """Say once that the training has left the numbers that mean something, and what to do."""
     run.warned = True
     bad = [
         name for name, a in run.seen().items() if a.dtype.kind == "f" and not np.isfinite(a).all()

@@ -129,7 +129,8 @@ def _shown_in_one_line(
     line: str | None = None,
 ) -> None:
     """Our own warnings as one line on stderr; others as Python prints them."""
-    if issubclass(category, InputWarning):
+    ours = filename.startswith(os.path.dirname(os.path.dirname(__file__)))
+    if issubclass(category, InputWarning) or (ours and issubclass(category, RuntimeWarning)):
         print(f"scratchnet: {printable(str(message))}", file=sys.stderr)
     else:
         sys.stderr.write(warnings.formatwarning(message, category, filename, lineno))

@@ -211,6 +211,14 @@ def test_a_training_that_diverges_says_so_once_and_goes_on_to_its_end():
     assert len(history.epoch) == 5 and np.isnan(history.history["loss"][-1])
 
 
+def test_a_loss_that_is_finite_and_means_nothing_is_named_beside_the_first():
+    model = sn.Sequential([sn.Dense(8), sn.ReLU(), sn.Dense(3), sn.Softmax()], (4,))
+    model.compile(sn.SGD(1e6), "sparse_categorical_crossentropy")
+    with pytest.warns(RuntimeWarning, match=r"the loss is [0-9.]+e\+.*batch 2, after 1\.[0-9]+;"):
+        history = model.fit(X, np.arange(len(X)) % 3, 2, epochs=2, verbose=0)
+    assert np.isfinite(history.history["loss"]).all()
+
+
 @pytest.mark.filterwarnings("ignore:overflow", "ignore:invalid")
 def test_weights_that_only_the_last_step_has_spoilt_are_noticed():
     with pytest.warns(RuntimeWarning, match="weights are no longer finite after the last step"):
@@ -229,7 +237,7 @@ def test_of_data_with_nan_the_data_are_named(name):
 @pytest.mark.filterwarnings("ignore:overflow", "ignore:invalid")
 def test_stop_on_nan_is_an_error_and_no_warning():
     with pytest.raises(DivergedError, match="the weights of the step before"):
-        regression(1e6).fit(X, Y, 2, epochs=5, verbose=0, callbacks=[StopOnNaN()])
+        regression(1e38).fit(X, Y, 2, epochs=5, verbose=0, callbacks=[StopOnNaN()])
 
 
 # ---- regression ----------------------------------------------------------------------------------
