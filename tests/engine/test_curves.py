@@ -87,6 +87,6 @@ def test_a_step_allocates_no_arrays(rng):
     assert peak < 16_384  # the outputs of one activation are 64,000
 
 
-def test_the_plan_names_them(capsys):
+def test_the_plan_shows_them(capsys):
     sn.Sequential([sn.Dense(3), sn.GELU()], (4,)).plan()
     assert "gelu: fused, one pass" in capsys.readouterr().out
