@@ -325,6 +325,7 @@ def write(folder: Path) -> int:
     # types that only type checkers import are shown as they are written
     warnings.filterwarnings("ignore", message="Error parsing type annotation")
     warnings.filterwarnings("ignore", message="Failed to run TYPE_CHECKING code")
+    warnings.filterwarnings("ignore", message="Cannot determine where")  # a TypedDict's parents
     modules = modules_of_the_package()
     pdoc.render.configure(docformat="markdown", template_directory=HERE)
     environment = pdoc.render.env

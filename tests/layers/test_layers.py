@@ -575,3 +575,20 @@ def test_fans_of_layers_count_what_a_unit_sums(name):
     assert conv.params["W"].var() == pytest.approx(variance(15 * 32, 15 * 64), rel=0.05)
     assert dense.params["W"].var() == pytest.approx(variance(300, 100), rel=0.05)
     assert not np.any(conv.params["b"]) and not np.any(dense.params["b"])
+
+
+@pytest.mark.parametrize("window, strides", [((3, 4), (2, 1)), ((2, 3), (1, 2)), ((3, 3), (2, 2))])
+def test_the_definition_of_a_transposed_convolution_cuts_the_odd_row_at_the_end(
+    backend, rng, window, strides
+):
+    layer = sn.Conv2DTranspose(2, window, strides, "same")
+    layer.build((3, 2, 2), rng, np.float64)
+    x = rng.standard_normal((2, 3, 2, 2))
+    y = layer.forward(x)
+    dy = rng.standard_normal(y.shape)
+    dx = layer.backward(dy)
+    expected, expected_dx, grads = conv_transpose(layer, x, dy)
+    np.testing.assert_allclose(y, expected, atol=1e-12)
+    np.testing.assert_allclose(dx, expected_dx, atol=1e-12)
+    for key, grad in grads.items():
+        np.testing.assert_allclose(layer.grads[key], grad, atol=1e-12)
