@@ -14,7 +14,7 @@ import scratchnet as sn
 DOCS = Path(__file__).parents[2] / ".github" / "docs"
 #: from layers/conv.py, line by line
 FORMULA = """
-Forward   y[n,i,j,f] = b[f] + sum_{u,v,c} x[n, i*sh + u - top, j*sw + v - left, c] W[u,v,c,f]
+Forward   y[n,i,j,f] = b[f] + sum_{u,v,c} x[n, i sh + u dh - top, j sw + v dw - left, c]
               dL/dW[k,f]    = sum_p dL/dy[p,f] dy[p,f]/dW[k,f] = sum_p cols[p,k] dy[p,f]
               dL/db[f]      = sum_p dy[p,f]
               dL/dcols[p,k] = sum_f dy[p,f] W[k,f]
