@@ -138,7 +138,7 @@ def list_terms(bits, s, places, counts):
     places (blocks, k): the columns; counts (blocks, parts): how many of them. bits is a as
     integers: nothing but zero has none set (-0 counts as something).
     """
-    m, k, row = s.m, s.k, s.row
+    m, k, row, column = s.m, s.k, s.row, s.column
     blocks, parts = (m + 3) // 4, (k + TERMS - 1) // TERMS
     for shard in prange(SHARDS):
         for block in range(shard * blocks // SHARDS, (shard + 1) * blocks // SHARDS):
@@ -149,7 +149,7 @@ def list_terms(bits, s, places, counts):
             for part in range(parts):
                 slot = first = block * k + part * TERMS
                 for p in range(part * TERMS, min((part + 1) * TERMS, k)):
-                    at = p * s.column
+                    at = p * column
                     # written always, counted only if not zero: no branch to mispredict
                     places[slot] = p
                     slot += (bits[p0 + at] | bits[p1 + at] | bits[p2 + at] | bits[p3 + at]) != 0
@@ -241,7 +241,7 @@ def product(s, a, b, c, bias, relu, places, counts):
     counts are None, or what `list_terms` finds in a: the same sums, zeros left out.
     """
     lane = VECTOR_BYTES // a.itemsize
-    m, width = s.m, s.width
+    m, k, width, row, column, ldb, ldc = s
     blocks, tiles = (m + 3) // 4, (width + 4 * lane - 1) // (4 * lane)
     for shard in prange(SHARDS):
         first, last, left, right = 0, m, 0, tiles
@@ -251,15 +251,17 @@ def product(s, a, b, c, bias, relu, places, counts):
             first = min(shard * blocks // SHARDS * 4, m)
             last = min((shard + 1) * blocks // SHARDS * 4, m)
         for number in range(left, right):
-            for start in range(0, max(s.k, 1), TERMS):
-                end, j = min(start + TERMS, s.k), number * 4 * lane
+            for start in range(0, max(k, 1), TERMS):
+                end, j = min(start + TERMS, k), number * 4 * lane
+                # packed anew: one from outside the parallel loop is read from memory, 4 % slower
+                sizes = Sizes(m, k, width, row, column, ldb, ldc)
                 if j + 4 * lane <= width:
                     part = Part(first, last, j, start, end)
-                    _product_rows(WIDE, s, a, b, c, bias, relu, places, counts, part)
+                    _product_rows(WIDE, sizes, a, b, c, bias, relu, places, counts, part)
                     continue
                 while j < width:
                     part = Part(first, last, j, start, end)
-                    _product_rows(NARROW, s, a, b, c, bias, relu, places, counts, part)
+                    _product_rows(NARROW, sizes, a, b, c, bias, relu, places, counts, part)
                     j += lane
 
 
