@@ -15,7 +15,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # one of several processes, and a core 
 
 settings.register_profile(
     "scratchnet",
-    max_examples=25,
+    max_examples=20,
     deadline=None,  # the first call of a kernel compiles it
     derandomize=bool(os.environ.get("CI")),
     print_blob=True,
@@ -27,6 +27,7 @@ settings.register_profile("thorough", settings.get_profile("scratchnet"), max_ex
 settings.register_profile(
     "unshrunk",
     settings.get_profile("scratchnet"),
+    max_examples=25,
     derandomize=True,
     database=None,
     phases=[Phase.explicit, Phase.generate],

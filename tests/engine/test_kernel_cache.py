@@ -81,6 +81,7 @@ def test_a_disk_that_is_full_costs_a_line_and_leaves_nothing_half_written(tmp_pa
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
+@pytest.mark.slow
 def test_a_command_with_every_file_damaged_answers_as_ever(tmp_path):
     picture = tmp_path / "seven.png"
     drawn = "from PIL import Image, ImageDraw; i = Image.new('L', (90, 90), 255)\n"

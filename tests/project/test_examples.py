@@ -17,7 +17,7 @@ REDUCED = {
     "students_bug": {"images": 4000, "epochs": 2, "target": 0.8},
     "sample_pictures": {"folder": "samples"},
     "predict_own_image": {"out": "steps.png"},
-    "autoencoder": {"images": 4000, "epochs": 5, "target": 2.7, "out": "pairs.png"},
+    "autoencoder": {"images": 2000, "epochs": 3, "target": 3.0, "out": "pairs.png"},
     "transfer": {"images": 6000, "epochs": 2, "target": 0.8},
     "read_numbers": {"numbers": 100, "out": "number.png"},
     "train_shipped_weights": {"out": "w.safetensors", "images": 2000, "epochs": 2, "target": 0.8},
