@@ -224,7 +224,11 @@ def rescued(folder: Path, net: Sequential, record: dict[str, Any]) -> Iterator[N
     """Where the folder cannot be written to any more, the model is kept elsewhere, if it can be."""
     try:
         yield
-    except WriteError as error:
+    except (WriteError, OSError) as error:
+        if isinstance(error, OSError):
+            if error.filename is None:  # an output's, not a file's
+                raise
+            error = WriteError(f"{error.filename}: cannot write there: {error.strerror}")
         places = folder, folder.with_name(f"{folder.name}-rescued"), None
         for place in places:
             with suppress(OSError, InputError):

@@ -133,7 +133,7 @@ def test_a_run_whose_folder_goes_away_keeps_its_model(here, tmp_path, then):
         assert process.wait(60) == 1
     lines = log.read_text().splitlines()
     assert "Traceback" not in log.read_text()
-    assert lines[-1].startswith(f"scratchnet: {out}/") and "cannot write there" in lines[-1]
+    assert lines[-1].startswith(f"scratchnet: {out}") and "cannot write there" in lines[-1]
     place = tmp_path / ("out-rescued" if then == "a file" else "out")
     assert lines[-1].endswith(f"the model so far and its history are kept in {place}")
     assert sn.load_model(place).count_params() == 61_706
@@ -153,3 +153,15 @@ def test_where_nothing_can_be_kept_it_says_so(tmp_path, monkeypatch):
         runs.rescued(tmp_path / "out", model, {}),
     ):
         full()
+
+
+def test_a_folder_that_goes_while_it_is_read_costs_no_model_either(tmp_path):
+    model = sn.Sequential([sn.Dense(2)], input_shape=(3,))
+    with (
+        pytest.raises(InputError, match="gone: cannot write there: No such file.* are kept in"),
+        runs.rescued(tmp_path / "out", model, {"history": {}}),
+    ):
+        list((tmp_path / "gone").iterdir())
+    assert sn.load_model(tmp_path / "out").count_params() == 8
+    with pytest.raises(BrokenPipeError), runs.rescued(tmp_path / "out", model, {"history": {}}):
+        raise BrokenPipeError(32, "Broken pipe")
