@@ -125,10 +125,10 @@ class Watch:
 
     def predict(self, x: NDArray) -> None:
         """Look at a batch that the network is asked about."""
-        if x.ndim != 4 or self._kind() in self.said:
-            return
-        kind = x.dtype.num
+        kind = x.dtype.num  # first what nearly all calls end with: one image takes 19 µs in all
         if kind == BYTES and (self.trained_on is None or self.trained_on.dtype == "uint8"):
+            return
+        if x.ndim != 4 or self._kind() in self.said:
             return
         if len(x) < 2:
             self.looked[kind] = looked = self.looked.get(kind, 0) + 1
