@@ -15,6 +15,7 @@ from .functions import sum_rows_into
 from .group import Array, Gradients, Group
 from .memory import SHARDS, SLACK, VECTOR_BYTES, lanes, padded
 from .simd import add_rows, fma, load, store, store_relu, zeros
+from .target import target
 
 
 class Geometry(NamedTuple):
@@ -52,9 +53,9 @@ class Inside(NamedTuple):
 
 
 def tile_for(filters: int, dtype: Any) -> tuple[int, ...]:
-    """The widest of 4, 3, 2 or 1 vectors that divides the padded filters; as a tuple."""
-    vectors = padded(filters, dtype) // lanes(dtype)
-    return (0,) * next(width for width in (4, 3, 2, 1) if vectors % width == 0)
+    """The widest tile, of at most 4 vectors, that divides the padded filters; as a tuple."""
+    vectors, most = padded(filters, dtype) // lanes(dtype), target().across
+    return (0,) * next(width for width in range(most, 0, -1) if vectors % width == 0)
 
 
 class ConvGroup(Group):

@@ -36,9 +36,8 @@ from .simd import (
     store_largest,
     zeros,
 )
+from .target import target
 
-#: how many vectors a tile may have and still leave registers for the rest: 32 registers in all
-MOST_VECTORS = 24
 #: how many vectors the weights of a window may fill where all of them stay in registers
 MOST_NUMBERS = 25
 #: what the code says of a window whose largest value was not positive
@@ -96,10 +95,11 @@ class ConvReluPool(ConvGroup):
         self.forward_tile = tile_for(self.f, self.dtype)
         # as many rows of a patch at a time as registers hold, each in whole vectors
         vectors = -(-self.run // self.lane)
-        parts = -(-vectors // MOST_VECTORS)
+        most = target().sums
+        parts = -(-vectors // most)
         across = -(-vectors // parts)
         self.runp = parts * across * self.lane
-        rows = self.kh if parts == 1 and self.kh * across <= MOST_VECTORS else 1
+        rows = self.kh if parts == 1 and self.kh * across <= most else 1
         self.part = Part((0,) * (rows * across), (0,) * rows, (0,) * across)
         self.few = self._few() if self.run < self.lane else None
         conv = layers[0]

@@ -15,13 +15,14 @@ from .compiler import inner, parallel, serial
 from .group import Array, Gradients, Group
 from .memory import SHARDS, VECTOR_BYTES, flat_with_slack, padded
 from .simd import fma, has_nan, load, store, store_relu, zeros
+from .target import target
 
 #: how many terms of a product are added up at a time: b's part is then 32 KiB
 TERMS = 128
 #: with fewer columns to compute, to list what is not zero costs more than it saves
 LIST_FROM = 256
-#: tiles of four vectors and of one
-WIDE, NARROW = (0,) * 4, (0,)
+#: tiles of as many vectors as suit the processor, and of one
+WIDE, NARROW = (0,) * target().across, (0,)
 
 
 class Sizes(NamedTuple):
@@ -242,7 +243,8 @@ def product(s, a, b, c, bias, relu, places, counts):
     """
     lane = VECTOR_BYTES // a.itemsize
     m, k, width, row, column, ldb, ldc = s
-    blocks, tiles = (m + 3) // 4, (width + 4 * lane - 1) // (4 * lane)
+    step = len(WIDE) * lane
+    blocks, tiles = (m + 3) // 4, (width + step - 1) // step
     for shard in prange(SHARDS):
         first, last, left, right = 0, m, 0, tiles
         if width > m:
@@ -252,10 +254,10 @@ def product(s, a, b, c, bias, relu, places, counts):
             last = min((shard + 1) * blocks // SHARDS * 4, m)
         for number in range(left, right):
             for start in range(0, max(k, 1), TERMS):
-                end, j = min(start + TERMS, k), number * 4 * lane
+                end, j = min(start + TERMS, k), number * step
                 # packed anew: one from outside the parallel loop is read from memory, 4 % slower
                 sizes = Sizes(m, k, width, row, column, ldb, ldc)
-                if j + 4 * lane <= width:
+                if j + step <= width:
                     part = Part(first, last, j, start, end)
                     _product_rows(WIDE, sizes, a, b, c, bias, relu, places, counts, part)
                     continue

@@ -32,6 +32,7 @@ from numba.extending import intrinsic, register_model
 from numba.np.arrayobj import make_array
 
 from .memory import VECTOR_BYTES, lanes
+from .target import target
 
 
 class Tile(types.Type):
@@ -66,9 +67,13 @@ def _vector_at(builder, pointer, number):
 
 
 def _fma(builder, vector):
+    """What makes a * b + c of three vectors: called with them."""
+    if not target().fma:
+        return lambda a, b, c: builder.fadd(builder.fmul(a, b), c)
     name = f"llvm.fma.v{vector.count}f{32 if isinstance(vector.element, ir.FloatType) else 64}"
     kind = ir.FunctionType(vector, [vector] * 3)
-    return cgutils.get_or_insert_function(builder.module, kind, name)
+    function = cgutils.get_or_insert_function(builder.module, kind, name)
+    return lambda *values: builder.call(function, values)
 
 
 def _splat(builder, scalar, vector):
@@ -124,7 +129,7 @@ def fma(typingctx, acc, s, t):
         splat, multiply_add = _splat(builder, scalar, vector), _fma(builder, vector)
         for k in range(acc.count):
             values = (splat, builder.extract_value(other, k), builder.extract_value(out, k))
-            out = builder.insert_value(out, builder.call(multiply_add, values), k)
+            out = builder.insert_value(out, multiply_add(*values), k)
         return out
 
     return acc(acc, acc.dtype, t), generate
@@ -212,7 +217,7 @@ def fma_rows(typingctx, acc, rows, s, a, i, distance):
                 at = _pointer(context, builder, signature.args[3], array, index, vector)
                 index = builder.add(index, step)
             values = (splat, _vector_at(builder, at, v), builder.extract_value(out, k))
-            out = builder.insert_value(out, builder.call(multiply_add, values), k)
+            out = builder.insert_value(out, multiply_add(*values), k)
         return out
 
     return acc(acc, rows, acc.dtype, a, types.intp, types.intp), generate
@@ -248,7 +253,7 @@ def _over_patch(places):
                 for v in range(count):
                     at, source = places(k, v, count)
                     values = (splat, builder.extract_value(other, source))
-                    total = builder.call(multiply_add, (*values, builder.extract_value(out, at)))
+                    total = multiply_add(*values, builder.extract_value(out, at))
                     out = builder.insert_value(out, total, at)
             return out
 

@@ -47,6 +47,7 @@ from .simd import (
     where_positive,
     zeros,
 )
+from .target import target
 
 #: tiles worked on together; a multiple of the rows that block_for names
 TILES = 40
@@ -131,11 +132,10 @@ def fits(conv: Conv2D) -> bool:
 def block_for(channels: int, dtype: Any, of_tiles: bool = True) -> Block:
     """How a product's result is worked on where it has that many columns.
 
-    Fewer than 8 sums would wait for each other, and more than 20 do not stay in registers. The rows
-    divide TILES or, where they are not tiles, any number of channels.
+    The rows divide TILES or, where they are not tiles, any number of channels.
     """
     tile = tile_for(channels, dtype)
-    rows = 8 if len(tile) < 3 else 5 if of_tiles else 4
+    rows = target().rows(len(tile), *((8, 5, 4, 2) if of_tiles else (8, 4, 2)))
     return Block((0,) * rows * len(tile), (0,) * rows, tile)
 
 
@@ -230,16 +230,52 @@ def _put(a, at, step, column):
 
 
 @inner
+def _sums(a, p, q, step):
+    """Two columns of four vectors, added."""
+    return (
+        add(load(ONE, a, p), load(ONE, a, q)),
+        add(load(ONE, a, p + step), load(ONE, a, q + step)),
+        add(load(ONE, a, p + 2 * step), load(ONE, a, q + 2 * step)),
+        add(load(ONE, a, p + 3 * step), load(ONE, a, q + 3 * step)),
+    )
+
+
+@inner
+def _differences(a, p, q, step):
+    """The second of two columns subtracted from the first."""
+    return (
+        sub(load(ONE, a, p), load(ONE, a, q)),
+        sub(load(ONE, a, p + step), load(ONE, a, q + step)),
+        sub(load(ONE, a, p + 2 * step), load(ONE, a, q + 2 * step)),
+        sub(load(ONE, a, p + 3 * step), load(ONE, a, q + 3 * step)),
+    )
+
+
+@inner
 def _bt(d):
     """B' d"""
     return sub(d[0], d[2]), add(d[1], d[2]), sub(d[2], d[1]), sub(d[1], d[3])
 
 
 @inner
-def _b(p):
+def _b(p0, p1, p2, p3):
     """B p"""
-    between = sub(p[1], p[2])
-    return p[0], add(between, p[3]), sub(add(p[1], p[2]), p[0]), neg(p[3])
+    between = sub(p1, p2)
+    return p0, add(between, p3), sub(add(p1, p2), p0), neg(p3)
+
+
+@inner
+def _b1(a, at, step):
+    """The second entry of B p, p the column a[at], a[at + step], ..."""
+    between = sub(load(ONE, a, at + step), load(ONE, a, at + 2 * step))
+    return add(between, load(ONE, a, at + 3 * step))
+
+
+@inner
+def _b2(a, at, step):
+    """The third entry of B p."""
+    both = add(load(ONE, a, at + step), load(ONE, a, at + 2 * step))
+    return sub(both, load(ONE, a, at))
 
 
 @inner
@@ -427,25 +463,26 @@ def _inputs(t, x, first, count, v, patch):
             _copy_patch(t, x, image, i, j, patch)
             source, p, row = patch, 0, 4 * c
         for k in range(0, c, lane):
-            d0 = _bt(_get(source, p + k, row))
-            d1 = _bt(_get(source, p + k + c, row))
-            d2 = _bt(_get(source, p + k + 2 * c, row))
-            d3 = _bt(_get(source, p + k + 3 * c, row))
-            to, step = number * c + k, TILES * c + lane
-            _put(v, to, step, _bt((d0[0], d1[0], d2[0], d3[0])))
-            _put(v, to + 4 * step, step, _bt((d0[1], d1[1], d2[1], d3[1])))
-            _put(v, to + 8 * step, step, _bt((d0[2], d1[2], d2[2], d3[2])))
-            _put(v, to + 12 * step, step, _bt((d0[3], d1[3], d2[3], d3[3])))
+            at, to, step = p + k, number * c + k, TILES * c + lane
+            below = at + 2 * row
+            # the four rows of B' d, each times B as soon as it is there
+            _put(v, to, step, _bt(_differences(source, at, below, c)))
+            _put(v, to + 4 * step, step, _bt(_sums(source, at + row, below, c)))
+            _put(v, to + 8 * step, step, _bt(_differences(source, below, at + row, c)))
+            _put(v, to + 12 * step, step, _bt(_differences(source, at + row, below + row, c)))
 
 
 @inner
 def _output(m, at, step, bias, f):
     """The four outputs of a tile, row by row: A' m A + bias, one vector of filters."""
     start = load(ONE, bias, f)
-    r0, r1 = _at(_get(m, at, step)), _at(_get(m, at + 4 * step, step))
-    r2, r3 = _at(_get(m, at + 8 * step, step)), _at(_get(m, at + 12 * step, step))
-    left, right = _at((r0[0], r1[0], r2[0], r3[0])), _at((r0[1], r1[1], r2[1], r3[1]))
-    return add(left[0], start), add(right[0], start), add(left[1], start), add(right[1], start)
+    # A' times the four columns of m A, each added as soon as it is there
+    r, s = _at(_get(m, at, step)), _at(_get(m, at + 4 * step, step))
+    top0, top1, low0, low1 = add(r[0], s[0]), add(r[1], s[1]), s[0], s[1]
+    r, s = _at(_get(m, at + 8 * step, step)), _at(_get(m, at + 12 * step, step))
+    top0, top1 = add(top0, r[0]), add(top1, r[1])
+    low0, low1 = sub(sub(low0, r[0]), s[0]), sub(sub(low1, r[1]), s[1])
+    return add(top0, start), add(top1, start), add(low0, start), add(low1, start)
 
 
 @inner
@@ -533,9 +570,28 @@ def _output_gradients(t, dy, y, relu, first, count, e, db):
                 if j + 1 < out_w:
                     g3 = _gradient(dy, y, at + k + (out_w + 1) * f, relu)
             store(db, k, add(load(ONE, db, k), add(add(g0, g1), add(g2, g3))))
-            left, right = _a(g0, g2), _a(g1, g3)
-            for r in range(4):
-                _put(e, to + k + 4 * r * step, step, _a(left[r], right[r]))
+            _put(e, to + k, step, _a(g0, g1))
+            _put(e, to + k + 4 * step, step, _a(add(g0, g2), add(g1, g3)))
+            _put(e, to + k + 8 * step, step, _a(sub(g0, g2), sub(g1, g3)))
+            _put(e, to + k + 12 * step, step, _a(neg(g2), neg(g3)))
+
+
+@inner
+def _add_to(dx, at, value):
+    store(dx, at, add(load(ONE, dx, at), value))
+
+
+@inner
+def _add_column(dx, at, row, column, whole, i, h):
+    """dx += four vectors, one below the other; those in rows of the image, i its first."""
+    if whole or 0 <= i < h:
+        _add_to(dx, at, column[0])
+    if whole or 0 <= i + 1 < h:
+        _add_to(dx, at + row, column[1])
+    if whole or 0 <= i + 2 < h:
+        _add_to(dx, at + 2 * row, column[2])
+    if whole or 0 <= i + 3 < h:
+        _add_to(dx, at + 3 * row, column[3])
 
 
 @inner
@@ -549,17 +605,25 @@ def _add_inputs(t, p, first, count, dx):
         at = ((image * h + i) * w + j) * c
         whole = i >= 0 and i + 4 <= h and j >= 0 and j + 4 <= w
         for k in range(0, c, lane):
-            r0 = _b(_get(p, number * c + k, step))
-            r1 = _b(_get(p, number * c + k + 4 * step, step))
-            r2 = _b(_get(p, number * c + k + 8 * step, step))
-            r3 = _b(_get(p, number * c + k + 12 * step, step))
-            for q in range(4):
-                column = _b((r0[q], r1[q], r2[q], r3[q]))
-                if whole or 0 <= j + q < w:
-                    for r in range(4):
-                        if whole or 0 <= i + r < h:
-                            to = at + (r * w + q) * c + k
-                            store(dx, to, add(load(ONE, dx, to), column[r]))
+            q0 = number * c + k
+            q1, q2, q3 = q0 + 4 * step, q0 + 8 * step, q0 + 12 * step
+            # column by column of B p B'
+            column = _b(load(ONE, p, q0), load(ONE, p, q1), load(ONE, p, q2), load(ONE, p, q3))
+            if whole or 0 <= j < w:
+                _add_column(dx, at + k, w * c, column, whole, i, h)
+            column = _b(_b1(p, q0, step), _b1(p, q1, step), _b1(p, q2, step), _b1(p, q3, step))
+            if whole or 0 <= j + 1 < w:
+                _add_column(dx, at + k + c, w * c, column, whole, i, h)
+            column = _b(_b2(p, q0, step), _b2(p, q1, step), _b2(p, q2, step), _b2(p, q3, step))
+            if whole or 0 <= j + 2 < w:
+                _add_column(dx, at + k + 2 * c, w * c, column, whole, i, h)
+            if whole or 0 <= j + 3 < w:
+                last = 3 * step
+                column = _b(
+                    neg(load(ONE, p, q0 + last)), neg(load(ONE, p, q1 + last)),
+                    neg(load(ONE, p, q2 + last)), neg(load(ONE, p, q3 + last)),
+                )  # fmt: skip
+                _add_column(dx, at + k + 3 * c, w * c, column, whole, i, h)
 
 
 @parallel
