@@ -14,7 +14,7 @@ from ..layers import Dense, Layer
 from .compiler import inner, parallel, serial
 from .group import Array, Gradients, Group
 from .memory import SHARDS, VECTOR_BYTES, flat_with_slack, padded
-from .simd import fma, has_nan, load, store, store_relu, zeros
+from .simd import fma, has_nan, load, relu, store, zeros
 from .target import target
 
 #: how many terms of a product are added up at a time: b's part is then 32 KiB
@@ -167,7 +167,7 @@ def _is_finite(tile, b, ldb, j, start, end):
 
 
 @inner
-def _product_rows(tile, s, a, b, c, bias, relu, places, counts, part):
+def _product_rows(tile, s, a, b, c, bias, rectified, places, counts, part):
     """A part of c, four rows at once. The sums so far are in c, to begin with there are the biases.
 
     places and counts are None, or what `list_terms` finds.
@@ -218,23 +218,17 @@ def _product_rows(tile, s, a, b, c, bias, relu, places, counts, part):
                 a0 = fma(a0, a[p], load(tile, b, q))
                 p += column
                 q += ldb
-        if relu and end == k:
-            store_relu(c, to, a0)
-            if four:
-                store_relu(c, to + ldc, a1)
-                store_relu(c, to + 2 * ldc, a2)
-                store_relu(c, to + 3 * ldc, a3)
-        else:
-            store(c, to, a0)
-            if four:
-                store(c, to + ldc, a1)
-                store(c, to + 2 * ldc, a2)
-                store(c, to + 3 * ldc, a3)
+        last = rectified and end == k
+        store(c, to, relu(a0) if last else a0)
+        if four:
+            store(c, to + ldc, relu(a1) if last else a1)
+            store(c, to + 2 * ldc, relu(a2) if last else a2)
+            store(c, to + 3 * ldc, relu(a3) if last else a3)
         i += 4 if four else 1
 
 
 @parallel
-def product(s, a, b, c, bias, relu, places, counts):
+def product(s, a, b, c, bias, rectified, places, counts):
     """c (m, width) = a (m, k) @ b (k, width) + bias (width,), and ReLU if asked for.
 
     The work is split by c's longer side, so that the matrix which is larger is read once and not
@@ -259,16 +253,16 @@ def product(s, a, b, c, bias, relu, places, counts):
                 sizes = Sizes(m, k, width, row, column, ldb, ldc)
                 if j + step <= width:
                     part = Part(first, last, j, start, end)
-                    _product_rows(WIDE, sizes, a, b, c, bias, relu, places, counts, part)
+                    _product_rows(WIDE, sizes, a, b, c, bias, rectified, places, counts, part)
                     continue
                 while j < width:
                     part = Part(first, last, j, start, end)
-                    _product_rows(NARROW, sizes, a, b, c, bias, relu, places, counts, part)
+                    _product_rows(NARROW, sizes, a, b, c, bias, rectified, places, counts, part)
                     j += lane
 
 
 @serial
-def relu_gradient(dy, y, relu, n, units, wide, dz, db):
+def relu_gradient(dy, y, rectified, n, units, wide, dz, db):
     """dz (n, wide) <- dy (n, units) where y (n, wide) > 0, or everywhere; db (wide,) <- its sums.
 
     Columns beyond the units become zero.
@@ -278,7 +272,7 @@ def relu_gradient(dy, y, relu, n, units, wide, dz, db):
         grad, row = dy[i * units : (i + 1) * units], y[i * wide : (i + 1) * wide]
         out = dz[i * wide : (i + 1) * wide]
         for k in range(units):
-            out[k] = grad[k] if row[k] > 0 or not relu else grad.dtype.type(0)
+            out[k] = grad[k] if row[k] > 0 or not rectified else grad.dtype.type(0)
         out[units:] = 0
         for k in range(units):
             db[k] += out[k]

@@ -11,10 +11,13 @@ stays in registers. A **tile** is a row of `count` vectors of 512 bits, held as 
                                          tile is r rows of count / r vectors, and row u of t starts
                                          at a[i + u * d]
     add_rows(acc, R, a, i, d)            a += acc, with the same rows
+    add_at(acc, a, i, places, k)         the same, vector r at a[i + places[k + r]]
     store_rows(acc, R, a, i, d)          a = acc, with the same rows
     store(a, i, acc)                     a[i : i + count * lanes] = acc
 
-add, sub, neg, scale and has_nan, and five for ReLU and pooling: store_relu, where_positive,
+    repeat(R, tile)                      r times the same tile, a row each
+
+add, sub, mul, mul_add, neg, scale, wide, add_wide, relu and has_nan, and four for ReLU and pooling: where_positive,
 store_largest, load_where, append_where.
 
 All arrays are flat and contiguous. Nothing is checked: a kernel owns its arrays, and reads and
@@ -169,8 +172,65 @@ def _where_positive(builder, values, gate):
 
 add = _elementwise(lambda builder, a, b: builder.fadd(a, b))
 sub = _elementwise(lambda builder, a, b: builder.fsub(a, b))
+mul = _elementwise(lambda builder, a, b: builder.fmul(a, b))
 #: the first tile where the second is not <= 0, and zero elsewhere: ReLU's backward
 where_positive = _elementwise(_where_positive)
+
+
+@intrinsic
+def mul_add(typingctx, a, b, c):
+    """a * b + c, all three tiles"""
+
+    def generate(context, builder, signature, args):
+        out = args[2]
+        multiply_add = _fma(builder, context.get_value_type(a).element)
+        for k in range(a.count):
+            values = [builder.extract_value(tile, k) for tile in args]
+            out = builder.insert_value(out, multiply_add(*values), k)
+        return out
+
+    return a(a, b, c), generate
+
+
+@intrinsic
+def wide(typingctx, a):
+    """The tile in float64, in as many vectors as that takes."""
+    out = Tile(types.float64, a.count * a.lanes // (VECTOR_BYTES // 8))
+
+    def generate(context, builder, signature, args):
+        if a.dtype == types.float64:
+            return args[0]
+        parts, n = out.count // a.count, out.lanes
+        vector = context.get_value_type(out).element
+        value = ir.Constant(context.get_value_type(out), ir.Undefined)
+        for k in range(out.count):
+            whole = builder.extract_value(args[0], k // parts)
+            numbers = [k % parts * n + lane for lane in range(n)]
+            mask = ir.Constant(ir.VectorType(ir.IntType(32), n), numbers)
+            part = builder.shuffle_vector(whole, ir.Constant(whole.type, ir.Undefined), mask)
+            value = builder.insert_value(value, builder.fpext(part, vector), k)
+        return value
+
+    return out(a), generate
+
+
+@intrinsic
+def add_wide(typingctx, a, i, tile):
+    """a[i:] += wide(tile), a in float64."""
+
+    def generate(context, builder, signature, args):
+        n, bits = tile.lanes, ir.DoubleType()
+        vector = ir.VectorType(bits, n)
+        at = _pointer(context, builder, signature.args[0], args[0], args[1], vector)
+        for k in range(tile.count):
+            value = builder.extract_value(args[2], k)
+            value = value if tile.dtype == types.float64 else builder.fpext(value, vector)
+            total = builder.fadd(_vector_at(builder, at, k), value)
+            to = builder.gep(at, [ir.Constant(ir.IntType(64), k)])
+            builder.store(total, to, align=_ALIGN)
+        return context.get_dummy_value()
+
+    return types.void(a, types.intp, tile), generate
 
 
 @intrinsic
@@ -297,21 +357,51 @@ store_rows = _into_rows(onto=False)
 
 
 @intrinsic
-def store_relu(typingctx, a, i, tile):
-    """store(a, i, max(tile, 0)); NaN stays NaN."""
+def add_at(typingctx, acc, a, i, places, k):
+    """a[i + places[k + r]:] += vector r of the tile."""
 
     def generate(context, builder, signature, args):
-        kind = context.get_value_type(tile)
-        at = _pointer(context, builder, signature.args[0], args[0], args[1], kind.element)
-        zero = ir.Constant(kind.element, None)
-        for number in range(tile.count):
-            value = builder.extract_value(args[2], number)
-            dead = builder.fcmp_ordered("<=", value, zero)
-            to = builder.gep(at, [ir.Constant(ir.IntType(64), number)])
-            builder.store(builder.select(dead, zero, value), to, align=_ALIGN)
+        tile, array, index, where, first = args
+        vector = context.get_value_type(acc).element
+        data = make_array(signature.args[3])(context, builder, where).data
+        for r in range(acc.count):
+            at = builder.gep(data, [builder.add(first, ir.Constant(first.type, r))])
+            at = builder.add(index, builder.load(at))
+            at = _pointer(context, builder, signature.args[1], array, at, vector)
+            value = builder.extract_value(tile, r)
+            builder.store(builder.fadd(_vector_at(builder, at, 0), value), at, align=_ALIGN)
         return context.get_dummy_value()
 
-    return types.void(a, types.intp, tile), generate
+    return types.void(acc, a, types.intp, places, types.intp), generate
+
+
+@intrinsic
+def repeat(typingctx, rows, tile):
+    """The tile's vectors again for each entry of `rows`, a tuple."""
+    out = Tile(tile.dtype, rows.count * tile.count)
+
+    def generate(context, builder, signature, args):
+        value = ir.Constant(context.get_value_type(out), ir.Undefined)
+        for k in range(out.count):
+            vector = builder.extract_value(args[1], k % tile.count)
+            value = builder.insert_value(value, vector, k)
+        return value
+
+    return out(rows, tile), generate
+
+
+@intrinsic
+def relu(typingctx, tile):
+    """max(tile, 0); NaN stays NaN."""
+
+    def generate(context, builder, signature, args):
+        out = args[0]
+        for k in range(tile.count):
+            vector = builder.extract_value(out, k)
+            out = builder.insert_value(out, _where_positive(builder, vector, vector), k)
+        return out
+
+    return tile(tile), generate
 
 
 @intrinsic
@@ -429,8 +519,15 @@ if config.DISABLE_JIT:  # the same in NumPy; a tile is an array (count, lanes)
     def store(a, i, tile):
         a[i : i + tile.size] = tile.reshape(-1)
 
-    def store_relu(a, i, tile):
-        store(a, i, np.maximum(tile, 0))
+    def add_at(acc, a, i, places, k):
+        for vector, place in zip(acc, places[k : k + len(acc)], strict=True):
+            a[i + place : i + place + vector.size] += vector
+
+    def repeat(rows, tile):
+        return np.concatenate([tile] * len(rows))
+
+    def relu(tile):
+        return np.maximum(tile, 0)
 
     def fma(acc, s, t):
         return acc + s * t
@@ -440,6 +537,18 @@ if config.DISABLE_JIT:  # the same in NumPy; a tile is an array (count, lanes)
 
     def sub(a, b):
         return a - b
+
+    def mul(a, b):
+        return a * b
+
+    def mul_add(a, b, c):
+        return a * b + c
+
+    def wide(a):
+        return a.astype(np.float64).reshape(-1, lanes(np.float64))
+
+    def add_wide(a, i, tile):
+        a[i : i + tile.size] += tile.reshape(-1)
 
     def neg(a):
         return -a

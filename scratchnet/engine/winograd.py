@@ -29,7 +29,7 @@ from numba import prange
 
 from ..layers import Conv2D, Layer
 from .compiler import inner, parallel
-from .conv import ConvGroup, tile_for
+from .conv import ONE, Block, ConvGroup, block_of, tile_for
 from .group import Array, Gradients, Group
 from .memory import SHARDS, VECTOR_BYTES, lanes
 from .simd import (
@@ -38,10 +38,10 @@ from .simd import (
     fma_patch,
     load,
     neg,
+    relu,
     scale,
     store,
     store_largest,
-    store_relu,
     store_rows,
     sub,
     where_positive,
@@ -51,8 +51,6 @@ from .target import target
 
 #: tiles worked on together; a multiple of the rows that block_for names
 TILES = 40
-#: a tile of one vector
-ONE = (0,)
 #: with fewer tiles, to transform the filters costs more than it saves
 FEW_TILES = 20
 
@@ -77,19 +75,6 @@ class Tiling(NamedTuple):
     f: int
     down: int
     right: int
-
-
-class Block(NamedTuple):
-    """How much of a product's result is held in registers: tuples as long as
-
-    whole   the vectors in all
-    rows    its rows
-    tile    the vectors of a row
-    """
-
-    whole: tuple[int, ...]
-    rows: tuple[int, ...]
-    tile: tuple[int, ...]
 
 
 class Scratch(NamedTuple):
@@ -136,7 +121,7 @@ def block_for(channels: int, dtype: Any, of_tiles: bool = True) -> Block:
     """
     tile = tile_for(channels, dtype)
     rows = target().rows(len(tile), *((8, 5, 4, 2) if of_tiles else (8, 4, 2)))
-    return Block((0,) * rows * len(tile), (0,) * rows, tile)
+    return block_of(rows, tile)
 
 
 def filters_of(group: Group, name: str, W: Array) -> Array:
@@ -486,11 +471,8 @@ def _output(m, at, step, bias, f):
 
 
 @inner
-def _put_output(y, at, value, relu):
-    if relu:
-        store_relu(y, at, value)
-    else:
-        store(y, at, value)
+def _put_output(y, at, value, rectified):
+    store(y, at, relu(value) if rectified else value)
 
 
 @parallel
@@ -516,7 +498,7 @@ def conv_relu_pool(t, block, x, u, bias, y, code, scratch):
 
 
 @parallel
-def conv(t, block, x, u, bias, y, relu, scratch):
+def conv(t, block, x, u, bias, y, rectified, scratch):
     """y (n, out_h, out_w, f) <- x (n, h, w, c), u (16, c, f), and ReLU if asked for."""
     whole, rows, tile = block
     lane, tiles, f = VECTOR_BYTES // x.itemsize, t.n * t.down * t.right, t.f
@@ -534,41 +516,41 @@ def conv(t, block, x, u, bias, y, relu, scratch):
                 for k in range(0, f, lane):
                     four = _output(m, at * f + k, TILES * f + lane, bias, k)
                     to = ((image * out_h + i) * out_w + j) * f + k
-                    _put_output(y, to, four[0], relu)
+                    _put_output(y, to, four[0], rectified)
                     if j + 1 < out_w:
-                        _put_output(y, to + f, four[1], relu)
+                        _put_output(y, to + f, four[1], rectified)
                     if i + 1 < out_h:
-                        _put_output(y, to + out_w * f, four[2], relu)
+                        _put_output(y, to + out_w * f, four[2], rectified)
                         if j + 1 < out_w:
-                            _put_output(y, to + (out_w + 1) * f, four[3], relu)
+                            _put_output(y, to + (out_w + 1) * f, four[3], rectified)
 
 
 # ---- backward ----------------------------------------------------------------------------------
 
 
 @inner
-def _gradient(dy, y, at, relu):
+def _gradient(dy, y, at, rectified):
     grad = load(ONE, dy, at)
-    return where_positive(grad, load(ONE, y, at)) if relu else grad
+    return where_positive(grad, load(ONE, y, at)) if rectified else grad
 
 
 @inner
-def _output_gradients(t, dy, y, relu, first, count, e, db):
-    """e (16, TILES, f) <- A dy A' of `count` tiles; with relu only where y was alive. db += dy."""
+def _output_gradients(t, dy, y, rectified, first, count, e, db):
+    """e (16, TILES, f) <- A dy A' of `count` tiles; rectified: only where y was alive. db += dy."""
     lane, f = VECTOR_BYTES // dy.itemsize, t.f
     out_h, out_w, step = t.out_h, t.out_w, TILES * f + lane
     for number in range(count):
         image, i, j = _place(t, first + number)
         at, to = ((image * out_h + i) * out_w + j) * f, number * f
         for k in range(0, f, lane):
-            g0 = _gradient(dy, y, at + k, relu)
+            g0 = _gradient(dy, y, at + k, rectified)
             g1, g2, g3 = zeros(ONE, dy), zeros(ONE, dy), zeros(ONE, dy)
             if j + 1 < out_w:
-                g1 = _gradient(dy, y, at + k + f, relu)
+                g1 = _gradient(dy, y, at + k + f, rectified)
             if i + 1 < out_h:
-                g2 = _gradient(dy, y, at + k + out_w * f, relu)
+                g2 = _gradient(dy, y, at + k + out_w * f, rectified)
                 if j + 1 < out_w:
-                    g3 = _gradient(dy, y, at + k + (out_w + 1) * f, relu)
+                    g3 = _gradient(dy, y, at + k + (out_w + 1) * f, rectified)
             store(db, k, add(load(ONE, db, k), add(add(g0, g1), add(g2, g3))))
             _put(e, to + k, step, _a(g0, g1))
             _put(e, to + k + 4 * step, step, _a(add(g0, g2), add(g1, g3)))
@@ -627,7 +609,7 @@ def _add_inputs(t, p, first, count, dx):
 
 
 @parallel
-def conv_backward(t, dw_block, dx_block, x, ut, dy, y, relu, need_dx, scratch, totals):
+def conv_backward(t, dw_block, dx_block, x, ut, dy, y, rectified, need_dx, scratch, totals):
     """totals <- x, dy (n, out_h, out_w, f), y; dx only if it is needed.
 
     ut (16, f, c): the filters, transposed.
@@ -647,7 +629,7 @@ def conv_backward(t, dw_block, dx_block, x, ut, dy, y, relu, need_dx, scratch, t
         for first in range(begin * tiles, end * tiles, TILES):
             count = min(TILES, end * tiles - first)
             _inputs(t, x, first, count, v, scratch.patch[shard])
-            _output_gradients(t, dy, y, relu, first, count, e, db[shard])
+            _output_gradients(t, dy, y, rectified, first, count, e, db[shard])
             for k in range(16):
                 a = Matrix(v, k * (TILES * c + lane), 1, c)  # transposed
                 b = Matrix(e, k * (TILES * f + lane), f, 1)
