@@ -15,10 +15,11 @@ stays in registers. A **tile** is a row of `count` vectors of 512 bits, held as 
     store_rows(acc, R, a, i, d)          a = acc, with the same rows
     store(a, i, acc)                     a[i : i + count * lanes] = acc
 
+    fma_patch, fma_taps                  the same with s, or s and t, read from memory
     repeat(R, tile)                      r times the same tile, a row each
 
 add, sub, mul, mul_add, neg, scale, wide, add_wide, relu and has_nan, and four for ReLU and pooling: where_positive,
-store_largest, load_where, append_where.
+store_largest, load_unless; bits_where and lowest_bit for lists.
 
 All arrays are flat and contiguous. Nothing is checked: a kernel owns its arrays, and reads and
 writes whole vectors, so its arrays are padded up to them. LLVM splits the 512 bits where the
@@ -283,49 +284,58 @@ def fma_rows(typingctx, acc, rows, s, a, i, distance):
     return acc(acc, rows, acc.dtype, a, types.intp, types.intp), generate
 
 
-def _patch(context, builder, array_type, rows, run, array, index, distance, vector):
-    """The numbers of a patch, row by row, each as a vector of itself."""
-    for _ in range(rows.count):
-        data = make_array(array_type)(context, builder, array).data
-        row = builder.gep(data, [index])
-        for k in range(run.count):
-            number = builder.load(builder.gep(row, [ir.Constant(ir.IntType(64), k)]))
-            yield _splat(builder, number, vector)
-        index = builder.add(index, distance)
+@intrinsic
+def fma_patch(typingctx, acc, rows, run, a, i, distance, t):
+    """acc + the outer product of a patch and the tile t: acc has R * r * t.count vectors.
 
-
-def _over_patch(places):
-    """An intrinsic over a patch of a, R rows of r numbers, `distance` apart, and a tile t.
-
-    places(k, v, count) says which vectors of acc and of t the number k and the vector v of the
-    narrower of the two, `count` wide, belong to.
+    The patch: R rows of r numbers of a, `distance` apart, from a[i] on.
     """
 
-    def typed(typingctx, acc, rows, run, a, i, distance, t):
-        count = min(acc.count, t.count)
-
-        def generate(context, builder, signature, args):
-            out, _, _, array, index, step, other = args
-            vector = context.get_value_type(acc).element
-            multiply_add = _fma(builder, vector)
-            patch = (rows, run, array, index, step, vector)
-            for k, splat in enumerate(_patch(context, builder, signature.args[3], *patch)):
-                for v in range(count):
-                    at, source = places(k, v, count)
-                    values = (splat, builder.extract_value(other, source))
+    def generate(context, builder, signature, args):
+        out, _, _, array, index, step, other = args
+        vector = context.get_value_type(acc).element
+        multiply_add = _fma(builder, vector)
+        data = make_array(signature.args[3])(context, builder, array).data
+        at = 0
+        for _ in range(rows.count):
+            row = builder.gep(data, [index])
+            for k in range(run.count):
+                splat = _splat_at(builder, row, k, vector)
+                for v in range(t.count):
+                    values = (splat, builder.extract_value(other, v))
                     total = multiply_add(*values, builder.extract_value(out, at))
                     out = builder.insert_value(out, total, at)
-            return out
+                    at += 1
+            index = builder.add(index, step)
+        return out
 
-        return acc(acc, rows, run, a, types.intp, types.intp, t), generate
-
-    return intrinsic(typed)
+    return acc(acc, rows, run, a, types.intp, types.intp, t), generate
 
 
-#: acc + the outer product of the patch and the tile t: acc has R * r * t.count vectors
-fma_patch = _over_patch(lambda k, v, count: (k * count + v, v))
-#: acc + the sum of each of the patch's numbers times its tile in t: t has R * r * acc.count vectors
-dot_patch = _over_patch(lambda k, v, count: (v, k * count + v))
+@intrinsic
+def fma_taps(typingctx, acc, taps, a, i, w, j, distance):
+    """acc + the sum of a[i + k] times the tile w[j + k * distance:], for each entry k of taps."""
+
+    def generate(context, builder, signature, args):
+        out, _, array, index, weights, tap, step = args
+        vector = context.get_value_type(acc).element
+        multiply_add = _fma(builder, vector)
+        row = builder.gep(make_array(signature.args[2])(context, builder, array).data, [index])
+        for k in range(taps.count):
+            splat = _splat_at(builder, row, k, vector)
+            at = _pointer(context, builder, signature.args[4], weights, tap, vector)
+            for v in range(acc.count):
+                values = (splat, _vector_at(builder, at, v), builder.extract_value(out, v))
+                out = builder.insert_value(out, multiply_add(*values), v)
+            tap = builder.add(tap, step)
+        return out
+
+    return acc(acc, taps, a, types.intp, w, types.intp, types.intp), generate
+
+
+def _splat_at(builder, row, k, vector):
+    number = builder.load(builder.gep(row, [ir.Constant(ir.IntType(64), k)]))
+    return _splat(builder, number, vector)
 
 
 def _into_rows(onto):
@@ -405,8 +415,8 @@ def relu(typingctx, tile):
 
 
 @intrinsic
-def load_where(typingctx, like, a, code, i, number):
-    """load(like, a, i), zero wherever code[i:] is another number."""
+def load_unless(typingctx, like, a, code, i, number):
+    """load(like, a, i), zero wherever code[i:] is that number."""
     tile = Tile(a.dtype, like.count)
 
     def generate(context, builder, signature, args):
@@ -414,12 +424,12 @@ def load_where(typingctx, like, a, code, i, number):
         bytes_ = ir.VectorType(ir.IntType(8), tile.lanes)
         at = _pointer(context, builder, signature.args[1], args[1], args[3], kind.element)
         which = _pointer(context, builder, signature.args[2], args[2], args[3], bytes_)
-        wanted = _splat(builder, builder.trunc(args[4], ir.IntType(8)), bytes_)
+        unwanted = _splat(builder, builder.trunc(args[4], ir.IntType(8)), bytes_)
         zero, out = ir.Constant(kind.element, None), ir.Constant(kind, ir.Undefined)
         for k in range(tile.count):
             place = builder.gep(which, [ir.Constant(ir.IntType(64), k)])
-            here = builder.icmp_signed("==", builder.load(place, align=1), wanted)
-            value = builder.select(here, _vector_at(builder, at, k), zero)
+            here = builder.icmp_signed("==", builder.load(place, align=1), unwanted)
+            value = builder.select(here, zero, _vector_at(builder, at, k))
             out = builder.insert_value(out, value, k)
         return out
 
@@ -427,44 +437,28 @@ def load_where(typingctx, like, a, code, i, number):
 
 
 @intrinsic
-def append_where(typingctx, like, values, places, end, a, code, i, number, place):
-    """List what is live in one vector: a[i + k] and place + k for every code[i + k] == number.
-
-    Written to values[end:] and places[end:] (int32); returns the new end. Whole vectors are
-    written: both lists need that much room behind their end.
-    """
-    tile = Tile(a.dtype, 1)
+def bits_where(typingctx, like, a, code, i, number):
+    """Which of one vector's code[i:] are that number, as bits; a says how many a vector has."""
+    n = VECTOR_BYTES * 8 // a.dtype.bitwidth
 
     def generate(context, builder, signature, args):
-        _, values_, places_, end_, a_, code_, i_, number_, place_ = args
-        vector = context.get_value_type(tile).element
-        n, bits = tile.lanes, ir.IntType(tile.lanes)
         bytes_ = ir.VectorType(ir.IntType(8), n)
-        ints = ir.VectorType(ir.IntType(32), n)
-
-        def compress(what, name):
-            one_bit = ir.VectorType(ir.IntType(1), n)
-            kind = ir.FunctionType(what.type, [what.type, one_bit, what.type])
-            name = f"llvm.experimental.vector.compress.v{n}{name}"
-            call = cgutils.get_or_insert_function(builder.module, kind, name)
-            return builder.call(call, (what, here, ir.Constant(what.type, ir.Undefined)))
-
-        at = _pointer(context, builder, signature.args[5], code_, i_, bytes_)
-        wanted = _splat(builder, builder.trunc(number_, ir.IntType(8)), bytes_)
+        at = _pointer(context, builder, signature.args[2], args[2], args[3], bytes_)
+        wanted = _splat(builder, builder.trunc(args[4], ir.IntType(8)), bytes_)
         here = builder.icmp_signed("==", builder.load(at, align=1), wanted)
-        at = _pointer(context, builder, signature.args[4], a_, i_, vector)
-        live = compress(builder.load(at, align=_ALIGN), "f32" if n == 16 else "f64")
-        to = _pointer(context, builder, signature.args[1], values_, end_, vector)
-        builder.store(live, to, align=_ALIGN)
-        first = _splat(builder, builder.trunc(place_, ir.IntType(32)), ints)
-        numbers = builder.add(first, ir.Constant(ints, list(range(n))))
-        to = _pointer(context, builder, signature.args[2], places_, end_, ints)
-        builder.store(compress(numbers, "i32"), to, align=_ALIGN)
-        count = builder.ctpop(builder.bitcast(here, bits))
-        return builder.add(end_, builder.zext(count, ir.IntType(64)))
+        return builder.zext(builder.bitcast(here, ir.IntType(n)), ir.IntType(64))
 
-    arguments = (like, values, places, types.intp, a, code, types.intp, types.intp, types.intp)
-    return types.intp(*arguments), generate
+    return types.int64(like, a, code, types.intp, types.intp), generate
+
+
+@intrinsic
+def lowest_bit(typingctx, bits):
+    """The number of the lowest bit that is set; one must be."""
+
+    def generate(context, builder, signature, args):
+        return builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
+
+    return types.int64(types.int64), generate
 
 
 @intrinsic
@@ -577,9 +571,11 @@ if config.DISABLE_JIT:  # the same in NumPy; a tile is an array (count, lanes)
         numbers = _patch(rows, run, a, i, distance)
         return acc + (numbers[:, None, None] * t).reshape(acc.shape)
 
-    def dot_patch(acc, rows, run, a, i, distance, t):
-        numbers = _patch(rows, run, a, i, distance)
-        return acc + (numbers[:, None, None] * t.reshape(-1, *acc.shape)).sum(axis=0)
+    def fma_taps(acc, taps, a, i, w, j, distance):
+        for k in range(len(taps)):
+            at = j + k * distance
+            acc = acc + a[i + k] * w[at : at + acc.size].reshape(acc.shape)
+        return acc
 
     def store_rows(acc, rows, a, i, distance):
         for row, values in zip(
@@ -593,15 +589,15 @@ if config.DISABLE_JIT:  # the same in NumPy; a tile is an array (count, lanes)
         ):
             a[row] += values
 
-    def load_where(like, a, code, i, number):
+    def load_unless(like, a, code, i, number):
         at = slice(i, i + len(like) * lanes(a.dtype))
-        return np.where(code[at] == number, a[at], a.dtype.type(0)).reshape(len(like), -1)
+        return np.where(code[at] == number, a.dtype.type(0), a[at]).reshape(len(like), -1)
 
-    def append_where(like, values, places, end, a, code, i, number, place):
-        (live,) = np.nonzero(code[i : i + lanes(a.dtype)] == number)
-        values[end : end + live.size] = a[i + live]
-        places[end : end + live.size] = place + live
-        return end + live.size
+    def bits_where(like, a, code, i, number):
+        return sum(1 << k for k, which in enumerate(code[i : i + lanes(a.dtype)]) if which == number)
+
+    def lowest_bit(bits):
+        return (int(bits) & -int(bits)).bit_length() - 1
 
     def store_largest(a0, a1, a2, a3, y, code, i):
         four = np.stack([tile.reshape(-1) for tile in (a0, a1, a2, a3)])
