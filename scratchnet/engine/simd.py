@@ -13,6 +13,7 @@ stays in registers. A **tile** is a row of `count` vectors of 512 bits, held as 
     add_rows(acc, R, a, i, d)            a += acc, with the same rows
     add_at(acc, a, i, places, k)         the same, vector r at a[i + places[k + r]]
     store_rows(acc, R, a, i, d)          a = acc, with the same rows
+    load_rows(V, R, a, i, d)             the other way round
     store(a, i, acc)                     a[i : i + count * lanes] = acc
 
     fma_patch, fma_taps                  the same with s, or s and t, read from memory
@@ -110,6 +111,26 @@ def load(typingctx, like, a, i):
         return out
 
     return tile(like, a, types.intp), generate
+
+
+@intrinsic
+def load_rows(typingctx, like, rows, a, i, distance):
+    """A tile of as many vectors as `like` has entries: rows of them, `distance` apart in a."""
+    tile = Tile(a.dtype, like.count)
+
+    def generate(context, builder, signature, args):
+        _, _, array, index, step = args
+        kind = context.get_value_type(tile)
+        out = ir.Constant(kind, ir.Undefined)
+        for k in range(tile.count):
+            v = k % (tile.count // rows.count)
+            if v == 0:
+                at = _pointer(context, builder, signature.args[2], array, index, kind.element)
+                index = builder.add(index, step)
+            out = builder.insert_value(out, _vector_at(builder, at, v), k)
+        return out
+
+    return tile(like, rows, a, types.intp, types.intp), generate
 
 
 @intrinsic
@@ -509,6 +530,11 @@ if config.DISABLE_JIT:  # the same in NumPy; a tile is an array (count, lanes)
 
     def load(like, a, i):
         return a[i : i + len(like) * lanes(a.dtype)].reshape(len(like), -1).copy()
+
+    def load_rows(like, rows, a, i, distance):
+        width = len(like) // len(rows) * lanes(a.dtype)
+        values = [a[at : at + width] for at in range(i, i + len(rows) * distance, distance)]
+        return np.concatenate(values).reshape(len(like), -1)
 
     def store(a, i, tile):
         a[i : i + tile.size] = tile.reshape(-1)
