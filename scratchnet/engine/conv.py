@@ -195,12 +195,12 @@ class ConvRelu(ConvGroup):
         dx = self.dx((n, *self.image), flat)
         scratch = self.buffer("image_dx", (SHARDS, self.at.size + SLACK))
         self.call(
-            conv_inputs, self.at, self.dx_block, flat, f, self.filters_by_vector(), self.places(),
+            conv_inputs, self.at, self.dx_block, flat, f, self.filters_by_vector(), self.window_places(),
             scratch, dx.reshape(-1), self.inside(),
         )  # fmt: skip
         return dx
 
-    def places(self) -> Array:
+    def window_places(self) -> Array:
         """Where each position's window starts; after them as many as a block has, in the slack."""
         positions = self.out_h * self.out_w
         places = self.buffer("places", (positions + len(self.dx_block.rows),), np.int64)

@@ -114,6 +114,24 @@ def load(typingctx, like, a, i):
 
 
 @intrinsic
+def prefetch(typingctx, a, i):
+    """Ask for the cache line of a[i], which may lie beyond the array: it will be read soon."""
+
+    def generate(context, builder, signature, args):
+        byte = ir.IntType(8).as_pointer()
+        data = make_array(signature.args[0])(context, builder, args[0]).data
+        at = builder.bitcast(builder.gep(data, [args[1]]), byte)
+        number = ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
+        # to read, keep in all caches, data
+        builder.call(function, [at, *(ir.Constant(number, n) for n in (0, 3, 1))])
+        return context.get_dummy_value()
+
+    return types.void(a, types.intp), generate
+
+
+@intrinsic
 def load_rows(typingctx, like, rows, a, i, distance):
     """A tile of as many vectors as `like` has entries: rows of them, `distance` apart in a."""
     tile = Tile(a.dtype, like.count)
@@ -530,6 +548,9 @@ if config.DISABLE_JIT:  # the same in NumPy; a tile is an array (count, lanes)
 
     def load(like, a, i):
         return a[i : i + len(like) * lanes(a.dtype)].reshape(len(like), -1).copy()
+
+    def prefetch(a, i):
+        pass
 
     def load_rows(like, rows, a, i, distance):
         width = len(like) // len(rows) * lanes(a.dtype)

@@ -38,6 +38,7 @@ from .simd import (
     fma_patch,
     load,
     neg,
+    prefetch,
     relu,
     scale,
     store,
@@ -420,6 +421,18 @@ def _place(t, number):
 
 
 @inner
+def _next(t, image, i, j):
+    """The same of the tile after that."""
+    j += 2
+    if j < 2 * t.right:
+        return image, i, j
+    i += 2
+    if i < 2 * t.down:
+        return image, i, 0
+    return image + 1, 0, 0
+
+
+@inner
 def _copy_patch(t, x, image, i, j, patch):
     """patch (4, 4, c) <- the image from row i and column j on, zero where there is no image."""
     lane, c = VECTOR_BYTES // x.itemsize, t.c
@@ -436,25 +449,42 @@ def _copy_patch(t, x, image, i, j, patch):
 
 
 @inner
+def _ask_for_next(x, at, c, row):
+    """What the tile below is the first to read: the processor does not foresee two rows at once."""
+    prefetch(x, at + 4 * row)
+    prefetch(x, at + 4 * row + c)
+    prefetch(x, at + 5 * row)
+    prefetch(x, at + 5 * row + c)
+
+
+@inner
+def _input(x, p, c, row, v, to, step):
+    """v <- B' d B of one tile, its 4x4 inputs from x[p] on."""
+    for k in range(0, c, VECTOR_BYTES // x.itemsize):
+        at = p + k
+        below = at + 2 * row
+        _ask_for_next(x, at, c, row)
+        # the four rows of B' d, each times B as soon as it is there
+        _put(v, to + k, step, _bt(_differences(x, at, below, c)))
+        _put(v, to + k + 4 * step, step, _bt(_sums(x, at + row, below, c)))
+        _put(v, to + k + 8 * step, step, _bt(_differences(x, below, at + row, c)))
+        _put(v, to + k + 12 * step, step, _bt(_differences(x, at + row, below + row, c)))
+
+
+@inner
 def _inputs(t, x, first, count, v, patch):
     """v (16, TILES, c) <- B' d B of `count` tiles, from number `first` on."""
-    lane, c = VECTOR_BYTES // x.itemsize, t.c
+    c, step = t.c, TILES * t.c + VECTOR_BYTES // x.itemsize
+    image, i, j = _place(t, first)
     for number in range(count):
-        image, i, j = _place(t, first + number)
-        i, j = i - t.top, j - t.left
-        if i >= 0 and i + 4 <= t.h and j >= 0 and j + 4 <= t.w:
-            source, p, row = x, ((image * t.h + i) * t.w + j) * c, t.w * c
+        top, left = i - t.top, j - t.left
+        if top >= 0 and top + 4 <= t.h and left >= 0 and left + 4 <= t.w:
+            p = ((image * t.h + top) * t.w + left) * c
+            _input(x, p, c, t.w * c, v, number * c, step)
         else:
-            _copy_patch(t, x, image, i, j, patch)
-            source, p, row = patch, 0, 4 * c
-        for k in range(0, c, lane):
-            at, to, step = p + k, number * c + k, TILES * c + lane
-            below = at + 2 * row
-            # the four rows of B' d, each times B as soon as it is there
-            _put(v, to, step, _bt(_differences(source, at, below, c)))
-            _put(v, to + 4 * step, step, _bt(_sums(source, at + row, below, c)))
-            _put(v, to + 8 * step, step, _bt(_differences(source, below, at + row, c)))
-            _put(v, to + 12 * step, step, _bt(_differences(source, at + row, below + row, c)))
+            _copy_patch(t, x, image, top, left, patch)
+            _input(patch, 0, c, 4 * c, v, number * c, step)
+        image, i, j = _next(t, image, i, j)
 
 
 @inner
@@ -511,8 +541,8 @@ def conv(t, block, x, u, bias, y, rectified, scratch):
             count = min(TILES, tiles - first)
             _inputs(t, x, first, count, v, patch)
             _products(Block(whole, rows, tile), v, t.c, u, f, count, m)
+            image, i, j = _place(t, first)
             for at in range(count):
-                image, i, j = _place(t, first + at)
                 for k in range(0, f, lane):
                     four = _output(m, at * f + k, TILES * f + lane, bias, k)
                     to = ((image * out_h + i) * out_w + j) * f + k
@@ -523,6 +553,7 @@ def conv(t, block, x, u, bias, y, rectified, scratch):
                         _put_output(y, to + out_w * f, four[2], rectified)
                         if j + 1 < out_w:
                             _put_output(y, to + (out_w + 1) * f, four[3], rectified)
+                image, i, j = _next(t, image, i, j)
 
 
 # ---- backward ----------------------------------------------------------------------------------
@@ -539,8 +570,8 @@ def _output_gradients(t, dy, y, rectified, first, count, e, db):
     """e (16, TILES, f) <- A dy A' of `count` tiles; rectified: only where y was alive. db += dy."""
     lane, f = VECTOR_BYTES // dy.itemsize, t.f
     out_h, out_w, step = t.out_h, t.out_w, TILES * f + lane
+    image, i, j = _place(t, first)
     for number in range(count):
-        image, i, j = _place(t, first + number)
         at, to = ((image * out_h + i) * out_w + j) * f, number * f
         for k in range(0, f, lane):
             g0 = _gradient(dy, y, at + k, rectified)
@@ -556,6 +587,7 @@ def _output_gradients(t, dy, y, rectified, first, count, e, db):
             _put(e, to + k + 4 * step, step, _a(add(g0, g2), add(g1, g3)))
             _put(e, to + k + 8 * step, step, _a(sub(g0, g2), sub(g1, g3)))
             _put(e, to + k + 12 * step, step, _a(neg(g2), neg(g3)))
+        image, i, j = _next(t, image, i, j)
 
 
 @inner
@@ -581,9 +613,9 @@ def _add_inputs(t, p, first, count, dx):
     """dx += B p B' of each tile, laid over the 4x4 inputs that it came from."""
     lane, c, h, w = VECTOR_BYTES // p.itemsize, t.c, t.h, t.w
     step = TILES * c + lane
+    image, down, right = _place(t, first)
     for number in range(count):
-        image, i, j = _place(t, first + number)
-        i, j = i - t.top, j - t.left
+        i, j = down - t.top, right - t.left
         at = ((image * h + i) * w + j) * c
         whole = i >= 0 and i + 4 <= h and j >= 0 and j + 4 <= w
         for k in range(0, c, lane):
@@ -606,6 +638,7 @@ def _add_inputs(t, p, first, count, dx):
                     neg(load(ONE, p, q2 + last)), neg(load(ONE, p, q3 + last)),
                 )  # fmt: skip
                 _add_column(dx, at + k + 3 * c, w * c, column, whole, i, h)
+        image, down, right = _next(t, image, down, right)
 
 
 @parallel
@@ -624,8 +657,6 @@ def conv_backward(t, dw_block, dx_block, x, ut, dy, y, rectified, need_dx, scrat
         du[:] = 0
         db[shard, :] = 0
         begin, end = shard * t.n // SHARDS, (shard + 1) * t.n // SHARDS
-        if need_dx:
-            dx[begin * image : end * image] = 0
         for first in range(begin * tiles, end * tiles, TILES):
             count = min(TILES, end * tiles - first)
             _inputs(t, x, first, count, v, scratch.patch[shard])
@@ -636,5 +667,8 @@ def conv_backward(t, dw_block, dx_block, x, ut, dy, y, rectified, need_dx, scrat
                 to = Matrix(du, k * c * f, f, 1)
                 _multiply(Block(whole_w, rows_w, tile_w), a, b, to, c, f, count, True)
             if need_dx:
+                # the images that begin here: zero while they are in the cache that adds to them
+                new, old = (first + tiles - 1) // tiles, (first + count + tiles - 1) // tiles
+                dx[new * image : old * image] = 0
                 _products(Block(whole_x, rows_x, tile_x), e, f, ut, c, count, v)
                 _add_inputs(t, v, first, count, dx)
