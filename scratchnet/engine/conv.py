@@ -83,10 +83,9 @@ def block_of(rows: int, tile: tuple[int, ...]) -> Block:
 def rows_for(size: int, across: int) -> int:
     """How many rows of a tile are computed together where there are `size` one after the other.
 
-    The last ones may overlap those before, computed twice: so the number that wastes least.
+    Four keep a processor's units busy; and the fewer kinds of tiles, the less there is to compile.
     """
-    most = target().rows(across, *range(1, 9))
-    return min(range(1, most + 1), key=lambda rows: (-(-size // rows) * (rows + 1), -rows))
+    return min(size, target().rows(across, 2, 4))
 
 
 class ConvGroup(Group):
@@ -121,9 +120,10 @@ class ConvGroup(Group):
             fp=self.fp,
         )
 
-    def weights(self) -> Array:
-        """W as a matrix (kh * run, fp), flat."""
-        return self.columns("w", self.params["W"].reshape(-1, self.f), self.fp).reshape(-1)
+    def weights(self, tile: tuple[int, ...]) -> Array:
+        """W in the tile's columns: (fp / step, kh * run, step), step their width; flat."""
+        W = self.params["W"].reshape(-1, self.f)
+        return self.tiled("w", W, self.fp, len(tile) * self.lane).reshape(-1)
 
     def filters_by_row(self, filters: int) -> Array:
         """W filter by filter, each row in whole vectors: (filters, kh, runp), zeros after."""
@@ -170,7 +170,7 @@ class ConvRelu(ConvGroup):
         self.at = self.geometry(len(x))
         y = self.buffer("y", (len(x), self.out_h, self.out_w, self.fp))
         outputs = self.bias(self.fp), y.reshape(-1), self.relu
-        self.call(conv, self.at, self.block, self.x, self.weights(), *outputs)
+        self.call(conv, self.at, self.block, self.x, self.weights(self.block.tile), *outputs)
         self.y = self.narrow("narrow", y, self.f)
         return self.y
 
@@ -182,7 +182,8 @@ class ConvRelu(ConvGroup):
         rows = len(self.dw_block.rows)
         taps = -(-self.run // rows) * rows
         dw = self.buffer("dw", (SHARDS, self.kh * taps * fp))
-        self.call(conv_weights, self.at, self.dw_block, self.x, wide.reshape(-1), dw)
+        places = self.window_places()
+        self.call(conv_weights, self.at, self.dw_block, self.x, wide.reshape(-1), places, dw)
         total = self.total("dw", dw).reshape(self.kh, taps, fp)
         self.grads["W"].reshape(self.kh, self.run, f)[:] = total[:, : self.run, :f]
         if "b" in self.grads:
@@ -195,7 +196,7 @@ class ConvRelu(ConvGroup):
         dx = self.dx((n, *self.image), flat)
         scratch = self.buffer("image_dx", (SHARDS, self.at.size + SLACK))
         self.call(
-            conv_inputs, self.at, self.dx_block, flat, f, self.filters_by_vector(), self.window_places(),
+            conv_inputs, self.at, self.dx_block, flat, f, self.filters_by_vector(), places,
             scratch, dx.reshape(-1), self.inside(),
         )  # fmt: skip
         return dx
@@ -220,13 +221,13 @@ def _conv_positions(g, block, x, start, w, bias, y, out, rectified):
     step = len(tile) * (VECTOR_BYTES // x.itemsize)
     for f in range(0, g.fp, step):
         acc = repeat(rows, load(tile, bias, f))
-        tap = f
+        tap = f * g.kh * g.run
         for u in range(g.kh):
             p = start + u * g.row
             for _ in range(g.run):
                 acc = fma_patch(acc, rows, ONE, x, p, g.right, load(tile, w, tap))
                 p += 1
-                tap += g.fp
+                tap += step
         if rectified:
             acc = relu(acc)
         store_rows(acc, rows, y, out + f, g.fp)
@@ -234,7 +235,10 @@ def _conv_positions(g, block, x, start, w, bias, y, out, rectified):
 
 @parallel
 def conv(g, block, x, w, bias, y, rectified):
-    """y (n, out_h, out_w, fp) <- x, framed images; w (kh * run, fp), bias (fp,); ReLU if asked."""
+    """y (n, out_h, out_w, fp) <- x, framed images; ReLU if asked.
+
+    w (fp / step, kh * run, step), step a tile's width; bias (fp,)
+    """
     whole, rows, tile = block
     lines = g.n * g.out_h
     for shard in prange(SHARDS):
@@ -251,7 +255,7 @@ def conv(g, block, x, w, bias, y, rectified):
 
 
 @inner
-def _conv_weights_image(g, block, x, at, dy, to, dw):
+def _conv_weights_image(g, block, x, at, dy, to, places, dw):
     """dw (kh, taps, fp) += the patches of one image, transposed, times its dy.
 
     taps: the run of a window in whole groups of block.rows. What is read beyond the run ends up in
@@ -264,21 +268,21 @@ def _conv_weights_image(g, block, x, at, dy, to, dw):
     for u in range(g.kh):
         for k in range(0, g.run, len(rows)):
             for f in range(0, fp, step):
-                acc = zeros(whole, dw)
-                for i in range(g.out_h):
-                    p = at + i * g.down + u * g.row + k
-                    q = to + i * g.out_w * fp + f
-                    for _ in range(g.out_w):
-                        acc = fma_patch(acc, ONE, rows, x, p, 0, load(tile, dy, q))
-                        p += g.right
-                        q += fp
+                acc, q = zeros(whole, dw), to + f
+                for position in range(g.out_h * g.out_w):
+                    p = at + u * g.row + k + places[position]
+                    acc = fma_patch(acc, ONE, rows, x, p, 0, load(tile, dy, q))
+                    q += fp
                 add_rows(acc, rows, dw, to_dw + f, fp)
             to_dw += len(rows) * fp
 
 
 @parallel
-def conv_weights(g, block, x, dy, dw):
-    """dw (SHARDS, kh * taps * fp) <- x, dy (n, out_h, out_w, fp): the gradient of conv's weights."""
+def conv_weights(g, block, x, dy, places, dw):
+    """dw (SHARDS, kh * taps * fp) <- x, dy (n, out_h, out_w, fp): the gradient of conv's weights.
+
+    places: where each position's window starts in an image
+    """
     whole, rows, tile = block
     for shard in prange(SHARDS):
         mine = dw[shard]
@@ -286,7 +290,7 @@ def conv_weights(g, block, x, dy, dw):
         for image in range(shard * g.n // SHARDS, (shard + 1) * g.n // SHARDS):
             to = image * g.out_h * g.out_w * g.fp
             part = Block(whole, rows, tile)
-            _conv_weights_image(g, part, x, image * g.size, dy, to, mine)
+            _conv_weights_image(g, part, x, image * g.size, dy, to, places, mine)
 
 
 @inner

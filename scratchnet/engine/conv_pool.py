@@ -115,7 +115,7 @@ class ConvReluPool(ConvGroup):
         if self.winograd_fits and n * self.out_h * self.out_w >= winograd.FEW_TILES:
             self._forward_winograd(*outputs)
         else:
-            weights, bias = self.weights(), self.bias(self.fp)
+            weights, bias = self.weights(self.forward_tile), self.bias(self.fp)
             given = self.taps, self.forward_tile, self.x, weights, bias
             self.call(conv_relu_pool, self.at, *given, *outputs)
         return self.narrow("narrow", y, self.f)
@@ -212,25 +212,25 @@ def _conv_relu_pool_windows(g, taps, tile, x, w, bias, first, end, y, code):
                 # the window's four convolution outputs, row by row
                 a0 = load(tile, bias, f)
                 a1, a2, a3 = a0, a0, a0
-                tap = f
+                tap = f * kh * run
                 for u in range(kh):
                     p = corner + u * row
                     for _ in range(0, run, len(taps)):
-                        a0 = fma_taps(a0, taps, x, p, w, tap, fp)
-                        a1 = fma_taps(a1, taps, x, p + c, w, tap, fp)
-                        a2 = fma_taps(a2, taps, x, p + row, w, tap, fp)
-                        a3 = fma_taps(a3, taps, x, p + row + c, w, tap, fp)
+                        a0 = fma_taps(a0, taps, x, p, w, tap, step)
+                        a1 = fma_taps(a1, taps, x, p + c, w, tap, step)
+                        a2 = fma_taps(a2, taps, x, p + row, w, tap, step)
+                        a3 = fma_taps(a3, taps, x, p + row + c, w, tap, step)
                         p += len(taps)
-                        tap += len(taps) * fp
+                        tap += len(taps) * step
                 store_largest(a0, a1, a2, a3, y, code, (window + j) * fp + f)
         window += windows
 
 
 @parallel
 def conv_relu_pool(g, taps, tile, x, w, bias, y, code):
-    """y, code (n, out_h, out_w, fp) <- x, framed images; w (kh * run, fp), bias (fp,).
+    """y, code (n, out_h, out_w, fp) <- x, framed images; bias (fp,).
 
-    Every shard gets as many pooling windows, so that a single image has enough for all threads.
+    w (fp / step, kh * run, step), step a tile's width. Every shard gets as many pooling windows, so that a single image has enough for all threads.
     """
     windows = g.n * g.out_h * g.out_w
     for shard in prange(SHARDS):

@@ -15,11 +15,11 @@ from .compiler import inner, parallel, serial
 from .conv import ONE, Block, block_of, tile_for
 from .group import Array, Gradients, Group
 from .memory import SHARDS, VECTOR_BYTES, flat_with_slack, padded
-from .simd import fma, fma_patch, has_nan, load, load_rows, relu, repeat, store, store_rows, zeros
+from .simd import fma, fma_patch, has_nan, load, load_rows, prefetch, relu, repeat, store, store_rows, zeros
 from .target import target
 
-#: how many terms of a product are added up at a time: b's part is then 32 KiB
-TERMS = 128
+#: how many terms of a product are added up at a time: b's part is then 16 or 32 KiB
+TERMS = 128 if target().across > 1 else 256
 #: rows of a that are looked at together for zeros
 LISTED = 4
 #: a tile for what is looked at but not summed
@@ -227,7 +227,9 @@ def _pack(tile, b, ldb, part, packed):
     """packed (end - start, tile) <- b's rows start..end, in the tile's columns from j on."""
     step = len(tile) * (VECTOR_BYTES // b.itemsize)
     for p in range(part.start, part.end):
-        store(packed, (p - part.start) * step, load(tile, b, p * ldb + part.j))
+        at = p * ldb + part.j
+        prefetch(b, at + step)  # what comes next: no processor foresees so long a row
+        store(packed, (p - part.start) * step, load(tile, b, at))
 
 
 @parallel
@@ -246,14 +248,14 @@ def product(s, block, a, b, c, bias, rectified, places, counts, scratch):
     blocks, tiles = (m + many - 1) // many, width // step
     for shard in prange(SHARDS):
         first, last, left, right = 0, m, 0, tiles
-        if width > m:
+        if width >= m:
             left, right = shard * tiles // SHARDS, (shard + 1) * tiles // SHARDS
         else:
             first = min(shard * blocks // SHARDS * many, m)
             last = min((shard + 1) * blocks // SHARDS * many, m)
         packed = scratch[shard]
-        for number in range(left, right if first < last else left):
-            for start in range(0, max(k, 1), TERMS):
+        for start in range(0, max(k, 1) if first < last else 0, TERMS):
+            for number in range(left, right):
                 part = Part(first, last, number * step, start, min(start + TERMS, k))
                 _pack(tile, b, ldb, part, packed)
                 # made anew: those from outside the parallel loop are read from memory, 4 % slower

@@ -115,14 +115,14 @@ def fits(conv: Conv2D) -> bool:
     return whole and conv.kernel_size == (3, 3) and conv.strides == (1, 1)
 
 
-def block_for(channels: int, dtype: Any, of_tiles: bool = True) -> Block:
+def block_for(channels: int, dtype: Any) -> Block:
     """How a product's result is worked on where it has that many columns.
 
-    The rows divide TILES or, where they are not tiles, any number of channels.
+    The rows divide TILES, and any number of channels, so that both kinds of products are compiled
+    once.
     """
     tile = tile_for(channels, dtype)
-    rows = target().rows(len(tile), *((8, 5, 4, 2) if of_tiles else (8, 4, 2)))
-    return block_of(rows, tile)
+    return block_of(target().rows(len(tile), 8, 4, 2), tile)
 
 
 def filters_of(group: Group, name: str, W: Array) -> Array:
@@ -156,7 +156,6 @@ class ConvReluWinograd(ConvGroup):
         self.relu = len(layers) > 1
         self.block_f = block_for(self.f, self.dtype)
         self.block_c = block_for(self.c, self.dtype)
-        self.dw_block = block_for(self.f, self.dtype, of_tiles=False)
 
     def forward(self, x: Array, training: bool) -> Array:
         self.begin(x)
@@ -183,7 +182,7 @@ class ConvReluWinograd(ConvGroup):
         ut = filters_of(self, "ut", self.params["W"].transpose(0, 1, 3, 2))
         self.call(
             conv_backward,
-            self.tiling, self.dw_block, self.block_c, self.x.reshape(-1), ut, flat,
+            self.tiling, self.block_f, self.block_c, self.x.reshape(-1), ut, flat,
             self.y.reshape(-1), self.relu, need_dx, scratch_of(self, self.c, self.f),
             Totals(du, db, dx.reshape(-1)),
         )  # fmt: skip
