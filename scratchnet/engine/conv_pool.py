@@ -147,7 +147,9 @@ class ConvReluPool(ConvGroup):
         dw = self.buffer("dw", (SHARDS, self.fp * self.kh * self.runp))
         at, shape = self.at, (SHARDS, self.out_h * self.out_w + 1)
         corners = self.buffer("corners", (self.out_h, self.out_w), np.int64)
-        corners[:] = 2 * np.add.outer(at.row * np.arange(self.out_h), at.right * np.arange(self.out_w))
+        corners[:] = 2 * np.add.outer(
+            at.row * np.arange(self.out_h), at.right * np.arange(self.out_w)
+        )
         offsets = self.buffer("offsets", (DEAD + 1,), np.int64)
         offsets[:] = 0, at.right, at.row, at.row + at.right, 0
         places, values = self.buffer("places", shape, np.int64), self.buffer("values", shape)
@@ -161,9 +163,7 @@ class ConvReluPool(ConvGroup):
         rows, run, size = at = self.patches
         sums = self.buffer("sums", (SHARDS, self.fp * (DEAD + 1) * size))
         scratch = self.buffer("patches", (SHARDS, self.out_w * size + self.lane))
-        self.call(
-            conv_relu_pool_few_weights, self.at, at, dy, self.code, self.x, scratch, sums, db
-        )
+        self.call(conv_relu_pool_few_weights, self.at, at, dy, self.code, self.x, scratch, sums, db)
         total = self.total("sums", sums).reshape(self.fp, DEAD + 1, size)[..., : rows * run]
         total = total.reshape(self.fp, DEAD + 1, rows, run)
         dW = self.buffer("few dw", (self.f, self.kh, self.run))

@@ -15,7 +15,19 @@ from .compiler import inner, parallel, serial
 from .conv import ONE, Block, block_of, tile_for
 from .group import Array, Gradients, Group
 from .memory import SHARDS, VECTOR_BYTES, flat_with_slack, padded
-from .simd import fma, fma_patch, has_nan, load, load_rows, prefetch, relu, repeat, store, store_rows, zeros
+from .simd import (
+    fma,
+    fma_patch,
+    has_nan,
+    load,
+    load_rows,
+    prefetch,
+    relu,
+    repeat,
+    store,
+    store_rows,
+    zeros,
+)
 from .target import target
 
 #: how many terms of a product are added up at a time: b's part is then 16 or 32 KiB
@@ -260,9 +272,7 @@ def product(s, block, a, b, c, bias, rectified, places, counts, scratch):
                 _pack(tile, b, ldb, part, packed)
                 # made anew: those from outside the parallel loop are read from memory, 4 % slower
                 sizes, held = Sizes(m, k, width, row, column, ldb, ldc), Block(whole, rows, tile)
-                _product_rows(
-                    held, sizes, a, packed, c, bias, rectified, places, counts, part
-                )
+                _product_rows(held, sizes, a, packed, c, bias, rectified, places, counts, part)
 
 
 @serial

@@ -129,11 +129,12 @@ class BatchNormRelu(Group):
         if not need_dx:
             return None
         dx = self.dx((len(rows), self.width), rows)
-        if not self.from_batch:  # mean and variance are constants: every image for itself
-            dgamma = dbeta = np.zeros_like(dbeta)
-        mean = self._channels("mean", dbeta / m)
-        along = self._channels("along", dgamma * self.s / m)
-        self.call(normalize_backward, *given, mean, along, dx.reshape(-1))
+        if self.from_batch:
+            mean = self._channels("mean", dbeta / m)
+            along = self._channels("along", dgamma * self.s / m)
+            self.call(normalize_backward, *given, mean, along, dx.reshape(-1))
+        else:  # mean and variance are constants: every image for itself, and what is no number, too
+            self.call(scale_backward, *given, dx.reshape(-1))
         return self._unfolded("dx", dx, dy.shape)
 
 
@@ -304,6 +305,20 @@ def normalize_backward(dy, x, affine, rectified, mean, along, dx):
                 apart = sub(load(ONE, x, at), load(ONE, affine.mu, v))
                 grad = sub(_alive(affine, dy, at, apart, rectified, v), load(ONE, mean, v))
                 grad = mul_add(neg(apart), load(ONE, along, v), grad)
+                store(dx, at, mul(load(ONE, affine.slope, v), grad))
+
+
+@parallel
+def scale_backward(dy, x, affine, rectified, dx):
+    """dx (m, width) = slope * dy; rectified: dy only where the ReLU was alive."""
+    width, lane = affine.mu.size, VECTOR_BYTES // x.itemsize
+    m = x.size // width
+    for shard in prange(SHARDS):
+        for i in range(shard * m // SHARDS, (shard + 1) * m // SHARDS):
+            for v in range(0, width, lane):
+                at = i * width + v
+                apart = sub(load(ONE, x, at), load(ONE, affine.mu, v))
+                grad = _alive(affine, dy, at, apart, rectified, v)
                 store(dx, at, mul(load(ONE, affine.slope, v), grad))
 
 

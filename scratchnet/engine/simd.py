@@ -641,7 +641,9 @@ if config.DISABLE_JIT:  # the same in NumPy; a tile is an array (count, lanes)
         return np.where(code[at] == number, a.dtype.type(0), a[at]).reshape(len(like), -1)
 
     def bits_where(like, a, code, i, number):
-        return sum(1 << k for k, which in enumerate(code[i : i + lanes(a.dtype)]) if which == number)
+        return sum(
+            1 << k for k, which in enumerate(code[i : i + lanes(a.dtype)]) if which == number
+        )
 
     def lowest_bit(bits):
         return (int(bits) & -int(bits)).bit_length() - 1
