@@ -1,6 +1,7 @@
 """What the commands share: the application, its common options, how models and data are found."""
 
 import inspect
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path

@@ -16,7 +16,7 @@ from .compiler import inner, parallel
 from .functions import sum_rows_into
 from .group import Array, Gradients, Group
 from .memory import SHARDS, SLACK, VECTOR_BYTES, lanes, padded
-from .simd import add_at, add_rows, fma_patch, load, relu, repeat, store, store_rows, zeros
+from .simd import add_at, add_rows, fma_patch, load, relu, repeat, store_rows, zeros
 from .target import target
 
 #: a tile of one vector, or one row
