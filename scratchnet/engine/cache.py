@@ -88,6 +88,12 @@ class KernelCache(FunctionCache):
             _say(f"{path}: expected a compiled kernel, found {_one_line(error)}")
             return None
 
+    def place_of(self, sig: Any, target_context: Any) -> Path | None:
+        """Where the loop for these types is kept, or would be; None if nowhere."""
+        target_context.refresh()
+        place = folder() if self._enabled else None
+        return place and place / self._file(self._key(sig, target_context.codegen()))
+
     def save_overload(self, sig: Any, data: Any) -> None:
         """Keep the loop, if it can be kept and there is a place for it."""
         place = folder() if self._enabled else None

@@ -130,6 +130,10 @@ class Single:
         return f"{self.layers[0].name}: by itself"
 
 
+class DryRun(list):
+    """As a group's `record`: its calls are noted and not made, so that nothing is compiled."""
+
+
 class Group(Buffers):
     """Layers that one fused kernel covers.
 
@@ -142,6 +146,8 @@ class Group(Buffers):
     uses_blas = False
     #: whether forward is calls of loops alone, so that a row of them can be prepared (single.py)
     only_kernels = False
+    #: where `call` notes what it calls, while somebody wants to know
+    record: list[tuple[Any, tuple]] | None = None
 
     def __init__(self, layers: Sequence[Layer], gradients: Gradients) -> None:
         self.layers = list(layers)
@@ -149,8 +155,6 @@ class Group(Buffers):
         super().__init__(next((p.dtype for p in self.params.values()), np.float32))
         self.lane = lanes(self.dtype)
         self.gradients = gradients
-        #: where `call` notes what it calls, while somebody wants to know
-        self.record: list[tuple[Any, tuple]] | None = None
 
     def forward(self, x: Array, training: bool) -> Array:
         raise NotImplementedError(f"{type(self).__name__} has no forward")
@@ -172,6 +176,8 @@ class Group(Buffers):
         """Run a compiled loop."""
         if self.record is not None:
             self.record.append((loop, arguments))
+            if isinstance(self.record, DryRun):
+                return
         loop(*arguments)
 
     def contiguous(self, name: str, a: Array) -> Array:

@@ -46,6 +46,7 @@ ROOMS = {
     "looking": {"engine", "errors", "flat", "layers", "ranges", "summary"},
     "model": MODEL,
     "model_files": MODEL | {"model"},
+    "first_start": {"engine", "errors", "model", "model_files"},
     "architectures": {"layers", "model", "errors", "ranges"},
     "microscope": MODEL | {"microscope", "model", "frozen", "text", "plots"},
     "datasets": {"datasets", "errors", "backend", "pictures"},
