@@ -78,11 +78,25 @@ def tidy(notebook):
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
         "language_info": {"name": "python", "file_extension": ".py"},
     }
+    for cell in notebook.cells:
+        if "outputs" in cell:
+            cell.outputs = list(_joined(cell.outputs))
     for output, caption in pictures(notebook):
         text = caption.split("\n\n")[0].replace("*", "").replace("`", "").replace("\n", " ")
         output.metadata = {"image/png": {"alt": text.replace("$", "")}}
         output.data = {"image/png": output.data["image/png"], "text/plain": "<Figure>"}
     return notebook
+
+
+def _joined(outputs):
+    """Pieces of one stream in a row are one output, however they arrived."""
+    last = None
+    for output in outputs:
+        if last is not None and output.output_type == "stream" and output.name == last.get("name"):
+            last.text += output.text
+            continue
+        last = output
+        yield output
 
 
 def main(paths):
