@@ -31,6 +31,14 @@ PROMISES = {
         "seeing/test_trace.py::test_every_gradient_is_its_sum_and_its_numeric_derivative",
         "web/test_web_page.py::test_analytic_and_numeric_agree_for_twenty_random_parameters",
     ],
+    "all of these show themselves, as tables and pictures": [
+        "seeing/test_showing.py::test_texts_are_short_and_pages_are_whole",
+        "seeing/test_showing.py::test_every_figure_shows_itself",
+        "seeing/test_showing.py::test_in_a_real_kernel",
+    ],
+    "a bar and curves that grow while it trains": [
+        "seeing/test_showing.py::test_fit_has_one_output_that_is_renewed",
+    ],
     "training runs to watch, pause and use at once": [
         "web/test_web_page.py::test_a_training_is_watched_paused_stopped_and_used",
     ],
