@@ -4,6 +4,7 @@ Lengths are in points, 72 to the inch. A figure is at most 8 inches wide, a READ
 its text has 8 points or more wherever there is room.
 """
 
+import base64
 import functools
 import io
 import math
@@ -20,6 +21,7 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import TextToPath
 from numpy.typing import NDArray
 
+from .. import showing
 from ..checkpoint import write_atomically
 from ..errors import InputError
 from .suffixes import METADATA, check_suffix
@@ -67,6 +69,12 @@ class Picture(Figure):
         Image.open(drawn).convert("RGB").quantize(256).save(into, "png", optimize=True)
         width, height = self.get_size_inches()
         return into.getvalue(), {"width": round(96 * width), "height": round(96 * height)}
+
+    def _ipython_display_(self) -> None:
+        """The same also where pyplot was imported, which takes over how figures are shown."""
+        data, size = self._repr_png_()
+        picture = {"text/plain": repr(self), "image/png": base64.b64encode(data).decode()}
+        showing.display(picture, raw=True, metadata={"image/png": size})
 
 
 def new_figure(

@@ -52,7 +52,7 @@ ROOMS = {
     "microscope": MODEL | {"microscope", "model", "frozen", "text", "plots"} | {"showing"},
     "datasets": {"datasets", "errors", "backend", "pictures"},
     "pictures": {"errors", "pictures", "showing"},
-    "plots": {"errors", "layers", "plots", "checkpoint", "pictures"},
+    "plots": {"errors", "layers", "plots", "checkpoint", "pictures", "showing"},
     "recipes": MODEL | {"model", "architectures", "datasets"},
     "_moved": set(),
     "__main__": {"cli"},

@@ -330,6 +330,7 @@ model
     "%%capture caught\nmodel.fit(x, y)",
     "assert 'epoch 1/1' in caught.stdout, caught.stdout",
     "assert 'matplotlib.pyplot' not in sys.modules",
+    "import matplotlib.pyplot\nhistory.plot()",
 ]
 
 
@@ -346,4 +347,5 @@ def test_in_a_real_kernel(monkeypatch):
     assert "image/png" in curves[1] and "image/png" in plot[1]
     for _, data in (model, trace, plan, summary):
         assert "<table>" in data["text/html"] and len(data["text/plain"]) < 1000
-    assert outputs[7:] == [[], [], []]
+    assert outputs[7:10] == [[], [], []]
+    assert outputs[10][0][1]["image/png"] == curves[1]["image/png"]  # pyplot changes nothing
