@@ -17,7 +17,6 @@ import time
 from pathlib import Path
 
 import nbformat
-from nbclient import NotebookClient
 
 LESSONS = Path(__file__).parents[1] / "examples" / "lessons"
 #: seconds
@@ -34,6 +33,8 @@ def execute(notebook, folder, with_solutions=False):
 
     with_solutions   after each check, run the solution that follows, and the check again
     """
+    from nbclient import NotebookClient  # here: it loads much that reading does not need
+
     if with_solutions:
         notebook.cells = list(_solved(notebook.cells))
     client = NotebookClient(

@@ -3,6 +3,7 @@
 The slow test runs each from a copy, with its solution; the others look at the committed files.
 """
 
+import functools
 import re
 import shutil
 from pathlib import Path
@@ -41,11 +42,14 @@ def links(text):
             yield unquote(target.split("#")[0])
 
 
+@functools.cache
+def read(path):
+    return nbformat.read(path, as_version=4)
+
+
 @pytest.fixture(params=LESSONS, ids=lambda path: path.stem)
 def lesson(request):
-    notebook = nbformat.read(request.param, as_version=4)
-    nbformat.validate(notebook)
-    return notebook
+    return read(request.param)
 
 
 def test_they_are_in_order_and_in_the_index():
@@ -64,6 +68,7 @@ def test_a_lesson_was_run_once_from_its_first_cell_to_its_last(lesson):
     code = [cell for cell in lesson.cells if cell.cell_type == "code"]
     assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
     outputs = [output for cell in code for output in cell.outputs]
+    nbformat.validate(lesson)
     assert not [o for o in outputs if o.output_type == "error" or o.get("name") == "stderr"]
 
 

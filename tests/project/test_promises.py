@@ -22,6 +22,10 @@ PROMISES = {
         "commands/test_cli.py::test_the_shipped_weights_read_mnist",
     ],
     "all of training in thirty lines": ["project/test_examples.py"],
+    "asks for a prediction before the answer, and ends with an exercise that checks itself": [
+        "project/test_lessons.py::test_a_lesson_is_built_like_the_others",
+        "project/test_lessons.py::test_a_lesson_runs_from_a_copy_and_its_solution_is_right",
+    ],
     "the arithmetic behind any one value, inside residual blocks too": [
         "seeing/test_trace.py::test_every_output_is_its_sum",
         "seeing/test_trace.py::test_layers_inside_a_layer_are_traced_and_explained_too",
