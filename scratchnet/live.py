@@ -110,7 +110,8 @@ class Live:
         look = f"width:{2 * WIDTH}px;max-width:100%;height:5px;background:{showing.LINE}"
         inside = f"width:{100 * min(self.share, 1):.1f}%;height:5px;background:{showing.BLUE}"
         moving = "" if self.done else f'<div style="{look}"><div style="{inside}"></div></div>'
-        return f"<div>{drawn}</div>{moving}<div>{showing.escaped(below)}</div>"
+        text = f'<div style="white-space:pre-wrap">{showing.escaped(below)}</div>'
+        return f"<div>{drawn}</div>{moving}{text}"
 
     def _panel(self, title: str, names: Sequence[str]) -> str:
         """The curves of one figure, over the epochs: of batches thin, of epochs with dots."""

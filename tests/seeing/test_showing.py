@@ -3,6 +3,7 @@
 A real kernel runs in `test_in_a_real_kernel`; the rest asks the objects themselves.
 """
 
+import base64
 import io
 import re
 import subprocess
@@ -203,6 +204,15 @@ def test_every_figure_shows_itself(seen):
         data, size = figure._repr_png_()
         width, height = Image.open(io.BytesIO(data)).size
         assert width / height == pytest.approx(size["width"] / size["height"], rel=0.02)
+
+
+def test_a_figure_is_shown_in_its_own_way(monkeypatch, seen):
+    shown = []
+    monkeypatch.setattr(showing, "display", lambda data, **how: shown.append((data, how)))
+    seen["history"].plot()._ipython_display_()
+    ((data, how),) = shown
+    assert base64.b64decode(data["image/png"])[:4] == b"\x89PNG" and how["raw"]
+    assert how["metadata"]["image/png"]["width"] == 768 and "Picture" in data["text/plain"]
 
 
 # ---- fit, as a notebook sees it ------------------------------------------------------------------
