@@ -22,6 +22,10 @@ PROMISES = {
         "commands/test_cli.py::test_the_shipped_weights_read_mnist",
     ],
     "all of training in thirty lines": ["project/test_examples.py"],
+    "asks for a prediction before the answer, and ends with an exercise that checks itself": [
+        "project/test_lessons.py::test_a_lesson_is_built_like_the_others",
+        "project/test_lessons.py::test_a_lesson_runs_from_a_copy_and_its_solution_is_right",
+    ],
     "the arithmetic behind any one value, inside residual blocks too": [
         "seeing/test_trace.py::test_every_output_is_its_sum",
         "seeing/test_trace.py::test_layers_inside_a_layer_are_traced_and_explained_too",
@@ -30,6 +34,14 @@ PROMISES = {
     "each parameter's gradient beside its numeric derivative": [
         "seeing/test_trace.py::test_every_gradient_is_its_sum_and_its_numeric_derivative",
         "web/test_web_page.py::test_analytic_and_numeric_agree_for_twenty_random_parameters",
+    ],
+    "all of these show themselves, as tables and pictures": [
+        "seeing/test_showing.py::test_texts_are_short_and_pages_are_whole",
+        "seeing/test_showing.py::test_every_figure_shows_itself",
+        "seeing/test_showing.py::test_in_a_real_kernel",
+    ],
+    "a bar and curves that grow while it trains": [
+        "seeing/test_showing.py::test_fit_has_one_output_that_is_renewed",
     ],
     "training runs to watch, pause and use at once": [
         "web/test_web_page.py::test_a_training_is_watched_paused_stopped_and_used",
