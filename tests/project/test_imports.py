@@ -55,7 +55,7 @@ ROOMS = {
     "_moved": set(),
     "__main__": {"cli"},
 }
-ANYTHING = {"cli", "web", "interop"}  # and nothing else imports them
+ANYTHING = {"cli", "web", "interop", "learn"}  # and nothing else imports them
 FRAMEWORKS = {"torch", "tensorflow", "keras", "jax", "onnx", "onnxruntime"}
 HEAVY = FRAMEWORKS | {"matplotlib", "PIL", "rich", "typer", "safetensors", "numba"}
 HEAVY |= {"pooch", "requests", "urllib3", "fastapi", "starlette", "pydantic", "uvicorn"}
