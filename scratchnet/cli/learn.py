@@ -169,7 +169,7 @@ def check(
     for exercise in chosen:
         found.append(_checked(place, exercise, time_limit))
         if not json_:
-            report.show(report.of_check(found[-1], place, brief=len(chosen) > 1))
+            report.show(report.of_check(found[-1], brief=len(chosen) > 1))
             if traceback and found[-1].outcome.traceback:
                 print(found[-1].outcome.traceback)
     failed = [one.exercise.name for one in found if not one.outcome.passed]
@@ -197,7 +197,7 @@ def _watch(place: Workplace, name: str | None, seconds: float | None) -> None:
         exercise = _chosen(place, name)
         before = workplace.saved(place.folder)
         found = _checked(place, exercise, seconds)
-        report.show(report.of_check(found, place))
+        report.show(report.of_check(found))
         if found.outcome.passed and name is None:
             continue
         report.show(report.of_waiting(place.path(exercise)))
@@ -244,7 +244,7 @@ def progress(
         done = sum(row["passed"] is True for row in rows)
         print(json.dumps({"count": len(rows), "passed_count": done, "exercises": rows}))
         return
-    report.show_progress(place)
+    report.show(report.of_progress(place))
 
 
 @command("learn reset 4", into=learn)

@@ -1,5 +1,6 @@
 """What `scratchnet learn` prints: lines with a style each, wrapped to the terminal."""
 
+import re
 import sys
 import textwrap
 from collections.abc import Iterator, Sequence
@@ -54,21 +55,34 @@ def show_code(code: str) -> None:
     Console().print(Syntax(code, "python", theme="ansi_dark", background_color="default"))
 
 
-def show_progress(place: Workplace) -> None:
+def of_progress(place: Workplace) -> Iterator[Line]:
     """All exercises with their marks, and how many have passed."""
-    rows = []
-    for exercise in place.exercises:
-        mark = "passed" if place.has_passed(exercise) else ""
-        mark = "changed since it passed" if place.has_changed(exercise) else mark
-        mark = "begun" if not mark and place.has_begun(exercise) else mark
-        lesson = str(exercise.lesson) if exercise.lesson else ""
-        rows.append((exercise.name, exercise.title, str(exercise.minutes), lesson, mark))
-    done = sum(map(place.has_passed, place.exercises))
+    marks = [_mark(place, exercise) for exercise in place.exercises]
+    rows = [
+        (mark, exercise.name, exercise.title, str(exercise.minutes))
+        for mark, exercise in zip(marks, place.exercises, strict=True)
+    ]
+    lines = Table("", ("", "", "", "min"), rows, left=3).aligned(room())
+    if len(lines) != len(rows) + 1:  # too narrow for columns
+        lines = ["", *(f"{title}, {minutes} min  {mark}" for mark, _, title, minutes in rows)]
+    yield 0, lines[0], "as is"
+    styles = {"passed": "green", "changed": "yellow"}
+    for mark, line in zip(marks, lines[1:], strict=True):
+        yield 0, line, styles.get(mark, "as is")
+    yield 0, "", ""
     left = sum(e.minutes for e in place.exercises if not place.has_passed(e))
-    note = f"{done} of {len(rows)} have passed" + (f"; about {_time(left)} to go" if left else "")
-    table = Table("", ("exercise", "", "minutes", "lesson", ""), rows, left=2, note=note)
-    # a title in the place of the name where both do not fit
-    table.show(width=room())
+    more = f"; about {_time(left)} to go" if left else ""
+    yield 0, f"{marks.count('passed')} of {len(marks)} have passed{more}", "bold"
+    if "changed" in marks:
+        yield 0, "changed: it had passed, and the file is another now; check it again", ""
+
+
+def _mark(place: Workplace, exercise: Exercise) -> str:
+    if place.has_passed(exercise):
+        return "passed"
+    if place.has_changed(exercise):
+        return "changed"
+    return "begun" if place.has_begun(exercise) else ""
 
 
 def of_start(place: Workplace, made: int) -> Iterator[Line]:
@@ -115,8 +129,9 @@ def of_hints(exercise: Exercise, many: int) -> Iterator[Line]:
     for number, hint in enumerate(exercise.hints[:many], 1):
         yield 0, f"{exercise.name}, hint {number} of {total}", "bold"
         yield 2, hint, ""
-    more = "`scratchnet learn hint` shows one more" if many < total else ""
-    yield 0, more or f"`scratchnet learn solution {exercise.name}` shows the solution", "dim"
+    what = "hint" if many < total else "solution"
+    shows = "one more" if many < total else "the solution"
+    yield 0, f"`scratchnet learn {what} {short(exercise)}` shows {shows}", "dim"
 
 
 def of_reset(path: Path, kept: Path | None) -> Iterator[Line]:
@@ -131,7 +146,7 @@ def of_lessons(folder: Path, copied: int, kept: int) -> Iterator[Line]:
     yield 0, f"{_many(copied, 'lesson')} copied to {printable(str(folder))}{there}", ""
 
 
-def of_check(found: Checked, place: Workplace, brief: bool = False) -> Iterator[Line]:
+def of_check(found: Checked, brief: bool = False) -> Iterator[Line]:
     """What came of one check. brief: one line if it has passed."""
     name, outcome = found.exercise.name, found.outcome
     if outcome.passed:
@@ -145,7 +160,7 @@ def of_check(found: Checked, place: Workplace, brief: bool = False) -> Iterator[
         yield from _wrong(outcome)
     yield from _printed(found.printed)
     if not outcome.passed:
-        yield from _help(found.exercise, outcome, place)
+        yield from _help(found.exercise, outcome)
     yield 0, "", ""
 
 
@@ -208,7 +223,7 @@ def _printed(lines: Sequence[str]) -> Iterator[Line]:
             yield 4, line, "as is"
 
 
-def _help(exercise: Exercise, outcome: Outcome, place: Workplace) -> Iterator[Line]:
+def _help(exercise: Exercise, outcome: Outcome) -> Iterator[Line]:
     yield 0, "", ""
     if outcome.status == "broken" or (outcome.status == "exception" and not outcome.line):
         yield (
@@ -220,13 +235,18 @@ def _help(exercise: Exercise, outcome: Outcome, place: Workplace) -> Iterator[Li
     if exercise.lesson:
         helps.append(f"lesson {exercise.lesson}")
     if exercise.hints:
-        helps.append("`scratchnet learn hint`")
+        helps.append(f"`scratchnet learn hint {short(exercise)}`")
     if helps:
         yield 2, f"Help: {' and '.join(helps)}", "dim"
 
 
 def _many(count: int, what: str) -> str:
     return f"{count} {what} was" if count == 1 else f"{count} {what}s were"
+
+
+def short(exercise: Exercise) -> str:
+    """What one types for it: the number in its name, or the name."""
+    return next((str(int(n)) for n in re.findall(r"\d+", exercise.name)), exercise.name)
 
 
 def _time(minutes: int) -> str:
