@@ -36,7 +36,8 @@ ROOMS = {
     "training_state": {"errors"},
     "backup": {"errors", "checkpoint", "run", "training_state"},
     "callbacks": SMALL | {"checkpoint", "run", "backup", "training_state"},
-    "gradcheck": {"errors", "frozen", "text"},
+    "gradcheck": {"errors", "frozen", "text", "diagnosis"},  # the last is loaded late
+    "diagnosis": {"diagnosis", "errors", "frozen", "layers", "model", "text"},
     "summary": {"layers", "looking", "text"},  # the second for types alone
     "ranges": {"errors"},
     "sources": {"errors", "run", "targets"},
