@@ -52,7 +52,8 @@ def show_code(code: str) -> None:
     from rich.console import Console
     from rich.syntax import Syntax
 
-    Console().print(Syntax(code, "python", theme="ansi_dark", background_color="default"))
+    console = Console(markup=False, emoji=False)
+    console.print(Syntax(code, "python", theme="ansi_dark", background_color="default"))
 
 
 def of_progress(place: Workplace) -> Iterator[Line]:

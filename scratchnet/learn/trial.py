@@ -195,7 +195,8 @@ class Trial:
             if backward:
                 self._backward(layer, x, training, f"{name}.backward{after}")
         except Mistake as mistake:
-            raise _named(mistake, "diagnose", layer, x.copy(), self._fresh(), like=like) from None
+            judged = layer if backward else ForwardAlone(layer, like)
+            raise _named(mistake, "diagnose", judged, x.copy(), self._fresh(), like=like) from None
 
     def loss(self, loss: Any, y_pred: Array, y_true: NDArray, like: Any) -> None:
         """A loss's value against a right one's, its gradient against numeric ones."""
@@ -314,7 +315,8 @@ class Trial:
                     "the old one and learn nothing: change it in place, `params -= ...`"
                 )
             right.step(theirs)
-            before = f"the first {step - 1} steps are right, " if step > 1 else ""
+            right_steps = "step 1 is" if step == 2 else f"steps 1 to {step - 1} are"
+            before = f"{right_steps} right, " if step > 1 else ""
             after = f"{name}: {before}the parameters after step {step}"
             self.same(after, params, theirs.flat_params, given={"gradient": gradient})
         self.passed = [text for text in self.passed if "after step" not in text]
@@ -339,6 +341,27 @@ class Whole:
 def _leaves(layer: Any) -> list[Any]:
     inner = getattr(layer, "layers", None)
     return [layer] if inner is None else [leaf for part in inner for leaf in _leaves(part)]
+
+
+class ForwardAlone:
+    """The learner's forward with the right backward, for a diagnosis of forward."""
+
+    def __init__(self, layer: Any, like: Any) -> None:
+        self.layer, self.like = layer, like
+        self.params, self.grads, self.buffers = layer.params, layer.grads, layer.buffers
+
+    def forward(self, x: Array, training: bool = False) -> Any:
+        for mine, theirs in ((self.params, self.like.params), (self.buffers, self.like.buffers)):
+            for name, array in theirs.items():
+                array[:] = mine[name]
+        self.like.forward(x, training)
+        return self.layer.forward(x, training)
+
+    def backward(self, dy: Array) -> Array:
+        dx = self.like.backward(dy)
+        for name, grad in self.grads.items():
+            grad[:] = self.like.grads[name]
+        return dx
 
 
 class Flat:

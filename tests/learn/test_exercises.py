@@ -107,30 +107,30 @@ MISTAKES = [
     ("ex03_dense_forward", "x @ W + b", "x @ W", "b is not added"),
     ("ex03_dense_forward", "return x @ W + b", "x += 1; return (x - 1) @ W + b", "the caller"),
     ("ex03_dense_forward", "class Dense", "class Dens", "expected `Dense` in your file"),
-    ("ex04_dense_backward", "self.x.T @ dy", "-self.x.T @ dy", "dW is not the slope"),
+    ("ex04_dense_backward", "self.x.T @ dy", "-self.x.T @ dy", "the sign is the other one"),
     ("ex04_dense_backward", '["W"][:] = ', '["W"] = ', "another array than before"),
-    ("ex04_dense_backward", '["b"][:] = ', '["b"][:] += ', "db"),
+    ("ex04_dense_backward", '["b"][:] = ', '["b"][:] += ', "added to what an earlier call left"),
     ("ex04_dense_backward", "return dy @", "return self.x + 0 * dy @", "dx is not the slope"),
-    ("ex05_relu", "self.y > 0", "self.y >= 0", "dx is not the slope"),
+    ("ex05_relu", "self.y > 0", "self.y >= 0", "the mask of forward is not used"),
     ("ex06_sigmoid", "np.where(x >= 0, 1, z) / (1 + z)", "1 / (1 + np.exp(-x))", "overflow"),
     ("ex07_softmax_loss", "e / e.sum(axis=1, keepdims=True)", "e / e.sum()", "sum of all rows"),
-    ("ex07_softmax_loss", "return dlogits / n", "return dlogits", "not the slope"),
-    ("ex07_softmax_loss", ".mean()", ".sum()", "forward: wrong values"),
-    ("ex08_sgd", "params -= ", "params = params - ", "wrong values"),
+    ("ex07_softmax_loss", "return dlogits / n", "return dlogits", "not divided by the 3 examples"),
+    ("ex07_softmax_loss", ".mean()", ".sum()", "not divided by the 3 examples"),
+    ("ex08_sgd", "params -= ", "params = params - ", "own array is not changed"),
     ("ex08_sgd", "params -= ", "model.flat_params = params - ", "in place"),
-    ("ex09_momentum", "self.learning_rate * grads", "grads", "after step 1"),
-    ("ex09_momentum", "if self.velocity is None", "if True", "the first 1 steps are right"),
-    ("ex10_adam", "self.m / (1 - self.beta_1**self.t)", "self.m", "after step 1"),
+    ("ex09_momentum", "self.learning_rate * grads", "grads", "the learning rate is left out"),
+    ("ex09_momentum", "if self.velocity is None", "if True", "starts anew"),
+    ("ex10_adam", "self.m / (1 - self.beta_1**self.t)", "self.m", "not corrected for their start"),
     ("ex12_im2col", "// stride + 1", "// stride", "the 1 is missing"),
     ("ex12_im2col", "cols.reshape", "cols.swapaxes(3, 4).reshape", ""),
     ("ex13_conv_forward", "W.reshape(-1, f)", "W[::-1, ::-1].reshape(-1, f)", "turned round"),
     ("ex14_col2im", "+= dcols", "= dcols", "`=` where `+=` belongs"),
-    ("ex15_conv_backward", "dy.sum(axis=0)", "dy[0]", "db is not the slope"),
-    ("ex16_max_pool", "column, channel] += dy", "column, channel] = dy", "dx is not the slope"),
+    ("ex15_conv_backward", "dy.sum(axis=0)", "dy[0]", "summed over the wrong axes"),
+    ("ex16_max_pool", "column, channel] += dy", "column, channel] = dy", "= where += belongs"),
     ("ex17_batchnorm_forward", "mean[:] = self", "mean = self", "running_mean"),
-    ("ex18_batchnorm_backward", " - self.x_hat * along", "", "training"),
+    ("ex18_batchnorm_backward", " - self.x_hat * along", "", "a term is missing"),
     ("ex19_residual", "return y + x", "return y", "x is not added"),
-    ("ex19_residual", "return dx + dy", "return dx", "dx is not the slope"),
+    ("ex19_residual", "return dx + dy", "return dx", "without + dy"),
     ("ex20_dropout", " < keep) / keep", " < keep)", "x / keep"),
     ("ex20_dropout", "return dy * self.mask", "return dy", "the mask is not used"),
 ]  # fmt: skip
@@ -141,7 +141,7 @@ def test_a_mistake_is_found_and_told(name, old, new, words, folder):
     changed(folder / f"{name}.py", old, new)
     told = checked(name, folder)
     assert told is not None
-    said = " ".join([told.message, *told.details, told.title, told.text])
+    said = " ".join([told.message, *told.details, told.title, told.text, told.evidence])
     assert words in said, said
     assert "Traceback" not in said
 
