@@ -270,11 +270,14 @@ def lessons(
     browser: Annotated[
         bool, typer.Option("--browser/--no-browser", help="Open a browser as well.")
     ] = True,
+    allow_root: Annotated[
+        bool, typer.Option("--allow-root", help="Jupyter's own option, for containers.")
+    ] = False,
 ) -> None:
     """Copy the lessons, which are notebooks, to a folder, and open JupyterLab on it."""
     if not copy_only:
         notebooks.check_jupyter()
     copied, kept = notebooks.copy_lessons(folder)
     report.show(report.of_lessons(folder, len(copied), len(kept)))
-    if not copy_only and (code := notebooks.open_jupyter(folder, browser)):
+    if not copy_only and (code := notebooks.open_jupyter(folder, browser, allow_root)):
         raise typer.Exit(code)

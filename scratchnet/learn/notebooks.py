@@ -55,7 +55,8 @@ def check_jupyter() -> None:
         )
 
 
-def open_jupyter(folder: Path, browser: bool = True) -> int:
+def open_jupyter(folder: Path, browser: bool = True, allow_root: bool = False) -> int:
     """Run JupyterLab on the folder until it is stopped; returns its exit code."""
     options = [] if browser else ["--no-browser"]
+    options += ["--allow-root"] if allow_root else []
     return subprocess.call([sys.executable, "-m", "jupyterlab", *options, str(folder)])

@@ -255,10 +255,11 @@ def test_lessons_are_copied_and_jupyter_is_opened_on_the_copy(here, two_lessons,
     calls = []
     monkeypatch.setattr(notebooks.importlib.util, "find_spec", lambda name: name)
     monkeypatch.setattr(notebooks.subprocess, "call", lambda words: calls.append(words) or 0)
-    said = learn("lessons", "mine", "--no-browser")
+    said = learn("lessons", "mine", "--no-browser", "--allow-root")
     assert "1 lesson was copied to mine; 1 notebook was there already and left alone" in said
     assert (here / "mine" / "01_one.ipynb").read_text() == "my notes"
-    assert calls == [[sys.executable, "-m", "jupyterlab", "--no-browser", "mine"]]
+    options = ["--no-browser", "--allow-root"]
+    assert calls == [[sys.executable, "-m", "jupyterlab", *options, "mine"]]
 
 
 def test_without_jupyter_a_line_says_what_to_install(here, two_lessons, monkeypatch):
