@@ -24,6 +24,9 @@ the point was a kink. Everything else is a mistake.
 overwritten shows; and a second pass, with dy in another order in memory, must give the same numbers
 and leave dy as it is.
 
+**What is wrong.** `diagnose(layer, x, rng)` goes on from there: it tries explanations against the
+numbers and names the one that fits. See diagnosis/.
+
 Source: Goodfellow, Bengio and Courville 2016, section 11.5; LeVeque 2007, section 1.2; for values
 between the slopes (subgradients) Clarke 1983, section 1.2.
 """
@@ -31,7 +34,7 @@ between the slopes (subgradients) Clarke 1983, section 1.2.
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +43,9 @@ from . import showing
 from .errors import InputError, is_whole
 from .frozen import frozen
 from .text import Table, index_text, shape_text
+
+if TYPE_CHECKING:
+    from .diagnosis import Diagnosis
 
 Array = NDArray[np.floating]
 
@@ -300,6 +306,52 @@ def check_layers(
         )
         checks += found.named(layer.name)
     return Report(checks)
+
+
+def diagnose(layer: Any, x: Array, rng: np.random.Generator, like: Any = None) -> "Diagnosis":
+    """What is wrong with a layer, in words: the explanation that fits its numbers.
+
+        print(sn.gradcheck.diagnose(MyDense(3), x, rng, like=sn.Dense(3)))
+
+    layer   anything with the layers' protocol, built in float64; it is copied and stays as it is
+    x       (n, ...), an input for it. Inputs where mistakes hide (ties, large values, evaluation)
+            are tried besides
+    rng     draws dy
+    like    a right layer, built for the same input in float64; the parameters are copied into a
+            copy of it. Without one backward is judged by the layer's own forward, so that a forward
+            which computes something else goes unseen
+
+    What the layer raises is part of the diagnosis. A right layer is `passed` and has no cause; one
+    that is wrong in a way that no explanation fits has none either, and says where it is worst.
+    """
+    from .diagnosis import of_layer
+
+    return of_layer(layer, x, rng, like)
+
+
+def diagnose_loss(
+    loss: Any, x: Array, y: NDArray, rng: np.random.Generator, like: Any = None
+) -> "Diagnosis":
+    """What is wrong with a loss: forward(x, y) -> L, backward() -> dL/dx. See `diagnose`.
+
+    x       predictions in float64;  y   their targets
+    like    a right loss; without one backward is judged by the loss's own forward
+    """
+    from .diagnosis import of_loss
+
+    return of_loss(loss, x, y, rng, like)
+
+
+def diagnose_optimizer(optimizer: Any, rng: np.random.Generator, like: Any = None) -> "Diagnosis":
+    """What is wrong with an optimizer: step(model). See `diagnose`.
+
+    It is copied, and makes steps in a small float64 model whose gradients are drawn from rng.
+    like    a right optimizer with the same settings. Without one its steps are compared with those
+            of SGD and Adam with the settings that it has as attributes, such as `momentum`
+    """
+    from .diagnosis import of_optimizer
+
+    return of_optimizer(optimizer, rng, like)
 
 
 class _Look:

@@ -56,6 +56,7 @@ ROOMS = {
     "Looking inside": ["gradcheck", "microscope", "plots"],
     "Data and pictures": ["datasets", "pictures"],
     "Other tools": ["interop"],
+    "Exercises": ["learn"],
     "The command and the page": ["cli", "web"],
     "For contributors: the engine, and small parts that all share": [
         *("engine", "kernels", "backend", "errors", "frozen", "text"),

@@ -25,6 +25,7 @@ from . import (  # noqa: F401 - each adds its command
     explain,
     export,
     gradcheck,
+    learn,
     predict,
     serve,
     summary,

@@ -17,7 +17,17 @@ from ..model import Sequential, load_model
 from ..plots.suffixes import check_suffix
 
 #: of the commands in the help: first what is done first
-ORDER = ("train", "evaluate", "predict", "explain", "serve", "export", "summary", "gradcheck")
+ORDER = [
+    "train",
+    "evaluate",
+    "predict",
+    "explain",
+    "serve",
+    "learn",
+    "export",
+    "summary",
+    "gradcheck",
+]
 
 
 class InOrder(TyperGroup):
@@ -46,8 +56,12 @@ app = typer.Typer(
 )
 
 
-def command(*examples: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def command(
+    *examples: str, into: typer.Typer = app
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Decorates the function of a command; its help is the docstring, and ends with the examples.
+
+    into    the application that it is a command of
 
     A paragraph is one line there: Typer would keep the source's line breaks.
     """
@@ -56,7 +70,7 @@ def command(*examples: str) -> Callable[[Callable[..., None]], Callable[..., Non
         paragraphs = (inspect.getdoc(function) or "").split("\n\n")
         text = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
         short = text.partition("\n\n")[0]  # Typer's own would end in dots
-        return app.command(help=text, short_help=short, epilog=_examples(*examples))(function)
+        return into.command(help=text, short_help=short, epilog=_examples(*examples))(function)
 
     return added
 

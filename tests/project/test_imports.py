@@ -38,7 +38,8 @@ ROOMS = {
     "training_state": {"errors"},
     "backup": {"errors", "checkpoint", "run", "training_state"},
     "callbacks": SMALL | {"checkpoint", "run", "backup", "training_state"},
-    "gradcheck": {"errors", "frozen", "showing", "text"},
+    "gradcheck": {"errors", "frozen", "showing", "text", "diagnosis"},  # the last is loaded late
+    "diagnosis": {"diagnosis", "errors", "frozen", "layers", "model", "text"},
     "summary": {"layers", "looking", "showing", "text"},  # the second for types alone
     "ranges": {"errors"},
     "sources": {"errors", "run", "targets"},
@@ -58,7 +59,7 @@ ROOMS = {
     "_moved": set(),
     "__main__": {"cli"},
 }
-ANYTHING = {"cli", "web", "interop"}  # and nothing else imports them
+ANYTHING = {"cli", "web", "interop", "learn"}  # and nothing else imports them
 FRAMEWORKS = {"torch", "tensorflow", "keras", "jax", "onnx", "onnxruntime"}
 HEAVY = FRAMEWORKS | {"matplotlib", "PIL", "rich", "typer", "safetensors", "numba"}
 HEAVY |= {"pooch", "requests", "urllib3", "fastapi", "starlette", "pydantic", "uvicorn"}

@@ -26,6 +26,23 @@ PROMISES = {
         "project/test_lessons.py::test_a_lesson_is_built_like_the_others",
         "project/test_lessons.py::test_a_lesson_runs_from_a_copy_and_its_solution_is_right",
     ],
+    "The last is a CNN of your own layers that must read 97 % of MNIST's test digits": [
+        "commands/test_learn_cli.py::test_a_walk_through_all_exercises_with_the_solutions",
+        "commands/test_learn_cli.py::test_a_walk_through_all_exercises_untouched",
+    ],
+    "says what is wrong, and which mistake it looks like": [
+        "learn/test_exercises.py::test_a_mistake_is_found_and_told",
+    ],
+    "Endless loops and crashes are stopped, with the line named": [
+        "learn/test_learn_runs.py::test_however_it_ends_the_line_is_named",
+        "learn/test_learn_runs.py::test_an_endless_loop_is_stopped_and_named",
+    ],
+    "your files are never overwritten": [
+        "commands/test_learn_cli.py::test_work_is_never_overwritten",
+    ],
+    "Teachers can grade with `--json` and add exercises of their own": [
+        "commands/test_learn_cli.py::test_a_teacher_hands_out_exercises_and_gets_a_report",
+    ],
     "the arithmetic behind any one value, inside residual blocks too": [
         "seeing/test_trace.py::test_every_output_is_its_sum",
         "seeing/test_trace.py::test_layers_inside_a_layer_are_traced_and_explained_too",

@@ -1,0 +1,62 @@
+"""The lessons: where they are, a copy of them, and Jupyter on the copy.
+
+They stand in examples/lessons, and a wheel has them in learn/lessons (see setup.py).
+"""
+
+import importlib.util
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from ..errors import InputError
+
+HERE = Path(__file__).parent
+#: in an installed package; in a checkout
+PLACES = (HERE / "lessons", HERE.parents[1] / "examples" / "lessons")
+#: the folder of the copies when none is named
+USUAL = Path("scratchnet-lessons")
+
+
+def lessons() -> list[Path]:
+    """The notebooks, in order."""
+    for place in PLACES:
+        if found := sorted(place.glob("*.ipynb")):
+            return found
+    raise InputError(
+        f"lessons: expected notebooks in {PLACES[0]} or {PLACES[1]}, found none; "
+        'install from a whole copy of the project: pip install ".[learn]"'
+    )
+
+
+def copy_lessons(folder: Path) -> tuple[list[Path], list[Path]]:
+    """Copy the notebooks that are not there yet: which were copied, and which were kept."""
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder}: expected a folder, found a file")
+    notebooks = lessons()
+    folder.mkdir(parents=True, exist_ok=True)
+    copied, kept = [], []
+    for notebook in notebooks:
+        copy = folder / notebook.name
+        if copy.exists():
+            kept.append(copy)
+        else:
+            shutil.copyfile(notebook, copy)
+            copied.append(copy)
+    return copied, kept
+
+
+def check_jupyter() -> None:
+    """Raise InputError unless JupyterLab is installed."""
+    if importlib.util.find_spec("jupyterlab") is None:
+        raise InputError(
+            'lessons: expected JupyterLab, found none: pip install ".[learn]" installs it; '
+            "--copy-only copies the notebooks without it"
+        )
+
+
+def open_jupyter(folder: Path, browser: bool = True, allow_root: bool = False) -> int:
+    """Run JupyterLab on the folder until it is stopped; returns its exit code."""
+    options = [] if browser else ["--no-browser"]
+    options += ["--allow-root"] if allow_root else []
+    return subprocess.call([sys.executable, "-m", "jupyterlab", *options, str(folder)])
