@@ -100,6 +100,24 @@ def transposed(t: Trial, name: str) -> Iterator[Guess]:
         if W.ndim in (2, 4) and W.shape[-1] == W.shape[-2] and key != name:
             swapped = np.swapaxes(W, -1, -2)
             yield f"{key} is taken for its transpose", t.otherwise(name, **{key: swapped})
+    for key, W in t.layer.params.items():
+        for how, array in _matrices_transposed(right if key == name else W):
+            if key == name:
+                yield f"it is transposed {how}", array
+            elif name == "y" or t.follows_like:
+                yield f"{key} is transposed {how}", t.otherwise(name, **{key: array})
+
+
+def _matrices_transposed(W: Array) -> Iterator[Guess]:
+    """A kernel is used as a matrix: some axes are its rows, the rest its columns."""
+    for split in range(1, W.ndim if W.ndim > 2 else 0):
+        rows = int(np.prod(W.shape[:split]))
+        matrix = W.reshape(rows, -1)
+        how = f"as a matrix {matrix.shape}"
+        yield how, matrix.T.reshape(W.shape)
+        yield f"{how} read in another order", matrix.reshape(matrix.shape[::-1]).T.reshape(W.shape)
+    if W.ndim == 4 and W.shape[0] == W.shape[1]:
+        yield "in its window", W.swapaxes(0, 1)
 
 
 def kernel_flipped(t: Trial, name: str) -> Iterator[Guess]:
@@ -186,6 +204,9 @@ def bias_axes(t: Trial, name: str) -> Iterator[Guess]:
     if name in ("y", "dx") or right.ndim != 1 or t.dy.ndim < 2:
         return
     for of, terms in t.added_up(name):
+        for how, array in _permuted(terms):
+            every = tuple(range(terms.ndim - 1))
+            yield f"{of}'s {how} before it is added up", array.sum(axis=every)
         axes = range(terms.ndim)
         for count in range(terms.ndim + 1):
             for over in itertools.combinations(axes, count):

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import handling, hypotheses, normalized, windowed
-from .numbers import Array, beside, distance, same, worst
+from .numbers import SAME, Array, beside, distance, worst
 from .result import Diagnosis, Finding, right, unknown, wrong
 from .trial import Trial
 
@@ -142,11 +142,14 @@ def _fit(t: Trial, name: str, hypothesis: Hypothesis) -> Finding | None:
     with np.errstate(all="ignore"):
         try:
             for said, guess in hypothesis.rule(t, name):
-                if same(guess, mine) and not same(guess, wanted, t.tolerance):
-                    apart = distance(guess, mine)
-                    evidence = f"{beside(name, mine, wanted)}; it is what comes out if {said}"
+                apart = distance(guess, mine)
+                # a fit must be closer than what is right, too, where that is not far away
+                if apart <= SAME and apart < 0.1 * distance(wanted, mine):
+                    evidence = (
+                        f"{beside(t.called(name), mine, wanted)}; it is what comes out if {said}"
+                    )
                     evidence += f" (to {apart:.0e})" if apart else " (exactly)"
-                    return Finding(hypothesis.cause, evidence, worst(name, mine, wanted))
+                    return Finding(hypothesis.cause, evidence, worst(t.called(name), mine, wanted))
         except (ValueError, IndexError, KeyError, TypeError, AttributeError):
             return None  # a hypothesis that makes no sense for these shapes
     return None
@@ -157,8 +160,8 @@ def _unexplained(t: Trial, names: list[str]) -> Diagnosis:
     mine, wanted = t.run.arrays.get(name), t.wanted(name)
     more = f" (with {t.probe})" if t.probe else ""
     if mine is None:
-        return unknown(name, f"{name} is no array of numbers{more}")
-    return unknown(worst(name, mine, wanted), beside(name, mine, wanted) + more)
+        return unknown(t.called(name), f"{t.called(name)} is no array of numbers{more}")
+    return unknown(worst(t.called(name), mine, wanted), beside(t.called(name), mine, wanted) + more)
 
 
 def _raised(t: Trial) -> Diagnosis:

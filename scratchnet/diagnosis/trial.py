@@ -280,6 +280,10 @@ class Trial:
         """The right one."""
         return self.y_right if name == "y" and self.y_right is not None else self.right[name]
 
+    def called(self, name: str) -> str:
+        """For a reader: the gradient of W is dW."""
+        return name if name in ("y", "dx") else f"d{name}"
+
     def otherwise(self, name: str, **params: Array) -> Array:
         """The array that the right layer gives with other parameters."""
         if name == "y":
