@@ -79,10 +79,10 @@ class Torch:
 
 
 def measure(images: int, rounds: int, torch: Torch | None, say: Callable[[str], None]) -> Any:
-    """{quantity: {"scratchnet": [...], "torch": [...]}}, seconds of each round; and a note.
+    """{quantity: {"scratchnet": [...], "torch": [...]}}, seconds of each round; and notes.
 
     images   of a training round; seconds are scaled to an epoch
-    torch    PyTorch's process, or None
+    torch    PyTorch's process, or None; `Failed` if it ends on the way
     say      gets a line before each part
     """
     found: dict[str, dict[str, list[float]]] = {}
@@ -104,7 +104,7 @@ def measure(images: int, rounds: int, torch: Torch | None, say: Callable[[str], 
             seconds = time.perf_counter() - started
             row["scratchnet"].append(seconds * EPOCH / len(x))
             if torch:
-                row.setdefault("torch", []).append(torch.ask("epoch") * EPOCH / images)
+                row.setdefault("torch", []).append(torch.ask("epoch") * EPOCH / len(x))
         if name == "cnn":
             say("predicting")
             found |= _predictions(model, tests, rounds, torch)

@@ -64,6 +64,28 @@ def test_pytorch_that_fails_or_computes_something_else_is_left_out(theirs, said)
     assert "losses agree" in notes[1]
 
 
+def test_pytorch_that_ends_on_the_way_costs_no_result(monkeypatch, capsys):
+    def measure(images, rounds, torch, say):
+        if torch is not None:
+            raise speed.Failed("its process ended with -9")
+        return {"train_mlp": {"scratchnet": [1.0]}}, []
+
+    class Child(Desk):
+        def __init__(self):
+            self.losses = None
+
+        def __exit__(self, *exc):
+            print("closed")
+
+    monkeypatch.setattr(speed, "measure", measure)
+    monkeypatch.setattr(speed, "Torch", Child)
+    monkeypatch.setattr(speed, "torch_is_there", lambda: True)
+    benchmark.benchmark()
+    said = capsys.readouterr().out
+    assert "closed" in said and "PyTorch is left out: its process ended with -9" in said
+    assert "1 s" in said
+
+
 def test_rounds_that_differ_by_much_are_not_quiet():
     assert speed.busy({"a": {"scratchnet": [1.0, 1.5]}})
     assert not speed.busy({"a": {"scratchnet": [1.0, 1.3], "torch": [3.0, 3.1]}})
