@@ -54,7 +54,7 @@ SETTINGS = {
 NETWORKS = {
     "AVX-512": ("mlp", "lenet5", "cnn", "resnet"),
     "AVX2": ("mlp", "lenet5", "cnn", "resnet"),
-    "AVX": ("mlp", "cnn"),
+    "AVX": ("cnn",),
 }
 
 
