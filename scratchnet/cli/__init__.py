@@ -21,6 +21,7 @@ from .. import datasets, kernels
 from ..errors import InputError, InputWarning, printable
 from ..text import room
 from . import (  # noqa: F401 - each adds its command
+    benchmark,
     evaluate,
     explain,
     export,

@@ -122,6 +122,33 @@ def _set_threads(number: int | str, name: str) -> None:
     numba.set_num_threads(int(number))
 
 
+def threads() -> int:
+    """How many threads the kernels use."""
+    import numba
+
+    return numba.get_num_threads()
+
+
+def instructions() -> str:
+    """The widest vectors that kernels are compiled for: AVX-512, AVX2, AVX, SSE2, NEON, or "".
+
+    The processor's, or what NUMBA_CPU_FEATURES says.
+    """
+    import llvmlite.binding as llvm
+    import numba
+
+    config: Any = numba.config
+    if config.CPU_FEATURES is None:
+        try:
+            found = {name for name, has in llvm.get_host_cpu_features().items() if has}
+        except RuntimeError:  # LLVM cannot say it here
+            return ""
+    else:
+        found = {word[1:] for word in config.CPU_FEATURES.split(",") if word.startswith("+")}
+    names = {"avx512f": "AVX-512", "avx2": "AVX2", "avx": "AVX", "sse2": "SSE2", "neon": "NEON"}
+    return next((said for name, said in names.items() if name in found), "")
+
+
 @contextmanager
 def one_thread() -> Iterator[None]:
     """Run the kernels inside the block on the calling thread: waking another takes longer."""

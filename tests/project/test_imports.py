@@ -66,7 +66,7 @@ HEAVY |= {"pooch", "requests", "urllib3", "fastapi", "starlette", "pydantic", "u
 #: light, because the model needs them before it runs
 WITHOUT_NUMBA = {"engine/__init__.py", "engine/memory.py", "engine/threads.py"}
 COMPILED = [name for name in FILES if name.startswith("engine/") and name not in WITHOUT_NUMBA]
-LATE = ("charts", "images", "inside", "network", "style")  # loaded when first used
+LATE = ("charts", "images", "inside", "network", "speed", "style")  # loaded when first used
 DRAWING = [f"plots/{name}.py" for name in LATE]
 SERVER = {"fastapi", "starlette", "pydantic", "uvicorn"}
 AT_THE_TOP = {path: {"typer"} for path in FILES if path.startswith("cli/")} | {

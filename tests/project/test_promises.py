@@ -131,6 +131,11 @@ PROMISES = {
         "saved/test_checkpoint.py::test_a_foreign_file_is_refused_and_nothing_in_it_executed",
         "saved/test_export.py::test_an_npz_that_runs_code_or_fills_the_memory_is_refused",
     ],
+    "The same bits on every processor that has fused multiply-add": [
+        "engine/test_same_bits.py::test_here_the_bits_are_as_recorded",
+        "engine/test_same_bits.py::test_compiled_for_another_processor_the_bits_are_as_recorded",
+        "engine/test_same_bits.py::test_for_any_number_of_threads_the_bits_are_as_recorded",
+    ],
     "losses must be equal first": ["project/test_benchmarks.py"],
     "kinks and ties, where there is no derivative, are counted apart": [
         "layers/test_gradients.py::test_kinks_are_counted_apart_and_not_as_mistakes",
