@@ -189,8 +189,7 @@ import multiprocessing, sys, threading, numpy as np, scratchnet as sn
 model, x = sn.architectures.build("cnn-small"), np.random.default_rng(0).random((64, 28, 28))
 right = np.load(sys.argv[2])
 def child(number):
-    same = [np.array_equal(model.predict(x), right), np.array_equal(model.predict(x[:1]), right[:1])]
-    return all(same)
+    return all(np.array_equal(model.predict(x[:n]), right[:n]) for n in (64, 1))
 def forked():
     with multiprocessing.get_context("fork").Pool(2) as pool:
         print(pool.map_async(child, range(4)).get(timeout=120))
