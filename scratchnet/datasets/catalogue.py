@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import files
 from ..errors import InputError, InputWarning
 from . import download, folder, idx, mnist, table
 
@@ -268,10 +269,10 @@ def _extract(archive: Path, name: str, sha256: str, where: Path) -> Path:
     except OSError as error:
         raise InputError(f"{path}: cannot write there: {error.strerror or error}") from None
     except Exception:  # zipfile and what it unpacks with raise anything on a damaged file
-        part.unlink(missing_ok=True)
+        files.remove(part)
         raise InputError(f"{archive}: expected a zip with {name} in it, found another") from None
     if pooch.file_hash(str(part)) != sha256:
-        part.unlink()
+        files.remove(part)
         raise InputError(f"{archive}: expected {name} with SHA-256 {sha256}, found another")
-    os.replace(part, path)
+    files.replace(part, path)
     return path

@@ -20,13 +20,14 @@ MODEL |= {"model_files"}  # which reads the model, and is loaded late
 #: room: the rooms that it may import; the first part of a file's path is its room
 ROOMS = {
     "errors": set(),
+    "files": set(),
     "backend": {"errors"},
     "layers": {"backend", "initializers", "regularizers", "errors", "layers"},
     **dict.fromkeys(SMALL - {"backend", "errors"}, SMALL),
-    "engine": {"engine", "layers", "losses", "errors"},
+    "engine": {"engine", "layers", "losses", "errors", "files"},
     "ending": {"errors", "layers", "losses", "metrics", "targets"},
     "kernels": {"backend", "datasets", "engine", "layers", "optimizer_steps"},
-    "checkpoint": {"errors", "metrics"},
+    "checkpoint": {"errors", "files", "metrics"},
     "showing": set(),
     "live": {"showing"},
     "text": {"showing"},
@@ -36,7 +37,7 @@ ROOMS = {
     "training": {"ending", "engine", "errors", "progress", "regularizers"}
     | {"run", "sources", "targets"},
     "training_state": {"errors"},
-    "backup": {"errors", "checkpoint", "run", "training_state"},
+    "backup": {"errors", "checkpoint", "files", "run", "training_state"},
     "callbacks": SMALL | {"checkpoint", "run", "backup", "training_state"},
     "gradcheck": {"errors", "frozen", "showing", "text", "diagnosis"},  # the last is loaded late
     "diagnosis": {"diagnosis", "errors", "frozen", "layers", "model", "text"},
@@ -52,7 +53,7 @@ ROOMS = {
     "first_start": {"engine", "errors", "model", "model_files"},
     "architectures": {"layers", "model", "errors", "ranges"},
     "microscope": MODEL | {"microscope", "model", "frozen", "text", "plots"} | {"showing"},
-    "datasets": {"datasets", "errors", "backend", "pictures"},
+    "datasets": {"datasets", "errors", "files", "backend", "pictures"},
     "pictures": {"errors", "pictures", "showing"},
     "plots": {"errors", "layers", "plots", "checkpoint", "pictures", "showing"},
     "recipes": MODEL | {"model", "architectures", "datasets"},
