@@ -53,7 +53,7 @@ ROOMS = {
     "first_start": {"engine", "errors", "model", "model_files"},
     "architectures": {"layers", "model", "errors", "ranges"},
     "microscope": MODEL | {"microscope", "model", "frozen", "text", "plots"} | {"showing"},
-    "datasets": {"datasets", "errors", "files", "backend", "pictures"},
+    "datasets": {"datasets", "errors", "files", "backend", "pictures", "showing"},
     "pictures": {"errors", "pictures", "showing"},
     "plots": {"errors", "layers", "plots", "checkpoint", "pictures", "showing"},
     "recipes": MODEL | {"model", "architectures", "datasets"},
