@@ -1,5 +1,6 @@
 """One training: what it remembers (History), where it stands (Run), what watches it (Callback)."""
 
+import inspect
 import math
 import zlib
 from collections.abc import Callable, Sequence
@@ -109,6 +110,13 @@ class Callback:
     def state(self) -> dict[str, Any]:
         """What has to be remembered to go on after a crash: numbers and arrays by name."""
         return {}
+
+    def __repr__(self) -> str:
+        """With those of the constructor's arguments that it keeps by their names."""
+        names = inspect.signature(type(self)).parameters
+        kept = {name: vars(self)[name] for name in names if name in vars(self)}
+        plain = {k: v for k, v in kept.items() if isinstance(v, (str, int, float, type(None)))}
+        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in plain.items())})"
 
     def check_state(self, state: dict[str, Any]) -> None:
         """Raise InputError unless `load_state` can take that state; changes nothing."""
@@ -251,7 +259,8 @@ class Run:
 
     def __repr__(self) -> str:
         done = f"epoch {self.epoch} of {self.epochs}, batch {self.batch} of {self.batches}"
-        return f"{type(self).__name__}(x {self.x.shape}, {done})"
+        of = getattr(self.x, "shape", type(self.x).__name__)  # a source of batches has none
+        return f"{type(self).__name__}({of}, {done})"
 
     @property
     def batches(self) -> int | None:

@@ -126,7 +126,7 @@ class Single:
         """The layers that keep in themselves what backward needs, and not in the group."""
         yield from self.layers[0].leaves()
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return f"{self.layers[0].name}: by itself"
 
 
@@ -251,7 +251,7 @@ class Group(Buffers):
             return self.buffer("bias", (width,))  # of zeros: nothing writes there
         return self.columns("bias", b.reshape(1, -1), width).reshape(-1)
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return f"{' + '.join(str(layer.name) for layer in self.layers)}: fused, {self.kernel}"
 
 

@@ -50,7 +50,7 @@ ROOMS = {
     "model_files": MODEL | {"model"},
     "architectures": {"layers", "model", "errors", "ranges"},
     "microscope": MODEL | {"microscope", "model", "frozen", "text", "plots"} | {"showing"},
-    "datasets": {"datasets", "errors", "backend", "pictures"},
+    "datasets": {"datasets", "errors", "backend", "pictures", "showing"},
     "pictures": {"errors", "pictures", "showing"},
     "plots": {"errors", "layers", "plots", "checkpoint", "pictures", "showing"},
     "recipes": MODEL | {"model", "architectures", "datasets"},

@@ -177,6 +177,28 @@ def test_every_layer_loss_optimizer_and_metric_has_a_repr_that_reads():
     assert "Cosine(" in repr(sn.SGD(sn.schedules.Cosine(0.1, 10)))
     assert repr(sn.metrics.TopK(3)) == "TopK(k=3, name='top_3_accuracy')"
     assert all(len(repr(kind)) < 200 for kind in KINDS)
+    assert repr(sn.callbacks.StopOnNaN()) == "StopOnNaN()"
+    assert "patience=3" in repr(sn.callbacks.EarlyStopping(patience=3))
+    assert repr(make_model().groups()[1]).startswith("flatten: ")
+
+
+def test_a_training_says_where_it_stands():
+    seen = []
+    watch = sn.callbacks.LambdaCallback()
+    watch.on_epoch_end = lambda epoch, logs: seen.append(repr(watch.run))
+    model = make_model()
+    model.fit(X, Y, batch_size=8, verbose=0, callbacks=[watch])
+    model.fit([(X, Y)] * 3, steps_per_epoch=3, verbose=0, callbacks=[watch])
+    assert seen[0] == "Run((40, 8, 8, 1), epoch 0 of 1, batch 5 of 5)"
+    assert "SourceRun(" in seen[1] and "batch 3 of 3" in seen[1] and len(seen[1]) < 200
+
+
+def test_a_set_shows_its_classes():
+    x, y = np.zeros((30, 4, 4), np.uint8), np.arange(30, dtype=np.uint8) % 2
+    data = sn.datasets.Dataset(x, y, x[:5], y[:5], ("<no>", "yes"))
+    assert repr(data) == "Dataset(30 images to train on, 5 to test with, of 4 x 4, 2 classes)"
+    page = data._repr_html_()
+    assert page.count("<img") == 24 and "<no>" not in page and "&lt;no&gt;" in page
 
 
 def test_a_figure_is_a_picture_without_pyplot():
