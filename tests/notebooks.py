@@ -19,8 +19,8 @@ from pathlib import Path
 import nbformat
 
 LESSONS = Path(__file__).parents[1] / "examples" / "lessons"
-#: seconds
-CELL, START = 120, 120
+#: seconds until a cell, and a kernel's start, count as hanging; a busy machine may be slow
+CELL, START = 600, 300
 
 
 def lessons():

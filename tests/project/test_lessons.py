@@ -105,6 +105,9 @@ def test_a_lesson_is_built_like_the_others(lesson):
     assert re.fullmatch(r"# \d+ · .+", title)
     assert "**The idea.**" in text and "**Time**" in text and "**You need**" in text
     assert text.count("> **Predict.**") >= 2
+    assert "## What to take along" in text and "Further reading:" in text
+    last = lesson.cells[-1].source
+    assert re.search(r"\*\*Next:\*\* \[\d+ · ", last) or lesson == read(LESSONS[-1])
     tags = [tag for cell in lesson.cells for tag in cell.metadata.get("tags", [])]
     assert tags and [*tags] == ["exercise", "check", "solution"] * (len(tags) // 3)
     assert any("inspect.getsource" in cell.source for cell in lesson.cells)
