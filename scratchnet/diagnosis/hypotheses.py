@@ -69,10 +69,10 @@ def _factor_of_channels(t: Trial, name: str) -> Iterator[Guess]:
             yield f"{key} is left out", right / a
             yield f"{key} is multiplied by once more", right * a
         if key != name and name != "y" and a.ndim == 2 and a.shape[0] == a.shape[1]:
-            yield f"{key} is left out", t.truth(t.dy, **{key: np.eye(len(a))})[name]
+            yield f"{key} is left out", t.gradient(name, t.dy, **{key: np.eye(len(a))})
         if key != name and name != "y":
-            with_ones = t.truth(t.dy, **{key: np.ones_like(a)})
-            yield f"{key} is taken for 1", with_ones[name]
+            with_ones = t.gradient(name, t.dy, **{key: np.ones_like(a)})
+            yield f"{key} is taken for 1", with_ones
 
 
 def _factor_of_a_part(mine: Array, right: Array) -> Iterator[Guess]:
@@ -146,13 +146,13 @@ def axes_permuted(t: Trial, name: str) -> Iterator[Guess]:
                 yield f"{key}'s {how}", t.otherwise(name, **{key: array})
         return
     for how, array in _permuted(t.dy):
-        yield f"dy's {how}", t.truth(array)[name]
+        yield f"dy's {how}", t.gradient(name, array)
     if t.follows_like:  # at other places numeric gradients take long
         for key, W in t.layer.params.items():
             for how, array in _permuted(W) if key != name else ():
-                yield f"{key}'s {how}", t.truth(t.dy, **{key: array})[name]
+                yield f"{key}'s {how}", t.gradient(name, t.dy, **{key: array})
         for how, array in _permuted(t.x) if name != "dx" else ():
-            yield f"x's {how}", t.truth(t.dy, array)[name]
+            yield f"x's {how}", t.gradient(name, t.dy, array)
 
 
 def _fits(a: Array, shape: tuple[int, ...]) -> bool:
@@ -188,7 +188,7 @@ def overwritten(t: Trial, name: str) -> Iterator[Guess]:
                 if len(keep) < max(t.dy.ndim, 2) and len(t.x) > 1:
                     part = np.zeros_like(t.dy)
                     part[keep] = t.dy[keep]
-                    yield how, t.truth(part)[name]
+                    yield how, t.gradient(name, part)
         return
     right = t.wanted(name)
     for how, way in t.ways().items():
@@ -277,7 +277,7 @@ def derivative_of_output(t: Trial, name: str) -> Iterator[Guess]:
     y = t.run.arrays["y"]
     if name != "dx" or t.dy.shape != right.shape or y is None or y.shape != t.x.shape:
         return
-    yield "the derivative is taken at y in place of x", t.truth(t.dy, y)[name]
+    yield "the derivative is taken at y in place of x", t.gradient(name, t.dy, y)
     for place, a in (("x", t.x), ("dy", t.dy)):
         yield f"v (1 - v) is taken with {place} for v", t.dy * a * (1 - a)
         yield f"1 - v^2 is taken with {place} for v", t.dy * (1 - a * a)
@@ -293,7 +293,7 @@ def diagonal_only(t: Trial, name: str) -> Iterator[Guess]:
     for k in range(right.shape[-1]):
         part = np.zeros_like(t.dy)
         part[..., k] = t.dy[..., k]
-        diagonal[..., k] = t.truth(part)["dx"][..., k]
+        diagonal[..., k] = t.gradient("dx", part)[..., k]
     yield "dx[i] is dy[i] dy[i]/dx[i] alone", diagonal
 
 

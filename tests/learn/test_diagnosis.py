@@ -68,7 +68,7 @@ def test_of_each_cause_one_mistake_is_named(case):
     assert found.text == diagnosis.CAUSES[found.cause].text
 
 
-@pytest.mark.parametrize("case", RIGHT[::5], ids=str)
+@pytest.mark.parametrize("case", RIGHT[::8], ids=str)
 def test_right_ones_pass(case):
     found = diagnosed(case)
     assert found.passed, str(found)
@@ -162,6 +162,57 @@ def test_an_exception_is_part_of_the_diagnosis():
     assert (found.passed, found.cause, found.where) == (False, None, "backward")
     assert "KeyError" in found.evidence
     assert "<b>" not in found._repr_html_().replace("<b>Wrong</b>", "")
+
+
+class Bare:
+    """What a learner writes at first: two functions and nothing else."""
+
+    def forward(self, x, training=False):
+        self.x = x
+        return np.maximum(x, 0)
+
+    def backward(self, dy):
+        return dy * (self.x > 0)
+
+
+class BareWithoutMask(Bare):
+    def backward(self, dy):
+        return dy.copy()
+
+
+class Unfinished(Bare):
+    def forward(self, x, training=False):
+        return None
+
+
+class NoBackward:
+    def forward(self, x, training=False):
+        return x
+
+
+@pytest.mark.parametrize(
+    ("kind", "cause", "words"),
+    [
+        (BareWithoutMask, "mask-unused", "dx is 1 dy everywhere"),
+        (Unfinished, "forward-wrong", "no array of numbers"),
+        (NoBackward, None, "AttributeError"),
+    ],
+)
+@pytest.mark.parametrize("like", [None, built(sn.ReLU)], ids=["alone", "beside a right one"])
+def test_a_layer_may_have_nothing_but_two_functions(kind, cause, words, like):
+    rng = np.random.default_rng(0)
+    assert sn.gradcheck.diagnose(Bare(), x_of(4, 5), rng, like).passed
+    found = sn.gradcheck.diagnose(kind(), x_of(4, 5), rng, like)
+    assert (found.passed, found.cause) == (False, cause)
+    assert words in found.evidence
+
+
+def test_parameters_must_be_arrays_of_float64():
+    rng, layer = np.random.default_rng(0), Bare()
+    layer.params = {"W": [1.0, 2.0]}
+    assert "a list, expected an array" in sn.gradcheck.diagnose(layer, x_of(4, 5), rng).evidence
+    layer.params = {"W": np.ones(3, np.float32)}
+    assert sn.gradcheck.diagnose(layer, x_of(4, 5), rng).cause == "float32-inside"
 
 
 def test_an_unknown_cause_says_where_it_is_worst():
