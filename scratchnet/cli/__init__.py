@@ -42,7 +42,7 @@ def main() -> None:
     _open_streams()
     kernels.on_compiling(
         lambda: print(
-            "scratchnet: compiling kernels for this machine, once (about ten seconds)",
+            "scratchnet: compiling kernels for this machine, once (from seconds to a minute)",
             file=sys.stderr,
         )
     )
