@@ -44,7 +44,7 @@ def main() -> None:
     _open_streams()
     kernels.on_compiling(
         lambda: print(
-            "scratchnet: compiling kernels for this machine, once",
+            "scratchnet: compiling kernels for this machine, once (from seconds to a minute)",
             file=sys.stderr,
         )
     )

@@ -13,6 +13,15 @@ ROOT = Path(__file__).parents[2]
 README = " ".join((ROOT / "README.md").read_text("utf-8").split())
 
 PROMISES = {
+    "the server with 32 clients beside a training": [
+        "web/test_web_workqueue.py::test_32_clients_beside_a_training_get_bitwise_what_one_gets",
+    ],
+    "without Unix's modules, with files that another program holds open, a console with cp1252": [
+        "project/test_portable.py::test_without_the_modules_of_unix_the_package_loads",
+        "saved/test_files.py::test_a_file_that_is_open_for_a_moment_is_written_and_deleted",
+        "commands/test_streams.py"
+        "::test_a_western_windows_console_gets_frames_and_escapes_for_foreign_names",
+    ],
     "every gradient is checked against a numeric one": [
         "layers/test_gradients.py::test_gradients_of_layer_are_right",
         "layers/test_gradients.py::test_gradients_of_a_whole_network_are_right",
