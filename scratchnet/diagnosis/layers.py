@@ -84,6 +84,8 @@ HYPOTHESES: tuple[Hypothesis, ...] = (
 
 def of_layer(layer: Any, x: Array, rng: np.random.Generator, like: Any) -> Diagnosis:
     """See `scratchnet.gradcheck.diagnose`."""
+    # a stream of its own: x may come from one of the same seed, and dy must not be equal to x
+    rng = np.random.default_rng(int(rng.integers(2**62)))
     layer = copied(layer)
     for store in ("params", "grads", "buffers"):  # a learner's layer may have no such thing
         if not isinstance(getattr(layer, store, None), dict):
