@@ -133,10 +133,8 @@ class ConvReluPool(ConvGroup):
     def backward(self, dy: Array, need_dx: bool = True) -> Array | None:
         dy = self.columns("dy", dy.reshape(-1, self.f), self.fp).reshape(-1)
         db = self.buffer("db", (SHARDS, self.fp))
-        if self.run < self.lane:
-            dW = self._few_weights(dy, db)
-        else:
-            dW = self._weights(dy, db)
+        few = self.run < self.lane
+        dW = self._few_weights(dy, db) if few else self._weights(dy, db)
         self.grads["W"][:] = dW.reshape(self.grads["W"].shape)
         if "b" in self.grads:
             self.grads["b"][:] = self.total("db", db)[: self.f]
@@ -230,7 +228,8 @@ def _conv_relu_pool_windows(g, taps, tile, x, w, bias, first, end, y, code):
 def conv_relu_pool(g, taps, tile, x, w, bias, y, code):
     """y, code (n, out_h, out_w, fp) <- x, framed images; bias (fp,).
 
-    w (fp / step, kh * run, step), step a tile's width. Every shard gets as many pooling windows, so that a single image has enough for all threads.
+    w (fp / step, kh * run, step), step a tile's width. Every shard gets as many pooling windows, so
+    that a single image has enough for all threads.
     """
     windows = g.n * g.out_h * g.out_w
     for shard in prange(SHARDS):

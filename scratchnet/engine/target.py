@@ -25,19 +25,19 @@ class Target(NamedTuple):
     """The registers for vectors.
 
     width   of one, in bytes: 64 with AVX-512, 32 with AVX2, 16 with SSE2 and NEON
-    count   how many there are
+    number  how many there are
     fma     whether a product and a sum are one instruction; without, they are two, since LLVM would
             call a function for each, forty times slower
     """
 
     width: int
-    count: int
+    number: int
     fma: bool
 
     @property
     def vectors(self) -> int:
         """How many vectors of VECTOR_BYTES all registers hold: 32, 8 (AVX2, NEON) or 4 (SSE2)."""
-        return self.count * self.width // VECTOR_BYTES
+        return self.number * self.width // VECTOR_BYTES
 
     @property
     def sums(self) -> int:
