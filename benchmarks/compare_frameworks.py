@@ -74,11 +74,12 @@ def compare(options: Any, batch_size: int, weights: str) -> dict[str, Any]:
     names = c.chosen(options)
     results: dict[str, Any] = {name: {"label": c.CONTENDERS[name].label} for name in names}
     job = {"model": options.model, "weights": weights, "images": options.images}
-    with c.Field(names, options.threads, options.cold) as field:
+    with c.Field(names, options.threads, options.cold, options.isa) as field:
         for name, seconds in field.ask("train", **job, batch_size=batch_size):
             results[name]["compile_seconds"] = seconds
         field.need_scratchnet()
         check(field, results, batch_size)
+        field.ready()
         for number in range(options.rounds):
             for name, seconds in field.ask("epoch"):
                 results[name].setdefault("seconds", []).append(seconds)
@@ -127,7 +128,11 @@ def main() -> None:
     if options.images > EPOCH and not options.model.endswith("-32"):
         parser.error(f"--images: MNIST has {EPOCH:,}, found {options.images:,}")
     report = {"benchmark": "training", "model": options.model, "images": options.images}
-    report |= {"rounds": options.rounds, "machine": c.show_machine(options.threads), "runs": []}
+    report |= {
+        "rounds": options.rounds,
+        "machine": c.show_machine(options.threads, options.isa),
+        "runs": [],
+    }
     print(f"model {options.model}; the check runs without dropout, the clock with it")
     with tempfile.TemporaryDirectory() as folder:
         weights = c.save_weights(c.build(options.model), folder)

@@ -26,7 +26,7 @@ def compare(options: Any, weights: str) -> dict[str, Any]:
     results: dict[str, Any] = {name: {"label": c.CONTENDERS[name].label} for name in names}
     sizes = [size for size in BATCH_SIZES if size <= options.images] or [options.images]
     job = {"model": options.model, "weights": weights, "images": options.images}
-    with c.Field(names, options.threads, options.cold) as field:
+    with c.Field(names, options.threads, options.cold, options.isa) as field:
         probs = {}
         for name, ready in field.ask("predictor", **job, batch_sizes=sizes):
             probs[name] = np.array(ready["probs"])
@@ -41,6 +41,7 @@ def compare(options: Any, weights: str) -> dict[str, Any]:
         wrong = [name for name in probs if not results[name]["deviation"] <= TOLERANCE]
         if wrong:
             sys.exit(f"probabilities differ by more than {TOLERANCE:g}: {', '.join(wrong)}")
+        field.ready()
         for _ in range(options.rounds):
             for name, (median, p95) in field.ask("latency", calls=options.calls):
                 results[name]["latency"].append(1e6 * median)
@@ -91,7 +92,7 @@ def main() -> None:
     if options.images > 10_000 and not options.model.endswith("-32"):
         parser.error(f"--images: MNIST has 10,000 to test with, found {options.images:,}")
     report = {"benchmark": "inference", "model": options.model, "images": options.images}
-    report |= {"rounds": options.rounds, "machine": c.show_machine(options.threads)}
+    report |= {"rounds": options.rounds, "machine": c.show_machine(options.threads, options.isa)}
     model = c.build(options.model)
     model.compile("adam", "sparse_categorical_crossentropy")
     model.fit(*c.data(options.model, 1024), verbose=0)  # or all probabilities are near 0.1

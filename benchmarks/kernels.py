@@ -1,15 +1,23 @@
-"""Each kernel at the shapes of the network `cnn`, against what the machine can do.
+"""Each kernel's share of what the machine can do, for the networks and instruction sets asked for.
 
-    python benchmarks/kernels.py --batch-size 128 --out pictures --json kernels.json
+    python benchmarks/kernels.py --models cnn resnet mlp cnn-bn --isa native avx2 --out pictures
 
-The peaks are measured, not looked up: multiply-adds in registers alone, a large SGEMM, a large
-copy. Fused kernels are timed through the plan that the model uses, and counted as if they did the
-dense arithmetic, without what pooling drops: their backward pass skips most of it, so its figure
-may exceed the peak. Then the ladder: the second convolution with its ReLU and pooling, from plain
-loops to the fused kernel.
+The peaks are measured, not looked up, in the same process: multiply-adds in registers, a large
+SGEMM, a large copy. A kernel takes at least its multiply-adds at the first peak, and at least the
+bytes that it must read and write at the last; the larger of the two times, as a part of the
+measured one, is its **share of peak**. Kernels are timed through the plan that the model uses, and
+counted as if they did the dense arithmetic, without what pooling drops: backward passes that skip
+zeros may exceed the peak, and so may what stays in caches, which give more than memory.
+
+For `cnn` also the layers' own kernels, and the ladder: the second convolution with its ReLU and
+pooling, from plain loops to the fused kernel.
 """
 
 import argparse
+import json
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +32,9 @@ from scratchnet import layers as L  # noqa: N812
 from scratchnet.engine import simd
 
 NO_PADS = (0, 0, 0, 0)
+#: vectors of 512 bits at once: few enough for the registers, enough to hide the latency
+CHAINS = (4, 5, 6, 8, 12)
+NETWORKS = ("cnn", "resnet", "mlp", "cnn-bn")
 LOUD: list[float] = []  # foreign load during each measurement
 
 
@@ -41,7 +52,7 @@ def best(run: Callable[[], object], seconds: float, least: int = 3) -> float:
 
 def dense_flops(layers: list[L.Layer], n: int) -> int:
     """Of a forward pass; of a convolution before pooling, the outputs that pooling looks at."""
-    if isinstance(layers[-1], L.MaxPool2D):
+    if isinstance(layers[-1], L.MaxPool2D) and "W" in layers[0].params:
         out_h, out_w, _ = layers[-1].output_shape
         return 2 * n * 4 * out_h * out_w * layers[0].params["W"].size
     return 2 * n * sum(layer.multiply_adds() for layer in layers)
@@ -52,18 +63,12 @@ def dense_flops(layers: list[L.Layer], n: int) -> int:
 
 @numba.njit(parallel=True, nogil=True)
 def burn(tile, rounds, threads, a, out):
-    """16 independent chains of multiply-adds a thread; nothing is loaded or stored between."""
+    """As many independent chains of multiply-adds as the tile has vectors; nothing else."""
     for thread in numba.prange(threads):
-        t = simd.load(tile, a, 0)
-        a0 = simd.load(tile, a, 0)
-        a1, a2, a3 = a0, a0, a0
+        sums, scale = simd.load(tile, a, 0), a[thread]
         for _ in range(rounds):
-            a0 = simd.fma(a0, a[thread], t)
-            a1 = simd.fma(a1, a[thread], t)
-            a2 = simd.fma(a2, a[thread], t)
-            a3 = simd.fma(a3, a[thread], t)
-        for number, tile_of_sums in enumerate((a0, a1, a2, a3)):
-            simd.store(out, (thread * 4 + number) * 64, tile_of_sums)
+            sums = simd.fma(sums, scale, sums)
+        simd.store(out, thread * 1024, sums)
 
 
 @numba.njit(parallel=True, nogil=True)
@@ -75,16 +80,17 @@ def copy(a, b):
 
 def peaks(threads: int, seconds: float) -> dict[str, float]:
     """GFLOP/s in registers and of SGEMM, GB/s of a copy (read and written)."""
-    a, out = np.full(64, 1e-9, np.float32), np.zeros(256 * threads, np.float32)
-    chains = 4 * 64 * 2 * threads  # flops of a round
+    a, out = np.full(1024, 1e-9, np.float32), np.zeros(1024 * threads, np.float32)
     square = np.ones((2048, 2048), np.float32)
     source = np.ones(2**26, np.float32)
     target = np.zeros_like(source)
+    rates = []
+    for count in CHAINS:
+        rounds = 16_000_000 // count
+        took = best(lambda c=count, r=rounds: burn((0,) * c, r, threads, a, out), seconds / 4)
+        rates.append(2 * 16 * count * rounds * threads / took / 1e9)
     return {
-        "fma": chains
-        * 4e6
-        / best(lambda: burn((0,) * 4, 4_000_000, threads, a, out), seconds)
-        / 1e9,
+        "fma": max(rates),
         "sgemm": 2 * 2048**3 / best(lambda: square @ square, seconds) / 1e9,
         "copy": 2 * source.nbytes / best(lambda: copy(source, target), seconds) / 1e9,
     }
@@ -93,22 +99,37 @@ def peaks(threads: int, seconds: float) -> dict[str, float]:
 # ---- kernels at the network's shapes -----------------------------------------------------------
 
 
-def fused_times(model: Any, x: Any, seconds: float) -> list[dict[str, Any]]:
-    """Forward and backward of each group of the plan, in dense multiply-adds."""
-    rows = []
-    for number, group in enumerate(model.groups()):
-        flops = dense_flops(group.layers, len(x))
+def fused_times(groups: Any, x: Any, seconds: float, first: bool = True) -> Any:
+    """(rows, y): forward and backward of each group of a row of them, those inside blocks too.
+
+    first    nothing before these groups needs a gradient of their input
+    """
+    rows: list[dict[str, Any]] = []
+    for number, group in enumerate(groups):
         y = group.forward(x, True).copy()
         name = " + ".join(layer.name for layer in group.layers)
-        if flops:
+        if hasattr(group, "main"):  # a residual block: its groups, each by itself
+            for inside in (group.main, group.shortcut):
+                found, _ = fused_times(inside, x, seconds, first=False)
+                rows += [row | {"kernel": f"{name}: {row['kernel']}"} for row in found]
+        elif not isinstance(group.layers[0], (L.Flatten, L.Softmax)):  # which training leaves out
             dy = np.random.default_rng(0).standard_normal(y.shape, np.float32)
+            need = number > 0 or not first
             forward = best(lambda g=group, x=x: g.forward(x, True), seconds)
-            backward = best(lambda g=group, dy=dy, dx=number > 0: g.backward(dy, dx), seconds)
-            both = 2 if number else 1  # dW, and dx where a layer before it needs it
-            rows.append({"kernel": name, "seconds": forward, "flops": flops})
-            rows.append({"kernel": f"{name}, backward", "seconds": backward, "flops": both * flops})
+            backward = best(lambda g=group, dy=dy, dx=need: g.backward(dy, dx), seconds)
+            flops, weights = dense_flops(group.layers, len(x)), parameters(group.layers)
+            row = {"kernel": name, "seconds": forward, "flops": flops}
+            rows.append(row | {"bytes": x.nbytes + y.nbytes + weights})
+            moved = dy.nbytes + x.nbytes * (2 if need else 1) + 2 * weights
+            row = {"kernel": f"{name}, backward", "seconds": backward, "bytes": moved}
+            rows.append(row | {"flops": (2 if need else 1) * flops})  # dW, and dx
         x = y
-    return rows
+    return rows, x
+
+
+def parameters(layers: list[L.Layer]) -> int:
+    """Bytes of the parameters of a group."""
+    return sum(array.nbytes for layer in layers for array in layer.params.values())
 
 
 def compiled_times(model: Any, n: int, seconds: float) -> list[dict[str, Any]]:
@@ -221,54 +242,143 @@ def ladder(model: Any, n: int, seconds: float) -> list[dict[str, Any]]:
     return rows
 
 
-def show(title: str, rows: list[dict[str, Any]], peak: dict[str, float]) -> None:
+# ---- shares, and what is shown ------------------------------------------------------------------
+
+
+def add_shares(rows: list[dict[str, Any]], peak: dict[str, float]) -> None:
+    """Each row's bound, its rate there, and the share of peak."""
+    for row in rows:
+        least = {
+            "arithmetic": row.get("flops", 0) / peak["fma"] / 1e9,
+            "memory": row.get("bytes", 0) / peak["copy"] / 1e9,
+        }
+        row["bound"] = max(least, key=lambda kind: least[kind])
+        row["of_peak"] = least[row["bound"]] / row["seconds"]
+        kind = "flops" if row["bound"] == "arithmetic" else "bytes"
+        row["rate"] = row[kind] / row["seconds"] / 1e9
+
+
+def show(title: str, rows: list[dict[str, Any]]) -> None:
     lines = []
     for row in rows:
-        kind, unit, top = ("flops", "GFLOP/s", peak["fma"])
-        if "bytes" in row:
-            kind, unit, top = ("bytes", "GB/s", peak["copy"])
-        row["rate"] = row[kind] / row["seconds"] / 1e9
-        row["of_peak"] = row["rate"] / top
+        unit = "GFLOP/s" if row["bound"] == "arithmetic" else "GB/s"
         rate = f"{row['rate']:.1f} {unit}"
         lines.append([row["kernel"], f"{1e3 * row['seconds']:.3f}", rate, f"{row['of_peak']:.0%}"])
     c.show_table(title, ("kernel", "ms", "rate", "of peak"), lines)
 
 
+def draw(path: Path, title: str, by_isa: dict[str, list[dict[str, Any]]]) -> None:
+    """Bars of the shares, a row for each kernel, an instruction set beside the other."""
+    from scratchnet.plots import save, style
+
+    @style.styled
+    def figure() -> Any:
+        names = [row["kernel"] for row in next(iter(by_isa.values()))][::-1]
+        height = 0.8 / len(by_isa)
+        fig = style.new_figure(style.WIDTH, 90 + 17 * len(names) * max(1, 0.7 * len(by_isa)))
+        ax = fig.add_subplot()
+        colors = (style.BLUE, style.VERMILLION, style.LINE)
+        for number, (isa, rows) in enumerate(by_isa.items()):
+            share = {row["kernel"]: 100 * row["of_peak"] for row in rows}
+            at = np.arange(len(names)) + (len(by_isa) - 1 - 2 * number) * height / 2
+            values = [share.get(name, 0.0) for name in names]
+            ax.barh(at, values, height, color=colors[number % 3], label=isa)
+            for y, value in zip(at, values, strict=True):
+                how = {"va": "center", "fontsize": style.SMALL}
+                ax.annotate(f"{value:.0f}", (value, y), (3, 0), textcoords="offset points", **how)
+        ax.axvline(80, color=style.INK, linewidth=0.8, linestyle=":")
+        ax.set_yticks(np.arange(len(names)), names, fontsize=style.SMALL)
+        most = max(100 * row["of_peak"] for rows in by_isa.values() for row in rows)
+        ax.set(title=title, xlim=(0, 1.12 * max(most, 100)), ylim=(-0.6, len(names) - 0.4))
+        ax.set_xlabel("% of the peak that bounds it; dotted: 80 %")
+        style.style_ticks(ax)
+        if len(by_isa) > 1:
+            ax.legend(loc="lower right", edgecolor=style.FAINT)
+        return fig
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save(figure(), path)
+    print(path)
+
+
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """All of one instruction set: this process is held to it."""
+    kernels.set_threads(options.threads)
+    peak, n = peaks(options.threads, options.seconds), options.batch_size
+    report: dict[str, Any] = {"peaks": peak, "networks": {}}
+    with kernels.one_blas_thread():
+        for name in options.models:
+            model, x = c.build(name), c.data(name, n)[0]
+            rows, _ = fused_times(model.groups(), x, options.seconds)
+            add_shares(rows, peak)
+            report["networks"][name] = rows
+        if "cnn" in options.models:
+            model = c.build("cnn")
+            report["compiled"] = compiled_times(model, n, options.seconds)
+    if "cnn" in options.models:
+        report["ladder"] = ladder(model, n, options.seconds)  # its @ may use all threads
+        for key in ("compiled", "ladder"):
+            add_shares(report[key], peak)
+    return report | {"others": max(LOUD)}
+
+
+def measured(isa: str) -> dict[str, Any]:
+    """The same, in a process of its own that is held to the instruction set."""
+    env, path = os.environ | c.held(isa), os.environ.get("PYTHONPATH", "")
+    env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(Path(__file__).parent), path]))
+    command = [sys.executable, __file__, "--child", *sys.argv[1:]]
+    done = subprocess.run(command, env=env, stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        sys.exit(f"kernels.py --isa {isa}: expected exit code 0, found {done.returncode}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def show_all(report: dict[str, Any], isa: str, n: int) -> None:
+    peak = report["peaks"]
+    print(
+        f"{isa}: {peak['fma']:.0f} GFLOP/s in registers, {peak['sgemm']:.0f} of SGEMM, "
+        f"{peak['copy']:.1f} GB/s copied (caches can give more)"
+    )
+    for name, rows in report["networks"].items():
+        show(f"{name}, {isa}, batch {n}: as if dense", rows)
+    if "ladder" in report:
+        show(f"layers' kernels, {isa}, batch {n}", report["compiled"])
+        show(f"second convolution, ReLU and pooling, {isa}, batch {n}", report["ladder"])
+    c.Watch.warn(report["others"], "a kernel")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--models", nargs="+", choices=list(c.MODELS), default=[*NETWORKS])
+    parser.add_argument("--isa", nargs="+", choices=list(c.ISAS), default=["native"])
     parser.add_argument("--batch-size", type=c.positive, default=128)
     parser.add_argument(
         "--threads", type=c.positive, default=min(2, numba.config.NUMBA_NUM_THREADS)
     )
     parser.add_argument("--seconds", type=float, default=0.5, help="for each kernel")
-    parser.add_argument("--out", type=Path, help="a folder for the picture")
+    parser.add_argument("--out", type=Path, help="a folder for the pictures")
     parser.add_argument("--json", type=Path, help="a file for all results")
+    parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    kernels.set_threads(options.threads)
-    found = c.show_machine(options.threads)
-    peak = peaks(options.threads, options.seconds)
-    print(
-        f"peaks: {peak['fma']:.0f} GFLOP/s in registers, {peak['sgemm']:.0f} of SGEMM, "
-        f"{peak['copy']:.1f} GB/s copied (caches can give more)"
-    )
-    model, n = c.build("cnn"), options.batch_size
-    with kernels.one_blas_thread():
-        report = {
-            "fused": fused_times(model, c.data("cnn", n)[0], options.seconds),
-            "compiled": compiled_times(model, n, options.seconds),
-        }
-    report["ladder"] = ladder(model, n, options.seconds)  # its @ may use all threads
-    c.Watch.warn(max(LOUD), "a kernel")
-    report["others"] = max(LOUD)
-    show(f"fused, batch {n}: as if dense", report["fused"], peak)
-    show(f"compiled, batch {n}", report["compiled"], peak)
-    title = f"second convolution, ReLU and pooling, batch {n}"
-    show(title, report["ladder"], peak)
-    c.save_json(options.json, report | {"machine": found, "peaks": peak, "batch_size": n})
+    if options.child:
+        print(json.dumps(measure(options)))
+        return
+    n, reports = options.batch_size, dict[str, Any]()
+    machine = c.show_machine(options.threads)
+    for isa in options.isa:
+        reports[isa] = measured(isa) | {"held": c.held(isa)}
+        show_all(reports[isa], isa, n)
+        c.save_json(options.json, {"machine": machine, "batch_size": n, "isas": reports})
     if options.out:
-        ran = {row["kernel"]: [row["rate"]] for row in report["ladder"]}
-        ran["peak of the machine"] = [peak["fma"]]
-        c.save_bars(options.out / "ladder.png", title, "GFLOP/s", ran)
+        for name in options.models:
+            by_isa = {isa: report["networks"][name] for isa, report in reports.items()}
+            draw(options.out / f"kernels-{name}.png", f"{name}, batch {n}", by_isa)
+        for isa, report in reports.items():
+            if "ladder" in report:
+                ran = {row["kernel"]: [row["rate"]] for row in report["ladder"]}
+                ran["peak of the machine"] = [report["peaks"]["fma"]]
+                title = f"second convolution, ReLU and pooling, {isa}, batch {n}"
+                c.save_bars(options.out / f"ladder-{isa}.png", title, "GFLOP/s", ran)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import json
 import re
 import sys
 import time
+from contextlib import suppress
 from dataclasses import is_dataclass
 from os import PathLike
 from pathlib import Path
@@ -20,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import checkpoint, training_state
+from . import checkpoint, files, training_state
 from .errors import InputError, is_whole
 from .run import Callback
 from .training_state import KIND, MOST_BATCHES, VERSION
@@ -122,7 +123,7 @@ class BackupAndRestore(Callback):
     def delete(self) -> None:
         """Delete all backups in the folder."""
         for path in self._files():
-            path.unlink(missing_ok=True)
+            files.remove(path)
 
     def _frozen(self) -> list[int]:
         """The numbers of the frozen layers, inner ones counted."""
@@ -169,7 +170,8 @@ class BackupAndRestore(Callback):
         self.kept = [*(kept for kept in self.kept if kept != path), path][-2:]
         for old in self._files():
             if old not in self.kept:
-                old.unlink(missing_ok=True)
+                with suppress(OSError):  # who reads it, lets go of it before the next one
+                    files.remove(old)
 
     def _check(self, path: Path, description: dict[str, Any], arrays: dict[str, NDArray]) -> None:
         """Raise unless the state is whole, and of this training."""

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from . import files
 from .errors import InputError, WriteError
 
 #: the key under which safetensors metadata holds the description
@@ -38,6 +39,8 @@ def write_atomically(path: str | os.PathLike, content: bytes) -> None:
     A temporary file in the same folder, flushed to disk, takes over the name in one step.
     """
     path = Path(path)
+    if files.is_device(path):
+        raise WriteError(f"{path}: cannot write there: Windows keeps this name for a device")
     try:
         handle, temporary = tempfile.mkstemp(
             dir=path.parent, prefix=f".{path.name}.", suffix=".tmp"
@@ -50,13 +53,14 @@ def write_atomically(path: str | os.PathLike, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
+        files.replace(temporary, path)
     except OSError as error:
         with contextlib.suppress(OSError):  # the folder may be gone
-            os.unlink(temporary)
+            files.remove(temporary)
         raise WriteError(f"{path}: cannot write there: {error.strerror}") from None
     except BaseException:
-        os.unlink(temporary)
+        with contextlib.suppress(OSError):
+            files.remove(temporary)
         raise
     # some file systems cannot sync a folder, and some folders cannot be opened; the file is safe
     with contextlib.suppress(OSError):
@@ -75,7 +79,8 @@ def remove_leftovers(folder: str | os.PathLike, name: str = "*") -> None:
     for path in Path(folder).glob(f".{name}.*.tmp"):
         # the rest of the name is mkstemp's: a user's own ".my.notes.tmp" stays
         if LEFTOVER.search(path.name) and path.is_file():
-            path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # it does no harm
+                files.remove(path)
 
 
 def _umask() -> int:

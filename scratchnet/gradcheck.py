@@ -39,6 +39,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from . import showing
 from .errors import InputError, is_whole
 from .frozen import frozen
 from .text import Table, index_text, shape_text
@@ -143,6 +144,17 @@ class Report(tuple[Check, ...]):
 
     def __str__(self) -> str:
         return self.text()
+
+    def __repr__(self) -> str:
+        if not self:
+            return "Report(no checks)"
+        wrong = [check.name for check in self if not check.passed]
+        found = f"WRONG: {', '.join(wrong)}" if wrong else "all right"
+        worst = f"worst error {self.worst.error:.1e}, of {self.worst.name}"
+        return showing.shortened(f"Report({len(self)} checks, {found}; {worst})")
+
+    def _repr_html_(self) -> str:
+        return self.table()._repr_html_() if self else showing.escaped(repr(self))
 
 
 def numeric_gradient(f: Callable[[], float], a: Array, step: float = STEP) -> Array:

@@ -21,7 +21,8 @@ Initializer = Callable[[Shape, int, int, np.random.Generator, DTypeLike], NDArra
 
 def _uniform(shape: Shape, variance: float, rng: np.random.Generator, dtype: DTypeLike) -> NDArray:
     limit = np.sqrt(3 * variance)  # Var(U(-a, a)) = a^2 / 3
-    return rng.uniform(-limit, limit, shape).astype(dtype)
+    # as rng.uniform, which some compilers let round once instead of twice
+    return (rng.random(shape) * (2 * limit) - limit).astype(dtype)
 
 
 def _normal(shape: Shape, variance: float, rng: np.random.Generator, dtype: DTypeLike) -> NDArray:

@@ -9,7 +9,15 @@ optimizer_steps.py, datasets/augmentation.py.
 
 from .backend import BACKENDS, backend, use_backend
 from .datasets.augmentation import smooth, warp
-from .engine.threads import compiles, on_compiling, one_blas_thread, one_thread, set_threads
+from .engine.threads import (
+    compiles,
+    instructions,
+    on_compiling,
+    one_blas_thread,
+    one_thread,
+    set_threads,
+    threads,
+)
 from .layers.functions import (
     average_pool,
     average_pool_backward,
@@ -62,6 +70,7 @@ __all__ = [
     "backend",
     "col2im",
     "compiles",
+    "instructions",
     "im2col",
     "lion_step",
     "max_pool",
@@ -77,6 +86,7 @@ __all__ = [
     "sgd_step",
     "smooth",
     "sum_rows",
+    "threads",
     "use_backend",
     "warp",
 ]

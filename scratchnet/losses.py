@@ -90,6 +90,10 @@ class Loss:
     def config(self) -> dict[str, Any]:
         return {}
 
+    def __repr__(self) -> str:
+        arguments = ", ".join(f"{key}={value!r}" for key, value in self.config().items())
+        return f"{type(self).__name__}({arguments})"
+
 
 class CategoricalCrossentropy(Loss):
     """Cross-entropy against a distribution over the classes, such as one-hot labels.

@@ -103,6 +103,10 @@ class Metric:
         """The constructor's arguments, in values that JSON knows."""
         return {"name": self.name}
 
+    def __repr__(self) -> str:
+        arguments = ", ".join(f"{key}={value!r}" for key, value in self.config().items())
+        return f"{type(self).__name__}({arguments})"
+
 
 class _Mean(Metric):
     """A mean of one number an example, or an entry."""

@@ -29,7 +29,7 @@ from .metrics import Chosen, checked
 from .optimizers import Optimizer
 from .ranges import EXAMPLES, Watch
 from .sources import Further, inputs
-from .summary import short_name
+from .summary import short_name, show_plan
 from .targets import Weights, example_weights
 from .training import Augment, Callback, History
 
@@ -283,8 +283,7 @@ class Sequential(Looking):
     def plan(self) -> None:
         """Print which groups run which layers."""
         self._check_built("plan")
-        for group in self.groups():
-            print(group)
+        show_plan(self.groups())
 
     def forward(self, x: Any, training: bool = False) -> Array:
         """x (n, *input_shape) -> the last layer's output."""
@@ -456,7 +455,8 @@ class Sequential(Looking):
                            as Keras's Sequence, or a generator or other iterable (see sources.py)
         steps_per_epoch    how many batches are an epoch; needed for a generator without an end
 
-        verbose            "auto" or 1: a bar on a terminal, lines elsewhere; 2: lines; 0: silent
+        verbose            "auto" or 1: a bar on a terminal, curves in a notebook, lines
+                           elsewhere; 2: lines; 0: silent
         validation_split   this fraction, the last part, is held out and evaluated every epoch
         validation_data    (x, y), (x, y, sample_weight), or batches, evaluated every epoch instead
         validation_steps   how many batches of it; needed for a generator without an end

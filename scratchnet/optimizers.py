@@ -351,6 +351,14 @@ class Optimizer:
             **(self._decay_config() if self.weight_decay else {}),
         }
 
+    def __repr__(self) -> str:
+        constant = type(self.schedule) is Constant
+        rate = float(self.learning_rate) if constant else self.schedule
+        arguments = {**self.config(), "learning_rate": rate}
+        arguments["ema_momentum"] = self.ema_momentum if self.use_ema else None
+        given = ", ".join(f"{k}={v!r}" for k, v in arguments.items() if v not in (None, False))
+        return f"{type(self).__name__}({given})"
+
     def _decay_config(self) -> dict[str, Any]:
         names = list(self.exclude_from_weight_decay)
         return {"weight_decay": self.weight_decay, "exclude_from_weight_decay": names}

@@ -1,5 +1,6 @@
-"""How far a training is: a bar on a terminal, lines elsewhere."""
+"""How far a training is: a bar on a terminal, curves in a notebook, lines elsewhere."""
 
+import math
 import sys
 import time
 from collections.abc import Iterator
@@ -7,7 +8,9 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self, TextIO
 
+from . import showing
 from .errors import InputError
+from .live import Live
 from .run import Callback
 
 #: columns from which there is room for a bar, the speed and the time left
@@ -15,7 +18,7 @@ ROOM = 78
 
 
 class Progress(Callback):
-    """A bar on a terminal, a line an epoch elsewhere; nothing with verbose 0.
+    """A bar on a terminal, curves in a notebook, a line an epoch elsewhere; nothing with verbose 0.
 
     verbose   "auto" or 1 choose by the file, 2 asks for lines
     file      where it goes; standard output by default
@@ -24,6 +27,9 @@ class Progress(Callback):
     def __init__(self, verbose: str | int = "auto", file: TextIO | None = None) -> None:
         if verbose not in ("auto", 0, 1, 2):
             raise InputError(f'verbose: expected "auto", 0, 1 or 2, found {verbose!r}')
+        self.live: Live | None = None
+        if verbose in ("auto", 1) and file is None and showing.in_notebook():
+            self.live = Live()
         self.file = file or sys.stdout
         self.lines = verbose != 0
         self.done: tuple[int, dict[str, float]] | None = None  # batches of an open epoch, figures
@@ -47,6 +53,8 @@ class Progress(Callback):
         if self.done and self.done[0]:  # stopped within an epoch
             batches, logs = self.done
             self._print(f"{self.title}  {figures(logs)}  stopped in batch {batches:,}")
+        if self.live and self.live.handle is not None:
+            self.live.show(last=True)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float]) -> None:
         self.started = time.perf_counter()
@@ -54,6 +62,9 @@ class Progress(Callback):
         epochs = self.run.epochs
         self.title = f"epoch {epoch + 1:>{len(str(epochs))}}/{epochs}"
         self.done = 0, {}
+        if self.live:
+            self.live.first, self.live.epochs = self.run.started, epochs
+            self.summed = self.run.means.loss, self.before
         if self.bar:
             self.task = self.bar.add_task(self.title, total=self._whole(), figures="", speed="")
 
@@ -65,21 +76,39 @@ class Progress(Callback):
         self.done = batch + 1, logs
         if batch + 1 == self.run.batches:
             self.done = None
+        seen = self.run.means.images
+        done = batch + 1 if self.run.images is None else seen
+        seconds = time.perf_counter() - self.started
+        speed = f"{(seen - self.before) / seconds:,.0f} images/s"
+        if self.live:
+            self._follow(self.live, done / (self._whole() or math.inf), logs, speed)
         if self.bar:
-            seen = self.run.means.images
-            done = batch + 1 if self.run.images is None else seen
-            seconds = time.perf_counter() - self.started
-            speed = f"{(seen - self.before) / seconds:,.0f} images/s"
             self.bar.update(self.task, completed=done, figures=figures(logs), speed=speed)
+
+    def _follow(self, live: Live, part: float, logs: dict[str, float], speed: str) -> None:
+        """Into the curves what the last batch was; part: how much of the epoch is done."""
+        means, (loss, images) = self.run.means, self.summed
+        self.summed = means.loss, means.images
+        at = self.run.epoch + part
+        live.batch(at, (means.loss - loss) / max(means.images - images, 1), logs)
+        live.state = f"{self.title}  {figures(logs)}  {speed}"
+        live.share = (at - live.first) / max(live.epochs - live.first, 1)
+        live.show()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         seconds = time.perf_counter() - self.started
         if self.bar:
             self.bar.remove_task(self.task)
-        self._print(f"{self.title}  {figures(logs)}  {seconds:.1f} s")
+        line = f"{self.title}  {figures(logs)}  {seconds:.1f} s"
+        if self.live:
+            self.live.epoch(epoch + 1, logs, line)
+        else:
+            self._print(line)
 
     def _print(self, line: str) -> None:
-        if self.bar:
+        if self.live:
+            self.live.lines.append(line)
+        elif self.bar:
             self.bar.console.print(line, highlight=False)
         elif self.lines:
             with suppress(OSError):  # a full disk under the lines must not cost the training
@@ -88,10 +117,7 @@ class Progress(Callback):
 
 def figures(logs: dict[str, float]) -> str:
     """{"loss": 0.1, "accuracy": 0.98} -> "loss 0.1000  accuracy 98.00 %"."""
-    return "  ".join(
-        f"{key} {100 * value:.2f} %" if key.endswith(("accuracy", "acc")) else f"{key} {value:.4f}"
-        for key, value in logs.items()
-    )
+    return "  ".join(f"{key} {showing.figure(key, value)}" for key, value in logs.items())
 
 
 def _bar(file: TextIO) -> Any:

@@ -36,7 +36,7 @@ EXPLODED = 4.0
 FEWEST = 10
 
 
-@dataclass
+@dataclass(repr=False)
 class LearningRates:
     """What `find_learning_rate` returns.
 
@@ -57,6 +57,9 @@ class LearningRates:
         from . import plots
 
         return plots.learning_rates(self.rates, self.losses, self.smoothed, self.suggestion)
+
+    def _repr_png_(self) -> Any:
+        return self.plot()._repr_png_()
 
     def __repr__(self) -> str:
         best = "none" if self.suggestion is None else f"{self.suggestion:.3g}"

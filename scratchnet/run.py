@@ -1,5 +1,6 @@
 """One training: what it remembers (History), where it stands (Run), what watches it (Callback)."""
 
+import inspect
 import math
 import zlib
 from collections.abc import Callable, Sequence
@@ -9,13 +10,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import metrics
+from . import metrics, showing
 from .errors import InputError
 
 #: examples
 MOST_LOOKED_AT = 64
 #: bytes of a memory-mapped array that are read to tell it from others; of more, so many rows
 MOST_READ, SAMPLED = 2**30, 1000
+#: rows of the table that a notebook shows
+MOST_EPOCHS = 20
 #: x, y, and the arguments of `train_on_batch` that say how much each example counts
 Taken = tuple[NDArray, NDArray, dict[str, Any]]
 
@@ -47,6 +50,16 @@ class History:
         from . import plots
 
         return plots.training_curves(self.history, [epoch + 1 for epoch in self.epoch])
+
+    def _repr_html_(self) -> str:
+        keys = list(self.history)
+        rows = [
+            (f"{epoch + 1}", *(showing.figure(key, self.history[key][i]) for key in keys))
+            for i, epoch in enumerate(self.epoch)
+        ]
+        if len(rows) > MOST_EPOCHS:
+            rows = [*rows[: MOST_EPOCHS // 2], ("...",), *rows[-MOST_EPOCHS // 2 :]]
+        return showing.table(("epoch", *keys), rows, left=0)
 
     def __repr__(self) -> str:
         last = ", ".join(f"{key} {values[-1]:.4f}" for key, values in self.history.items())
@@ -97,6 +110,13 @@ class Callback:
     def state(self) -> dict[str, Any]:
         """What has to be remembered to go on after a crash: numbers and arrays by name."""
         return {}
+
+    def __repr__(self) -> str:
+        """With those of the constructor's arguments that it keeps by their names."""
+        names = inspect.signature(type(self)).parameters
+        kept = {name: vars(self)[name] for name in names if name in vars(self)}
+        plain = {k: v for k, v in kept.items() if isinstance(v, (str, int, float, type(None)))}
+        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in plain.items())})"
 
     def check_state(self, state: dict[str, Any]) -> None:
         """Raise InputError unless `load_state` can take that state; changes nothing."""
@@ -199,7 +219,7 @@ def order_of(images: int, rng: np.random.Generator | None) -> NDArray[np.int64]:
     return np.arange(images) if rng is None else rng.permutation(images)
 
 
-@dataclass
+@dataclass(repr=False)
 class Run:
     """One call of fit and where it stands. Together with the model it is enough to go on later.
 
@@ -236,6 +256,11 @@ class Run:
     steps: int | None = None
     started: int = 0
     _memory: dict[str, NDArray] = field(default_factory=dict, repr=False)
+
+    def __repr__(self) -> str:
+        done = f"epoch {self.epoch} of {self.epochs}, batch {self.batch} of {self.batches}"
+        of = getattr(self.x, "shape", type(self.x).__name__)  # a source of batches has none
+        return f"{type(self).__name__}({of}, {done})"
 
     @property
     def batches(self) -> int | None:

@@ -217,7 +217,7 @@ def checked(batch: Any) -> Batch:
     return x, y, checked_weights([*batch, None][2], len(x))
 
 
-@dataclass
+@dataclass(repr=False)
 class SourceRun(Run):
     """A training on a source of batches, which is x; y is that of the first batch.
 

@@ -1,10 +1,10 @@
 """The table of a model: each layer with its output's shape, parameters and multiply-adds."""
 
-import html
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from . import showing
 from .layers import Layer
 from .text import Table, room, shape_text
 
@@ -44,8 +44,13 @@ def table(model: "Looking") -> Table:
 
 
 def show(model: "Looking", print_fn: Callable[[str], Any] | None = None) -> None:
-    """Print the table as wide as the terminal allows; or hand it, whole, to print_fn."""
-    if print_fn is None:
+    """Print the table as wide as the terminal allows; or hand it, whole, to print_fn.
+
+    A notebook shows it as a table of its own.
+    """
+    if print_fn is None and showing.in_notebook():
+        showing.display(table(model))
+    elif print_fn is None:
         table(model).show(width=room())
     else:
         print_fn(table(model).text())
@@ -54,15 +59,19 @@ def show(model: "Looking", print_fn: Callable[[str], Any] | None = None) -> None
 def html_table(model: "Looking") -> str:
     """The table that a notebook shows; of a model that is not built yet, its layers."""
     if not model.built:
-        return f"<code>{html.escape(repr(model))}</code>"
-    head = f"<tr>{''.join(f'<th>{word}' for word in HEADS)}</tr>"
-    body = "".join(
-        f"<tr>{''.join(f'<td>{html.escape(cell)}' for cell in cells)}</tr>"
-        for cells in _lines(model)
-    )
+        return f"<code>{showing.escaped(repr(model))}</code>"
     caption = f"input {shape_text(model.input_shape)}, {model.count_params():,} parameters: "
-    caption += _learnt(model)
-    return f"<table><caption>{caption}</caption>{head}{body}</table>"
+    return showing.table(HEADS, list(_lines(model)), caption + _learnt(model), left=3)
+
+
+def show_plan(groups: Iterable[object]) -> None:
+    """Print a line for each group of layers; in a notebook, a table."""
+    if showing.in_notebook():
+        rows = [str(group).split(": ", 1) for group in groups]
+        showing.display(Table("", ("layers", "run"), rows, left=2))
+        return
+    for group in groups:
+        print(group)
 
 
 def _learnt(model: "Looking") -> str:

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TextIO
 
+from . import showing
+
 if TYPE_CHECKING:
     from rich.table import Table as Grid
 
@@ -81,7 +83,7 @@ def listed(first: str, items: Iterable[str], width: int | None, indent: str = " 
     return [*lines, indent + line] if line else lines
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Table:
     """A table of plain text that loses nothing, however narrow the terminal is.
 
@@ -102,6 +104,15 @@ class Table:
     left: int = 1
     foot: Sequence[str] = ()
     note: str = ""
+
+    def __repr__(self) -> str:
+        title = f"{self.title!r}, " if self.title else ""
+        return f"Table({title}{len(self.heads)} columns, {len(self.rows)} rows)"
+
+    def _repr_html_(self) -> str:
+        return showing.table(
+            self.heads, self.rows, self.title, self.left, foot=self.foot, note=self.note
+        )
 
     def show(self, file: TextIO | None = None, width: int | None = None) -> None:
         """Print it; width: columns to keep within, None for any."""

@@ -1,9 +1,11 @@
 """What is measured in a contender's process, and what keeps the numbers honest."""
 
+import ctypes
+import gc
 import os
 import sys
 import time
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +51,7 @@ class Desk:
     """What a contender's process does when it is asked to: one method a command."""
 
     def __init__(self, name: str, threads: int) -> None:
-        self.kind, self.threads = CONTENDERS[name], threads
+        self.kind, self.threads, self.whole = CONTENDERS[name], threads, 0.0
 
     def train(self, model: str, weights: str, images: int, batch_size: int) -> float:
         """Prepare for training; the seconds of the first steps of each shape of batch."""
@@ -120,12 +122,33 @@ class Desk:
             passes += 1
         return (time.perf_counter() - start) / (passes * whole)
 
-    def peak_mib(self) -> float:
-        try:
-            lines = Path("/proc/self/status").read_text().splitlines()
-            return next(int(s.split()[1]) for s in lines if s.startswith("VmHWM")) / 1024
-        except OSError:
-            import resource
+    def ready(self) -> None:
+        """From here on memory counts: what the checks needed is given back first."""
+        self.whole = max(self.whole, peak_mib())
+        give_back()
 
-            unit = 2**20 if sys.platform == "darwin" else 2**10
-            return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+    def peaks_mib(self) -> tuple[float, float]:
+        """The peak since `ready`; and since the process began."""
+        found = peak_mib()
+        return found, max(self.whole, found)
+
+
+def peak_mib() -> float:
+    """The most memory that the process had at once; on Linux since the last `give_back`."""
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(int(s.split()[1]) for s in lines if s.startswith("VmHWM")) / 1024
+    except OSError:
+        import resource
+
+        unit = 2**20 if sys.platform == "darwin" else 2**10
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+
+
+def give_back() -> None:
+    """Give free memory to the system, and let the peak begin anew, both where Linux can."""
+    gc.collect()
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")

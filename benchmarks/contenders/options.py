@@ -4,6 +4,7 @@ import argparse
 import os
 from pathlib import Path
 
+from .isa import ISAS
 from .networks import MODELS
 from .registry import CONTENDERS
 
@@ -34,10 +35,20 @@ def arguments(about: str, kind: str, **defaults: int) -> argparse.ArgumentParser
     parser.add_argument(
         "--cold", action="store_true", help="compile anew: leave Numba's and inductor's caches out"
     )
+    add_isa(parser)
     parser.add_argument("--out", type=Path, help="a folder for the pictures")
     parser.add_argument("--json", type=Path, help="a file for all results")
     parser.set_defaults(names=names)
     return parser
+
+
+def add_isa(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--isa",
+        choices=list(ISAS),
+        default="native",
+        help="hold all contenders to these instructions, as far as each can be (contenders/isa.py)",
+    )
 
 
 def chosen(options: argparse.Namespace) -> list[str]:

@@ -15,6 +15,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from .isa import held, warn
 from .measuring import Desk, Watch
 from .registry import CONTENDERS
 
@@ -54,7 +55,9 @@ class Failed(RuntimeError):  # noqa: N818 - an outcome to be shown in the table
 class Worker:
     """The parent's end of a contender's process."""
 
-    def __init__(self, name: str, threads: int, caches: str | None = None) -> None:
+    def __init__(
+        self, name: str, threads: int, caches: str | None = None, isa: str = "native"
+    ) -> None:
         self.others = 0.0  # processors that other programs kept busy while this one was timed
         self.log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed in `close`
         self.process = subprocess.Popen(
@@ -64,7 +67,7 @@ class Worker:
             stdout=subprocess.PIPE,
             stderr=self.log,
             text=True,
-            env=os.environ | environment(threads, caches),
+            env=os.environ | environment(threads, caches, isa),
         )
 
     def ask(self, do: str, **task: Any) -> Any:
@@ -92,10 +95,11 @@ class Worker:
         self.log.close()
 
 
-def environment(threads: int, caches: str | None) -> dict[str, str]:
+def environment(threads: int, caches: str | None, isa: str) -> dict[str, str]:
     """What the process of a contender gets beside the parent's variables.
 
     caches    an empty folder, to compile anew
+    isa       what they are held to, see isa.py
     """
     path = [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
     pools = ("OMP", "MKL", "OPENBLAS", "NUMBA")
@@ -105,13 +109,16 @@ def environment(threads: int, caches: str | None) -> dict[str, str]:
     env |= {"PYTHONPATH": os.pathsep.join(filter(None, path))}
     if caches is not None:
         env |= {"NUMBA_CACHE_DIR": caches, "TORCHINDUCTOR_CACHE_DIR": caches}
-    return env
+    return env | held(isa)
 
 
 class Field:
     """The contenders that take part. One that fails drops out, and the reason is kept."""
 
-    def __init__(self, names: Sequence[str], threads: int, cold: bool = False) -> None:
+    def __init__(
+        self, names: Sequence[str], threads: int, cold: bool = False, isa: str = "native"
+    ) -> None:
+        self.free = warn(isa, list(names))
         self.workers: dict[str, Worker] = {}
         self.reasons: dict[str, str] = {}
         self.stack = ExitStack()
@@ -122,7 +129,7 @@ class Field:
                 self.reasons[name] = f"{missing[0]} is not installed: {EXTRA}"
                 print(f"{name} is left out: {self.reasons[name]}", file=sys.stderr)
             else:
-                self.workers[name] = Worker(name, threads, caches)
+                self.workers[name] = Worker(name, threads, caches, isa)
                 self.stack.callback(self.workers[name].close)
 
     def __enter__(self) -> "Field":
@@ -136,11 +143,19 @@ class Field:
         if "scratchnet" not in self.workers:
             sys.exit(f"scratchnet failed: {self.reasons['scratchnet']}")
 
+    def ready(self) -> None:
+        """All is prepared and checked: what the contenders do next is measured."""
+        for _ in self.ask("ready"):
+            pass
+
     def finish(self, results: dict[str, Any]) -> None:
         """Peak memory, foreign load and the reasons of those that dropped out, into the results."""
-        for name, peak in self.ask("peak_mib"):
-            results[name] |= {"peak_mib": peak, "others": self.workers[name].others}
+        for name, (peak, whole) in self.ask("peaks_mib"):
+            results[name] |= {"peak_mib": peak, "peak_mib_of_all": whole}
+            results[name]["others"] = self.workers[name].others
             Watch.warn(self.workers[name].others, name)
+        for name, reason in self.free.items():
+            results[name]["not_held"] = reason
         for name, reason in self.reasons.items():
             results[name]["skipped"] = reason
 

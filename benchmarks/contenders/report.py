@@ -10,8 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from .isa import features, held
 
-def machine(threads: int | None = None) -> dict[str, Any]:
+
+def machine(threads: int | None = None, isa: str = "native") -> dict[str, Any]:
     """What the numbers depend on."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
@@ -25,12 +27,38 @@ def machine(threads: int | None = None) -> dict[str, Any]:
             found[name] = version(name)
         except PackageNotFoundError:
             continue
-    place = {"cpu": cpu, "cores": os.cpu_count(), "threads": threads}
+    place = {"cpu": cpu, "cores": os.cpu_count(), "threads": threads, "caches": caches()}
+    place |= {"memory_gib": memory_gib(), "system": platform.platform(), "features": features()}
+    place |= {"isa": isa, "held": held(isa)}
     return place | {"python": platform.python_version(), "versions": found}
 
 
-def show_machine(threads: int | None) -> dict[str, Any]:
-    found = machine(threads)
+def caches() -> dict[str, str]:
+    """Size of each of the first core's caches as Linux says it: {"L1 Data": "32K", ...}."""
+    found = {}
+    for place in sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index*")):
+        try:
+            level, kind, size = (
+                (place / name).read_text().strip() for name in ("level", "type", "size")
+            )
+        except OSError:
+            continue
+        found[f"L{level} {kind}" if kind != "Unified" else f"L{level}"] = size
+    return found
+
+
+def memory_gib() -> float | None:
+    """The machine's memory, where the system says it."""
+    try:
+        return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
+    except (AttributeError, ValueError, OSError):
+        return None
+
+
+def show_machine(threads: int | None, isa: str = "native") -> dict[str, Any]:
+    found = machine(threads, isa)
+    if isa != "native":
+        print(f"all contenders held to {isa}, as far as they can be")
     versions = ", ".join(f"{name} {number}" for name, number in found["versions"].items())
     print(f"{found['cpu']}, {found['cores']} cores, {threads} threads; Python {found['python']}")
     print(f"{versions}; float32")

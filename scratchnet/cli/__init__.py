@@ -21,6 +21,7 @@ from .. import datasets, kernels
 from ..errors import InputError, InputWarning, printable
 from ..text import room
 from . import (  # noqa: F401 - each adds its command
+    benchmark,
     evaluate,
     explain,
     export,
@@ -43,7 +44,7 @@ def main() -> None:
     _open_streams()
     kernels.on_compiling(
         lambda: print(
-            "scratchnet: compiling kernels for this machine, once (about ten seconds)",
+            "scratchnet: compiling kernels for this machine, once (from seconds to a minute)",
             file=sys.stderr,
         )
     )

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
-from .. import architectures, metrics, recipes
+from .. import architectures, files, metrics, recipes
 from ..backup import BackupAndRestore
 from ..callbacks import Callback
 from ..checkpoint import remove_leftovers, write_atomically
@@ -24,6 +24,11 @@ from ..training import Augment, check_count
 
 HISTORY_FILE = "history.json"
 LOCK_FILE = ".lock"
+#: the signals that ask the command to end. Windows has no SIGTERM from outside, but Ctrl-Break, and
+#: a console that is closed
+STOPPING: tuple[int, ...] = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGBREAK") if hasattr(signal, name)
+)
 #: epochs, or images a batch; more is a mistake
 MOST_COUNT = 10**9
 
@@ -216,7 +221,7 @@ def in_folder(folder: Path) -> Iterator[None]:
         lock.release()
         if os.name == "nt":  # there a file that is open cannot be deleted; here it may be another's
             with suppress(OSError):
-                os.unlink(path)
+                files.remove(path)
 
 
 @contextmanager
@@ -257,15 +262,14 @@ class Stop(Callback):
 
 @contextmanager
 def stopped_by_signals() -> Iterator[Stop]:
-    """Inside, Ctrl-C and SIGTERM end the training, where the callback takes part in it."""
+    """Inside, the signals of STOPPING end the training, where the callback takes part in it."""
     stop = Stop()
 
     def note(number: int, frame: object) -> None:
         stop.number = number
         signal.signal(number, previous[number])  # the second one stops at once
 
-    numbers: tuple[int, ...] = (signal.SIGINT, signal.SIGTERM)
-    previous = {number: signal.getsignal(number) for number in numbers}
+    previous = {number: signal.getsignal(number) for number in STOPPING}
     try:
         for number in previous:
             signal.signal(number, note)

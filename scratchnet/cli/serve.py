@@ -15,6 +15,7 @@ import typer
 
 from ..errors import InputError
 from ..model import Sequential
+from .runs import STOPPING
 from .shared import command, load_reader
 
 NEEDED = {"fastapi", "python_multipart", "uvicorn"}
@@ -81,8 +82,7 @@ def serve(
         @contextmanager
         def capture_signals(self) -> Iterator[None]:
             # uvicorn's own raises the signal again at the end; here a signal is the good end
-            numbers = (signal.SIGINT, signal.SIGTERM)
-            before = {number: signal.signal(number, self.handle_exit) for number in numbers}
+            before = {number: signal.signal(number, self.handle_exit) for number in STOPPING}
             try:
                 yield
             finally:

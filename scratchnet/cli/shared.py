@@ -1,6 +1,7 @@
 """What the commands share: the application, its common options, how models and data are found."""
 
 import inspect
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -141,3 +142,24 @@ def test(net: Sequential, x: NDArray, y: NDArray) -> tuple[NDArray, dict[str, fl
         "accuracy": metrics.correct(probabilities, y) / len(y),
         "loss": SparseCategoricalCrossentropy().forward(probabilities, y),
     }
+
+
+def compile_first(net: Sequential, batch_size: int, labels: Any) -> None:
+    """Compile for a training, on all cores, with a bar on a terminal; nothing if that is done."""
+    from .. import first_start
+
+    file = sys.stderr
+    if file is None or not file.isatty():
+        first_start.compile_for(net, batch_size, labels)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.progress import TimeRemainingColumn as Left
+
+    columns = TextColumn("compiling"), BarColumn(), MofNCompleteColumn(), Left(compact=True)
+    console = Console(file=file)
+    with Progress(*columns, TextColumn("left"), console=console, transient=True) as bar:
+        task = bar.add_task("", total=None)
+        first_start.compile_for(
+            net, batch_size, labels, lambda done, of: bar.update(task, completed=done - 1, total=of)
+        )

@@ -24,7 +24,7 @@ from ..model import Sequential
 from ..model_files import MODEL_FILE
 from . import runs
 from .runs import HISTORY_FILE, Settings
-from .shared import DATA, JsonOption, command, test
+from .shared import DATA, JsonOption, command, compile_first, test
 
 
 def _by_recipe(name: str) -> str:
@@ -276,6 +276,7 @@ def _fit(
     line = f"training {settings.model}: {net.count_params():,} parameters, {images:,} images"
     with suppress(OSError):  # as in the progress that follows
         print(line, file=sys.stderr)
+    compile_first(net, settings.batch_size, y.dtype)
     watching: list[training.Callback] = [callbacks.LearningRateLogger(), callbacks.StopOnNaN()]
     if settings.patience is not None:
         watching.append(

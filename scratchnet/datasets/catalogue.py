@@ -19,13 +19,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import files, showing
 from ..errors import InputError, InputWarning
 from . import download, folder, idx, mnist, table
 
 DIGITS = tuple(string.digits)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Dataset:
     """Images to train on and to test with, and what their classes are called.
 
@@ -38,6 +39,17 @@ class Dataset:
     x_test: NDArray[np.uint8]
     y_test: NDArray[np.uint8]
     class_names: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        numbers = f"{len(self.x_train):,} images to train on, {len(self.x_test):,} to test with"
+        size = " x ".join(map(str, self.x_train.shape[1:]))
+        return f"Dataset({numbers}, of {size}, {len(self.class_names)} classes)"
+
+    def _repr_html_(self) -> str:
+        """The first training images, each over the name of its class."""
+        first = zip(self.y_train[: showing.MOST_PICTURES], self.x_train, strict=False)
+        named = [(self.class_names[label], image) for label, image in first]
+        return showing.heading(repr(self)) + showing.pictures(named, side=48)
 
     def arrays(self) -> tuple[NDArray[np.uint8], ...]:
         """x_train, y_train, x_test, y_test."""
@@ -268,10 +280,10 @@ def _extract(archive: Path, name: str, sha256: str, where: Path) -> Path:
     except OSError as error:
         raise InputError(f"{path}: cannot write there: {error.strerror or error}") from None
     except Exception:  # zipfile and what it unpacks with raise anything on a damaged file
-        part.unlink(missing_ok=True)
+        files.remove(part)
         raise InputError(f"{archive}: expected a zip with {name} in it, found another") from None
     if pooch.file_hash(str(part)) != sha256:
-        part.unlink()
+        files.remove(part)
         raise InputError(f"{archive}: expected {name} with SHA-256 {sha256}, found another")
-    os.replace(part, path)
+    files.replace(part, path)
     return path

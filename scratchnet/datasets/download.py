@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from .. import files
 from ..errors import InputError
 
 TIMEOUT = 20.0  # seconds without a connection, or without a byte
@@ -122,8 +123,8 @@ def _from_mirror(url: str, path: Path, sha256: str) -> Path:
             shutil.rmtree(place, ignore_errors=True)
             try:
                 done = pooch.retrieve(url, sha256, path.name, place, downloader=transfer)
-                os.replace(done, path)
-                _beside(path, "part").unlink(missing_ok=True)
+                files.replace(done, path)
+                files.remove(_beside(path, "part"))
                 return path
             except ValueError:  # the sum differs, and pooch has removed the file
                 # the start may have come from another mirror: once more, from the beginning
@@ -132,7 +133,7 @@ def _from_mirror(url: str, path: Path, sha256: str) -> Path:
     finally:
         logger.setLevel(level)
         shutil.rmtree(place, ignore_errors=True)
-        _beside(path, "whole").unlink(missing_ok=True)
+        files.remove(_beside(path, "whole"))
     raise AssertionError("unreachable: the loop returns or raises")
 
 
@@ -151,7 +152,7 @@ class _Transfer:
             received = self.part if _is_right(self.part, self.sha256) else self._receive(url, 0)
         if received is None:
             raise _MirrorError("HTTP 416")
-        os.replace(received, output)
+        files.replace(received, output)
 
     def _receive(self, url: str, start: int) -> Path | None:
         """The complete file, or what claims to be it; None if nothing comes after `start`."""
@@ -192,7 +193,7 @@ class _Transfer:
                     break
                 file.write(piece)
         if received > MOST_BYTES:
-            into.unlink()
+            files.remove(into)
             raise _MirrorError(f"more than {MOST_BYTES:,} bytes")
         if size is not None and received != size:
             raise _MirrorError(f"ended after {received:,} of {size:,} bytes")

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from . import windowed
 from .numbers import EXACT, SAME, Array, any_nan, beside, number, same, size, worst
 from .result import Finding
 from .trial import FILLED, Trial, as_numbers, run, same_luck
@@ -109,6 +110,8 @@ def shapes(t: Trial) -> Finding | None:
             same(found, t.dy.sum(axis=tuple(range(k)))) for k in range(t.dy.ndim - 1)
         ):
             return Finding("bias-axes", said, name)
+        if name == "dx" and windowed.is_uncut(t, found):
+            return Finding("padding-off", f"{said}; the padding's part is not cut off", name)
         if sorted(found.shape) == sorted(shape):
             return Finding("axes-permuted", said, name)
         return Finding("wrong-shape", said, name)
@@ -121,12 +124,8 @@ def _shape_of_y(t: Trial, y: Array, wanted: Array) -> Finding:
         return Finding("transposed", said, "y")
     if y.ndim == wanted.ndim and sorted(y.shape) == sorted(wanted.shape):
         return Finding("axes-permuted", said, "y")
-    thing: Any = t.like if t.like is not None else t.layer
-    if y.ndim == 4 and t.x.ndim == 4 and hasattr(thing, "strides"):
-        strides = tuple(np.broadcast_to(thing.strides, 2))
-        if strides != (1, 1) and y.shape[1] >= wanted.shape[1] and y.shape[2] >= wanted.shape[2]:
-            return Finding("stride-forgotten", said, "y")
-        return Finding("padding-off", said, "y")
+    for cause, how in windowed.output_of_another_size(t, y):
+        return Finding(cause, f"{said}; it is what comes out if {how}", "y")
     return Finding("wrong-shape", said, "y")
 
 
@@ -298,6 +297,7 @@ def remembers_earlier_calls(t: Trial) -> Finding | None:
 def _remembered(t: Trial, how: str, again: dict[str, Any]) -> Finding | None:
     gate = t.gate(again["y"]) if t.is_random and again["y"] is not None else None
     for name in ("dx", *t.layer.params):
+        called = t.called(name)
         mine, first = again.get(name), t.run.arrays.get(name)
         if gate is not None and name == "dx":
             first_gate = t.gate(t.run.arrays["y"])
@@ -308,9 +308,9 @@ def _remembered(t: Trial, how: str, again: dict[str, Any]) -> Finding | None:
             continue
         if mine is None or first is None or same(mine, first, EXACT):
             continue
-        said = f"{how}: {beside(name, mine, first)}"
+        said = f"{how}: {beside(called, mine, first)}"
         cause = "accumulated" if _is_sum(t, name, mine, first) else "stale-cache"
-        return Finding(cause, said, worst(name, mine, first))
+        return Finding(cause, said, worst(called, mine, first))
     return None
 
 

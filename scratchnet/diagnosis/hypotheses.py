@@ -69,10 +69,10 @@ def _factor_of_channels(t: Trial, name: str) -> Iterator[Guess]:
             yield f"{key} is left out", right / a
             yield f"{key} is multiplied by once more", right * a
         if key != name and name != "y" and a.ndim == 2 and a.shape[0] == a.shape[1]:
-            yield f"{key} is left out", t.truth(t.dy, **{key: np.eye(len(a))})[name]
+            yield f"{key} is left out", t.gradient(name, t.dy, **{key: np.eye(len(a))})
         if key != name and name != "y":
-            with_ones = t.truth(t.dy, **{key: np.ones_like(a)})
-            yield f"{key} is taken for 1", with_ones[name]
+            with_ones = t.gradient(name, t.dy, **{key: np.ones_like(a)})
+            yield f"{key} is taken for 1", with_ones
 
 
 def _factor_of_a_part(mine: Array, right: Array) -> Iterator[Guess]:
@@ -100,6 +100,24 @@ def transposed(t: Trial, name: str) -> Iterator[Guess]:
         if W.ndim in (2, 4) and W.shape[-1] == W.shape[-2] and key != name:
             swapped = np.swapaxes(W, -1, -2)
             yield f"{key} is taken for its transpose", t.otherwise(name, **{key: swapped})
+    for key, W in t.layer.params.items():
+        for how, array in _matrices_transposed(right if key == name else W):
+            if key == name:
+                yield f"it is transposed {how}", array
+            elif name == "y" or t.follows_like:
+                yield f"{key} is transposed {how}", t.otherwise(name, **{key: array})
+
+
+def _matrices_transposed(W: Array) -> Iterator[Guess]:
+    """A kernel is used as a matrix: some axes are its rows, the rest its columns."""
+    for split in range(1, W.ndim if W.ndim > 2 else 0):
+        rows = int(np.prod(W.shape[:split]))
+        matrix = W.reshape(rows, -1)
+        how = f"as a matrix {matrix.shape}"
+        yield how, matrix.T.reshape(W.shape)
+        yield f"{how} read in another order", matrix.reshape(matrix.shape[::-1]).T.reshape(W.shape)
+    if W.ndim == 4 and W.shape[0] == W.shape[1]:
+        yield "in its window", W.swapaxes(0, 1)
 
 
 def kernel_flipped(t: Trial, name: str) -> Iterator[Guess]:
@@ -128,13 +146,13 @@ def axes_permuted(t: Trial, name: str) -> Iterator[Guess]:
                 yield f"{key}'s {how}", t.otherwise(name, **{key: array})
         return
     for how, array in _permuted(t.dy):
-        yield f"dy's {how}", t.truth(array)[name]
+        yield f"dy's {how}", t.gradient(name, array)
     if t.follows_like:  # at other places numeric gradients take long
         for key, W in t.layer.params.items():
             for how, array in _permuted(W) if key != name else ():
-                yield f"{key}'s {how}", t.truth(t.dy, **{key: array})[name]
+                yield f"{key}'s {how}", t.gradient(name, t.dy, **{key: array})
         for how, array in _permuted(t.x) if name != "dx" else ():
-            yield f"x's {how}", t.truth(t.dy, array)[name]
+            yield f"x's {how}", t.gradient(name, t.dy, array)
 
 
 def _fits(a: Array, shape: tuple[int, ...]) -> bool:
@@ -170,7 +188,7 @@ def overwritten(t: Trial, name: str) -> Iterator[Guess]:
                 if len(keep) < max(t.dy.ndim, 2) and len(t.x) > 1:
                     part = np.zeros_like(t.dy)
                     part[keep] = t.dy[keep]
-                    yield how, t.truth(part)[name]
+                    yield how, t.gradient(name, part)
         return
     right = t.wanted(name)
     for how, way in t.ways().items():
@@ -186,6 +204,9 @@ def bias_axes(t: Trial, name: str) -> Iterator[Guess]:
     if name in ("y", "dx") or right.ndim != 1 or t.dy.ndim < 2:
         return
     for of, terms in t.added_up(name):
+        for how, array in _permuted(terms):
+            every = tuple(range(terms.ndim - 1))
+            yield f"{of}'s {how} before it is added up", array.sum(axis=every)
         axes = range(terms.ndim)
         for count in range(terms.ndim + 1):
             for over in itertools.combinations(axes, count):
@@ -256,7 +277,7 @@ def derivative_of_output(t: Trial, name: str) -> Iterator[Guess]:
     y = t.run.arrays["y"]
     if name != "dx" or t.dy.shape != right.shape or y is None or y.shape != t.x.shape:
         return
-    yield "the derivative is taken at y in place of x", t.truth(t.dy, y)[name]
+    yield "the derivative is taken at y in place of x", t.gradient(name, t.dy, y)
     for place, a in (("x", t.x), ("dy", t.dy)):
         yield f"v (1 - v) is taken with {place} for v", t.dy * a * (1 - a)
         yield f"1 - v^2 is taken with {place} for v", t.dy * (1 - a * a)
@@ -272,7 +293,7 @@ def diagonal_only(t: Trial, name: str) -> Iterator[Guess]:
     for k in range(right.shape[-1]):
         part = np.zeros_like(t.dy)
         part[..., k] = t.dy[..., k]
-        diagonal[..., k] = t.truth(part)["dx"][..., k]
+        diagonal[..., k] = t.gradient("dx", part)[..., k]
     yield "dx[i] is dy[i] dy[i]/dx[i] alone", diagonal
 
 

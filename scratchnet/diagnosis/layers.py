@@ -15,18 +15,22 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import handling, hypotheses, normalized, windowed
-from .numbers import Array, beside, distance, same, worst
+from .numbers import SAME, Array, beside, distance, worst
 from .result import Diagnosis, Finding, right, unknown, wrong
-from .trial import Trial
+from .trial import Trial, copied
 
 Handling = Callable[[Trial], Finding | None]
 
 
 class Hypothesis(NamedTuple):
-    """cause   its short name;  rule   yields what the array would be"""
+    """cause   its short name
+    rule    yields what the array would be
+    wide    it tries much, which takes long; only where nothing narrower accounts for all
+    """
 
     cause: str
     rule: Callable[[Trial, str], Iterator[hypotheses.Guess]]
+    wide: bool = False
 
 
 #: broken contracts, the most fundamental first
@@ -67,19 +71,29 @@ HYPOTHESES: tuple[Hypothesis, ...] = (
     Hypothesis("overwritten", hypotheses.overwritten),
     Hypothesis("overwritten", windowed.overlap_overwritten),
     Hypothesis("bias-axes", hypotheses.bias_axes),
-    Hypothesis("transposed", hypotheses.transposed),
-    Hypothesis("kernel-flipped", hypotheses.kernel_flipped),
-    Hypothesis("padding-off", windowed.padding_off),
-    Hypothesis("stride-forgotten", windowed.stride_forgotten),
+    Hypothesis("padding-off", windowed.padding_off, wide=True),
+    Hypothesis("stride-forgotten", windowed.stride_forgotten, wide=True),
+    Hypothesis("transposed", hypotheses.transposed, wide=True),
+    Hypothesis("kernel-flipped", hypotheses.kernel_flipped, wide=True),
     Hypothesis("missing-factor", normalized.norm_factor),
     Hypothesis("missing-factor", hypotheses.missing_factor),
-    Hypothesis("axes-permuted", hypotheses.axes_permuted),
+    Hypothesis("axes-permuted", hypotheses.axes_permuted, wide=True),
     Hypothesis("float32-inside", hypotheses.float32_inside),
 )
 
 
 def of_layer(layer: Any, x: Array, rng: np.random.Generator, like: Any) -> Diagnosis:
     """See `scratchnet.gradcheck.diagnose`."""
+    layer = copied(layer)
+    for store in ("params", "grads", "buffers"):  # a learner's layer may have no such thing
+        if not isinstance(getattr(layer, store, None), dict):
+            setattr(layer, store, {})
+    for key, a in layer.params.items():
+        if not isinstance(a, np.ndarray):
+            return unknown(key, f"params[{key!r}] is a {type(a).__name__}, expected an array")
+        if a.dtype != np.float64:
+            said = f"params[{key!r}] is {a.dtype}, though the layer was built in float64"
+            return wrong([Finding("float32-inside", said, key)])
     open_question: Diagnosis | None = None
     compared = 0
     for trial in _trials(layer, x, rng, like):
@@ -97,13 +111,8 @@ def of_layer(layer: Any, x: Array, rng: np.random.Generator, like: Any) -> Diagn
             continue
         found = explained(trial, names)
         if names == ["y"] and not found:
-            found = [
-                Finding(
-                    "forward-wrong",
-                    beside("y", trial.mine("y"), trial.y_right),
-                    worst("y", trial.mine("y"), trial.y_right),
-                )
-            ]
+            pair = trial.mine("y"), trial.y_right
+            found = [Finding("forward-wrong", beside("y", *pair), worst("y", *pair))]
         serious = trial.wrong_beyond_kinks
         if found and (serious or found[0].cause in ("last-tie", "all-ties")):
             return wrong(found)
@@ -117,8 +126,9 @@ def of_layer(layer: Any, x: Array, rng: np.random.Generator, like: Any) -> Diagn
 def _trials(layer: Any, x: Array, rng: np.random.Generator, like: Any) -> Iterator[Trial]:
     """The input that was given, in training and evaluation; then inputs where mistakes hide."""
     x = np.array(x, dtype=np.float64)
-    yield Trial(layer, like, x, rng, True)
-    yield Trial(layer, like, x, rng, False)
+    first = Trial(layer, like, x, rng, True)
+    yield first
+    yield Trial(layer, like, x, rng, False, before=first)
     yield Trial(layer, like, 1000 * x, rng, True, "large values")
     if like is not None:
         yield Trial(layer, like, np.round(x), rng, True, "few different values")
@@ -129,6 +139,8 @@ def explained(t: Trial, names: list[str]) -> list[Finding]:
     """All hypotheses that fit, those first that account for the most arrays."""
     found: list[tuple[int, Finding]] = []
     for hypothesis in HYPOTHESES:
+        if hypothesis.wide and any(count == len(names) for count, _ in found):
+            continue
         fits = [f for f in (_fit(t, name, hypothesis) for name in names) if f is not None]
         if fits:
             found.append((len(fits), fits[0]))
@@ -142,11 +154,14 @@ def _fit(t: Trial, name: str, hypothesis: Hypothesis) -> Finding | None:
     with np.errstate(all="ignore"):
         try:
             for said, guess in hypothesis.rule(t, name):
-                if same(guess, mine) and not same(guess, wanted, t.tolerance):
-                    apart = distance(guess, mine)
-                    evidence = f"{beside(name, mine, wanted)}; it is what comes out if {said}"
+                apart = distance(guess, mine)
+                # a fit must be closer than what is right, too, where that is not far away
+                if apart <= SAME and apart < 0.1 * distance(wanted, mine):
+                    evidence = (
+                        f"{beside(t.called(name), mine, wanted)}; it is what comes out if {said}"
+                    )
                     evidence += f" (to {apart:.0e})" if apart else " (exactly)"
-                    return Finding(hypothesis.cause, evidence, worst(name, mine, wanted))
+                    return Finding(hypothesis.cause, evidence, worst(t.called(name), mine, wanted))
         except (ValueError, IndexError, KeyError, TypeError, AttributeError):
             return None  # a hypothesis that makes no sense for these shapes
     return None
@@ -157,8 +172,8 @@ def _unexplained(t: Trial, names: list[str]) -> Diagnosis:
     mine, wanted = t.run.arrays.get(name), t.wanted(name)
     more = f" (with {t.probe})" if t.probe else ""
     if mine is None:
-        return unknown(name, f"{name} is no array of numbers{more}")
-    return unknown(worst(name, mine, wanted), beside(name, mine, wanted) + more)
+        return unknown(t.called(name), f"{t.called(name)} is no array of numbers{more}")
+    return unknown(worst(t.called(name), mine, wanted), beside(t.called(name), mine, wanted) + more)
 
 
 def _raised(t: Trial) -> Diagnosis:

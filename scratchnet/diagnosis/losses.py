@@ -295,7 +295,7 @@ def derivative_of_output(t: LossTrial) -> Iterator[Guess]:
         s = 1 / (1 + np.exp(-x))
         e = np.exp(x - x.max(axis=-1, keepdims=True))
         soft = e / e.sum(axis=-1, keepdims=True)
-        for p, of in ((x, "the predictions"), (s, "their sigmoid"), (soft, "their softmax")):
+        for p, of in ((s, "their sigmoid"), (soft, "their softmax")):
             yield f"p (1 - p) of {of} is multiplied by", right * p * (1 - p)
             yield f"it is divided by p (1 - p) of {of}", right / (p * (1 - p))
 
@@ -307,6 +307,10 @@ def missing_factor(t: LossTrial) -> Iterator[Guess]:
     if np.all(t.x != 0):
         yield "1 / p is left out, with the prediction for p", t.gradient_right * t.x
         yield "p is left out, with the prediction for p", t.gradient_right / t.x
+    if np.all((t.x > 0) & (t.x < 1)):
+        each = t.x * (1 - t.x)
+        yield "1 / (p (1 - p)) is left out, with the prediction for p", t.gradient_right * each
+        yield "p (1 - p) is left out, with the prediction for p", t.gradient_right / each
 
 
 #: narrow before wide

@@ -113,6 +113,8 @@ class Trial:
     run        what the layer does;  right   what it should do
     """
 
+    run: Run
+
     def __init__(
         self,
         layer: Any,
@@ -121,14 +123,20 @@ class Trial:
         rng: np.random.Generator,
         training: bool,
         probe: str = "",
+        before: "Trial | None" = None,
     ) -> None:
+        """before: another trial, whose slopes hold here, too, if both give the same y."""
         self.layer, self.like, self.x, self.training, self.probe = layer, like, x, training, probe
         self._made: dict[Any, Any] = {}
         first = run(self.fresh(), x, None, training)
         y = first.arrays.get("y")
         if like is not None:
             y = run(self.fresh_like(), x, None, training).arrays.get("y", y)
+        #: dy/dx and dy/dW of the layer's own forward, as far as they were asked for
+        self.jacobians: dict[str, Array] = {}
         self.dy = rng.standard_normal(() if y is None else y.shape)
+        if before is not None and same(before.run.arrays.get("y"), first.arrays.get("y"), 0):
+            self.dy, self.jacobians = before.dy, before.jacobians
         self.run = run(self.fresh(), x, self.dy, training)
 
     def fresh(self) -> Any:
@@ -212,12 +220,24 @@ class Trial:
                 return {"dx": dy * self._gate_at_zeros(gate)}
         elif self.follows_like:
             found = run(self.fresh_like(**params), place, dy, self.training, 0.0)
-            names = dict(zip(self.layer.params, self.like.params, strict=False))
-            keys = {k: k if k in self.like.params else names.get(k, k) for k in self.layer.params}
-            arrays = {mine: found.arrays[theirs] for mine, theirs in keys.items()}
-            return {"dx": found.arrays["dx"], **arrays}
-        jacobians = self.jacobians if x is None and not params else self._jacobians(place, params)
-        return {name: np.tensordot(dy, jacobian, dy.ndim) for name, jacobian in jacobians.items()}
+            order = dict(zip(self.layer.params, self.like.params, strict=False))
+            keys = {k: k if k in self.like.params else order.get(k, k) for k in self.layer.params}
+            arrays = {mine: found.arrays.get(theirs) for mine, theirs in keys.items()}
+            return {"dx": found.arrays["dx"], **{k: a for k, a in arrays.items() if a is not None}}
+        names = ("dx", *self.layer.params)
+        return {name: self.gradient(name, dy, x, **params) for name in names}
+
+    def gradient(self, name: str, dy: Array, x: Array | None = None, **params: Array) -> Array:
+        """One of the arrays of `truth`, without the work for the others."""
+        if self.is_random and self.gate(self.run.arrays["y"]) is not None or self.follows_like:
+            return self.truth(dy, x, **params)[name]
+        if x is None and not params:
+            if name not in self.jacobians:
+                self.jacobians[name] = self._jacobian(name, self.x, {})
+            jacobian = self.jacobians[name]
+        else:
+            jacobian = self._jacobian(name, self.x if x is None else x, params)
+        return np.tensordot(dy, jacobian, dy.ndim)
 
     def _gate_at_zeros(self, gate: Array) -> Array:
         """The gate, where x is 0 as dx has it: y does not say whether a 0 was dropped."""
@@ -228,38 +248,29 @@ class Trial:
             passed = np.isclose(dx / self.dy, size(gate), rtol=EXACT)
         return np.where((self.x == 0) & passed, size(gate), gate)
 
-    @cached_property
-    def jacobians(self) -> dict[str, Array]:
-        return self._jacobians(self.x, {})
-
-    def _jacobians(self, x: Array, params: dict[str, Array]) -> dict[str, Array]:
-        """dy/dx and dy/dW of the layer's own forward, by central differences."""
+    def _jacobian(self, name: str, x: Array, params: dict[str, Array]) -> Array:
+        """dy/dx or dy/dW of the layer's own forward, by central differences."""
         layer, x = self.fresh(), x.copy()
         for key, a in params.items():
             layer.params[key][...] = a
-        forward = rewound(layer, self.training)
-        found = {}
-        with same_luck():
-            for name, a in {"dx": x, **layer.params}.items():
-                slopes = np.empty((a.size, *self.dy.shape))
-                for k, index in enumerate(np.ndindex(a.shape)):
-                    kept = a[index]
-                    a[index] = kept + STEP
-                    above = forward(x)
-                    a[index] = kept - STEP
-                    slopes[k] = (above - forward(x)) / (2 * STEP)
-                    a[index] = kept
-                jacobian = np.moveaxis(slopes, 0, -1)
-                found[name] = jacobian.reshape(*self.dy.shape, *a.shape)
-        return found
+        a = x if name == "dx" else layer.params[name]
+        slopes = np.empty((a.size, *self.dy.shape))
+        with same_luck(), rewound(layer, self.training) as forward:
+            for k, index in enumerate(np.ndindex(a.shape)):
+                kept = a[index]
+                a[index] = kept + STEP
+                above = forward(x)
+                a[index] = kept - STEP
+                slopes[k] = (above - forward(x)) / (2 * STEP)
+                a[index] = kept
+        return np.moveaxis(slopes, 0, -1).reshape(*self.dy.shape, *a.shape)
 
     def slopes_beside(self, name: str, step: float = 1e-7) -> tuple[Array, Array]:
         """For each entry of x or a parameter: the loss's slopes to the left and to the right."""
         layer, x = self.fresh(), self.x.copy()
-        forward = rewound(layer, self.training)
         a = x if name == "dx" else layer.params[name]
         left, right = np.empty(a.shape), np.empty(a.shape)
-        with same_luck():
+        with same_luck(), rewound(layer, self.training) as forward:
             here = forward(x)
             for index in np.ndindex(a.shape):
                 kept = a[index]
@@ -280,11 +291,15 @@ class Trial:
         """The right one."""
         return self.y_right if name == "y" and self.y_right is not None else self.right[name]
 
+    def called(self, name: str) -> str:
+        """For a reader: the gradient of W is dW."""
+        return name if name in ("y", "dx") else f"d{name}"
+
     def otherwise(self, name: str, **params: Array) -> Array:
         """The array that the right layer gives with other parameters."""
         if name == "y":
             return run(self.fresh_like(**params), self.x, None, self.training).arrays["y"]
-        return self.truth(self.dy, **params)[name]
+        return self.gradient(name, self.dy, **params)
 
     def remember(self, make: Callable[["Trial"], Made]) -> Made:
         """make(self), computed once."""
@@ -301,7 +316,7 @@ class Trial:
         if self.dy.ndim > 1 and self.dy.shape[-1] > 1:
             part = np.where(np.arange(self.dy.shape[-1]) % 2, self.dy, 0)
             part[::2] = self.dy[::2] - part[::2]
-        return same(self.truth(part)["dx"], np.where(part == self.dy, self.right["dx"], 0))
+        return same(self.gradient("dx", part), np.where(part == self.dy, self.right["dx"], 0))
 
     @cached_property
     def goes_past(self) -> bool:
@@ -310,7 +325,7 @@ class Trial:
         if self.dy.shape != self.x.shape or not params or self.is_random:
             return False
         zeros = {key: np.zeros_like(a) for key, a in params.items()}
-        return same(self.truth(self.dy, **zeros)["dx"], self.dy)
+        return same(self.gradient("dx", self.dy, **zeros), self.dy)
 
     @cached_property
     def areas(self) -> list[int]:
@@ -395,12 +410,14 @@ class Trial:
         return distance(self.run.arrays.get(name), right)
 
 
-def rewound(layer: Any, training: bool) -> Callable[[Array], Array]:
+@contextmanager
+def rewound(layer: Any, training: bool) -> Iterator[Callable[[Array], Array]]:
     """forward, from the same random numbers and buffers every time."""
+    with frozen(layer) as rewind:
 
-    def forward(x: Array) -> Array:
-        with frozen(layer):
+        def forward(x: Array) -> Array:
+            rewind()
             np.random.seed(0)  # noqa: NPY002
             return np.array(layer.forward(x.copy(), training), dtype=np.float64)
 
-    return forward
+        yield forward

@@ -42,6 +42,28 @@ def _output(t: Trial, w: Window, x: Array, out: windows.Pair | None = None) -> A
     return windows.forward(w, x, kernel_of(t), b, out or t.dy.shape[1:3])
 
 
+def is_uncut(t: Trial, dx: Array) -> bool:
+    """Whether dx is larger than x, and right where the image lies in it."""
+    w = t.remember(window_of)
+    if w is None or dx.ndim != 4:
+        return False
+    return same(w.cut(dx, t.x.shape), t.wanted("dx"))
+
+
+def output_of_another_size(t: Trial, y: Array) -> Iterator[tuple[str, str]]:
+    """Causes for which forward gives just this y, of the wrong shape."""
+    w = t.remember(window_of)
+    if w is None or y.ndim != 4:
+        return
+    out = y.shape[1:3]
+    for strides in _other_strides(w):
+        if same(_output(t, w._replace(strides=strides), t.x, out), y):
+            yield "stride-forgotten", f"the windows' strides are {strides}, not {w.strides}"
+    for pads, changed in _other_pads(w):
+        if same(_output(t, changed, t.x, out), y):
+            yield "padding-off", f"the padding at the top and the left is {pads[::2]}"
+
+
 def overlap_overwritten(t: Trial, name: str) -> Iterator[Guess]:
     w, patches = t.remember(window_of), t.remember(dpatches_of)
     if name != "dx" or w is None or patches is None:
@@ -116,11 +138,15 @@ def stride_forgotten(t: Trial, name: str) -> Iterator[Guess]:
     w = t.remember(window_of)
     if w is None:
         return
-    (sh, sw), (kh, kw) = w.strides, w.size
-    others = {(1, 1), (sw, sh), (sh, sh), (sw, sw), (1, sw), (sh, 1), (kh, kw), (kw, kh)}
-    for strides in sorted(others - {w.strides}):
+    for strides in _other_strides(w):
         for array in _made(t, w._replace(strides=strides), name):
             yield f"the windows' strides are {strides}, not {w.strides}", array
+
+
+def _other_strides(w: Window) -> list[windows.Pair]:
+    (sh, sw), (kh, kw) = w.strides, w.size
+    others = {(1, 1), (sw, sh), (sh, sh), (sw, sw), (1, sw), (sh, 1), (kh, kw), (kw, kh)}
+    return sorted(others - {w.strides})
 
 
 def _made(t: Trial, w: Window, name: str) -> Iterator[Array]:

@@ -31,6 +31,7 @@ from numba.core.compiler import CompileResult
 from numba.core.serialize import dumps
 
 from ..errors import InputError
+from ..files import remove, replace
 
 config: Any = numba.config  # it makes its attributes as it is loaded; mypy does not see them
 
@@ -67,7 +68,7 @@ class KernelCache(FunctionCache):
         """Delete what is kept of this loop."""
         place = folder()
         for path in place.glob(f"{self._start}*{SUFFIX}") if place else ():
-            path.unlink(missing_ok=True)
+            remove(path)
 
     def load_overload(self, sig: Any, target_context: Any) -> CompileResult | None:
         """The loop for these types, if it was kept."""
@@ -87,6 +88,12 @@ class KernelCache(FunctionCache):
         except Exception as error:  # whole, and yet not what this Numba can load
             _say(f"{path}: expected a compiled kernel, found {_one_line(error)}")
             return None
+
+    def place_of(self, sig: Any, target_context: Any) -> Path | None:
+        """Where the loop for these types is kept, or would be; None if nowhere."""
+        target_context.refresh()
+        place = folder() if self._enabled else None
+        return place and place / self._file(self._key(sig, target_context.codegen()))
 
     def save_overload(self, sig: Any, data: Any) -> None:
         """Keep the loop, if it can be kept and there is a place for it."""
@@ -188,7 +195,7 @@ def _write(path: Path, data: bytes) -> None:
         with open(handle, "wb") as file:
             file.write(hashlib.sha256(data).digest())
             file.write(data)
-        os.replace(temporary, path)
+        replace(temporary, path)
         temporary = None
     except OSError as error:
         # Windows replaces no file that another process reads, which then is as good as this one
@@ -197,7 +204,7 @@ def _write(path: Path, data: bytes) -> None:
     finally:
         if temporary is not None:
             with contextlib.suppress(OSError):
-                os.unlink(temporary)
+                remove(temporary)
 
 
 @functools.cache

@@ -1,12 +1,14 @@
 """Convolutions of any stride, and the ReLU after them: the group and its loops.
 
-Forward, four positions side by side; no patches are copied (im2col), since a row of a window is
-contiguous in memory as it is. conv_pool.py and winograd.py have the other ways to run a Conv2D.
+Several positions are computed side by side, as many as there are registers for. No patches are
+copied (im2col), since a row of a window is contiguous in memory as it is. conv_pool.py and
+winograd.py have the other ways to run a Conv2D.
 """
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 from numba import prange
 
 from ..layers import Layer
@@ -14,7 +16,11 @@ from .compiler import inner, parallel
 from .functions import sum_rows_into
 from .group import Array, Gradients, Group
 from .memory import SHARDS, SLACK, VECTOR_BYTES, lanes, padded
-from .simd import add_rows, fma, load, store, store_relu, zeros
+from .simd import add_at, add_rows, fma_patch, load, relu, repeat, store_rows, zeros
+from .target import target
+
+#: a tile of one vector, or one row
+ONE = (0,)
 
 
 class Geometry(NamedTuple):
@@ -43,6 +49,19 @@ class Geometry(NamedTuple):
     fp: int
 
 
+class Block(NamedTuple):
+    """How much of a result is held in registers: tuples as long as
+
+    whole   the vectors in all
+    rows    its rows
+    tile    the vectors of a row
+    """
+
+    whole: tuple[int, ...]
+    rows: tuple[int, ...]
+    tile: tuple[int, ...]
+
+
 class Inside(NamedTuple):
     """Where the image lies in its frame: its first element, its rows, and how long one is."""
 
@@ -52,9 +71,21 @@ class Inside(NamedTuple):
 
 
 def tile_for(filters: int, dtype: Any) -> tuple[int, ...]:
-    """The widest of 4, 3, 2 or 1 vectors that divides the padded filters; as a tuple."""
-    vectors = padded(filters, dtype) // lanes(dtype)
-    return (0,) * next(width for width in (4, 3, 2, 1) if vectors % width == 0)
+    """The widest tile, of at most 4 vectors, that divides the padded filters; as a tuple."""
+    vectors, most = padded(filters, dtype) // lanes(dtype), target().across
+    return (0,) * next(width for width in range(most, 0, -1) if vectors % width == 0)
+
+
+def block_of(rows: int, tile: tuple[int, ...]) -> Block:
+    return Block(tile * rows, (0,) * rows, tile)
+
+
+def rows_for(size: int, across: int) -> int:
+    """How many rows of a tile are computed together where there are `size` one after the other.
+
+    Four keep a processor's units busy; and the fewer kinds of tiles, the less there is to compile.
+    """
+    return min(size, target().rows(across, 2, 4))
 
 
 class ConvGroup(Group):
@@ -89,15 +120,28 @@ class ConvGroup(Group):
             fp=self.fp,
         )
 
-    def weights(self) -> Array:
-        """W as a matrix (kh * run, fp), flat."""
-        return self.columns("w", self.params["W"].reshape(-1, self.f), self.fp).reshape(-1)
+    def weights(self, tile: tuple[int, ...]) -> Array:
+        """W in the tile's columns: (fp / step, kh * run, step), step their width; flat."""
+        W = self.params["W"].reshape(-1, self.f)
+        return self.tiled("w", W, self.fp, len(tile) * self.lane).reshape(-1)
 
     def filters_by_row(self, filters: int) -> Array:
         """W filter by filter, each row in whole vectors: (filters, kh, runp), zeros after."""
         wt = self.buffer("wt", (filters, self.kh, self.runp))
         W = self.params["W"].reshape(self.kh, self.run, self.f)
         wt[: self.f, :, : self.run] = W.transpose(2, 0, 1)  # (kh, run, f) -> (f, kh, run)
+        return wt.reshape(-1)
+
+    def filters_by_vector(self) -> Array:
+        """W with a vector of a window's row on the outside: (kh, runp / lane, f, lane), flat."""
+        kh, run, f, lane = self.kh, self.run, self.f, self.lane
+        wt = self.buffer("wt", (kh, self.runp // lane, f, lane))
+        W = self.params["W"].reshape(kh, run, f)
+        whole = run // lane * lane
+        # (kh, whole, f) -> (kh, whole / lane, lane, f) -> (kh, whole / lane, f, lane)
+        wt[:, : run // lane] = W[:, :whole].reshape(kh, -1, lane, f).transpose(0, 1, 3, 2)
+        if whole < run:
+            wt[:, -1, :, : run - whole] = W[:, whole:].transpose(0, 2, 1)
         return wt.reshape(-1)
 
     def inside(self) -> Inside:
@@ -108,22 +152,25 @@ class ConvGroup(Group):
 class ConvRelu(ConvGroup):
     """A convolution of any stride, and the ReLU after it if there is one."""
 
-    kernel = "four positions at a time, no im2col"
+    kernel = "several positions at a time, no im2col"
     only_kernels = True
 
     def __init__(self, layers: Sequence[Layer], gradients: Gradients) -> None:
         super().__init__(layers, gradients)
         self.relu = len(layers) > 1
-        self.tile = tile_for(self.f, self.dtype)
-        self.dx_tile = tile_for(self.runp, self.dtype)
+        tile = tile_for(self.f, self.dtype)
+        self.block = block_of(rows_for(self.out_w, len(tile)), tile)
+        self.dw_block = block_of(rows_for(self.run, len(tile)), tile)
+        # one vector: the order in which dx is summed must not depend on the registers
+        self.dx_block = block_of(target().rows(1, 1, 2, 4, 6, 12), ONE)
 
     def forward(self, x: Array, training: bool) -> Array:
         self.begin(x)
-        self.x = self.contiguous("x", self.framed(x, self.pads))
+        self.x = self.flat("x", self.framed(x, self.pads))
         self.at = self.geometry(len(x))
         y = self.buffer("y", (len(x), self.out_h, self.out_w, self.fp))
         outputs = self.bias(self.fp), y.reshape(-1), self.relu
-        self.call(conv, self.at, self.tile, self.x.reshape(-1), self.weights(), *outputs)
+        self.call(conv, self.at, self.block, self.x, self.weights(self.block.tile), *outputs)
         self.y = self.narrow("narrow", y, self.f)
         return self.y
 
@@ -132,183 +179,153 @@ class ConvRelu(ConvGroup):
         if self.relu:
             dy = self.where_alive(dy, self.y)
         wide = self.columns("dy", dy.reshape(-1, f), fp)
-        dw = self.buffer("dw", (SHARDS, self.kh * self.run * fp))
-        self.call(conv_weights, self.at, self.tile, self.x.reshape(-1), wide.reshape(-1), dw)
-        self.grads["W"].reshape(-1, f)[:] = self.total("dw", dw).reshape(-1, fp)[:, :f]
+        rows = len(self.dw_block.rows)
+        taps = -(-self.run // rows) * rows
+        dw = self.buffer("dw", (SHARDS, self.kh * taps * fp))
+        places = self.window_places()
+        self.call(conv_weights, self.at, self.dw_block, self.x, wide.reshape(-1), places, dw)
+        total = self.total("dw", dw).reshape(self.kh, taps, fp)
+        self.grads["W"].reshape(self.kh, self.run, f)[:] = total[:, : self.run, :f]
         if "b" in self.grads:
             db = self.buffer("db", (SHARDS, fp))
             self.call(sum_rows_into, wide.reshape(-1, fp), db)
             self.grads["b"][:] = self.total("db", db)[:f]
         if not need_dx:
             return None
-        flat = self.contiguous("dy in one", dy).reshape(-1)
+        flat = self.flat("dy in one", dy)
         dx = self.dx((n, *self.image), flat)
         scratch = self.buffer("image_dx", (SHARDS, self.at.size + SLACK))
-        weights, inside = self.filters_by_row(f), self.inside()
         self.call(
-            conv_inputs, self.at, self.dx_tile, flat, f, weights, scratch, dx.reshape(-1), inside
-        )
+            conv_inputs, self.at, self.dx_block, flat, f, self.filters_by_vector(), places,
+            scratch, dx.reshape(-1), self.inside(),
+        )  # fmt: skip
         return dx
+
+    def window_places(self) -> Array:
+        """Where each position's window starts; after them as many as a block has, in the slack."""
+        positions = self.out_h * self.out_w
+        places = self.buffer("places", (positions + len(self.dx_block.rows),), np.int64)
+        i, j = np.divmod(np.arange(positions), self.out_w)
+        places[:positions] = i * self.at.down + j * self.at.right
+        places[positions:] = self.at.size + self.run
+        return places
 
 
 # ---- forward -----------------------------------------------------------------------------------
 
 
 @inner
-def _conv_row(g, tile, x, at, w, bias, y, to, relu):
+def _conv_positions(g, block, x, start, w, bias, y, out, rectified):
+    """The outputs of block.rows positions side by side: y from `out` on, x from `start` on."""
+    whole, rows, tile = block
     step = len(tile) * (VECTOR_BYTES // x.itemsize)
-    fp, right = g.fp, g.right
-    j = 0
-    while j < g.out_w:
-        # four positions side by side; the last four may overlap those before
-        four = g.out_w >= 4
-        if four:
-            j = min(j, g.out_w - 4)
-        start = at + j * right
-        out = to + j * fp
-        for f in range(0, fp, step):
-            a0 = load(tile, bias, f)
-            a1, a2, a3 = a0, a0, a0
-            tap = f
-            for u in range(g.kh):
-                p = start + u * g.row
-                if four:
-                    for k in range(g.run):
-                        weights = load(tile, w, tap)
-                        a0 = fma(a0, x[p + k], weights)
-                        a1 = fma(a1, x[p + k + right], weights)
-                        a2 = fma(a2, x[p + k + 2 * right], weights)
-                        a3 = fma(a3, x[p + k + 3 * right], weights)
-                        tap += fp
-                else:
-                    for k in range(g.run):
-                        a0 = fma(a0, x[p + k], load(tile, w, tap))
-                        tap += fp
-            if relu:
-                store_relu(y, out + f, a0)
-                if four:
-                    store_relu(y, out + fp + f, a1)
-                    store_relu(y, out + 2 * fp + f, a2)
-                    store_relu(y, out + 3 * fp + f, a3)
-            else:
-                store(y, out + f, a0)
-                if four:
-                    store(y, out + fp + f, a1)
-                    store(y, out + 2 * fp + f, a2)
-                    store(y, out + 3 * fp + f, a3)
-        j += 4 if four else 1
+    for f in range(0, g.fp, step):
+        acc = repeat(rows, load(tile, bias, f))
+        tap = f * g.kh * g.run
+        for u in range(g.kh):
+            p = start + u * g.row
+            for _ in range(g.run):
+                acc = fma_patch(acc, rows, ONE, x, p, g.right, load(tile, w, tap))
+                p += 1
+                tap += step
+        if rectified:
+            acc = relu(acc)
+        store_rows(acc, rows, y, out + f, g.fp)
 
 
 @parallel
-def conv(g, tile, x, w, bias, y, relu):
-    """y (n, out_h, out_w, fp) <- x, framed images; w (kh * run, fp), bias (fp,); ReLU if asked."""
-    rows = g.n * g.out_h
+def conv(g, block, x, w, bias, y, rectified):
+    """y (n, out_h, out_w, fp) <- x, framed images; ReLU if asked.
+
+    w (fp / step, kh * run, step), step a tile's width; bias (fp,)
+    """
+    whole, rows, tile = block
+    lines = g.n * g.out_h
     for shard in prange(SHARDS):
-        for unit in range(shard * rows // SHARDS, (shard + 1) * rows // SHARDS):
-            image, i = unit // g.out_h, unit % g.out_h
-            to = unit * g.out_w * g.fp
-            _conv_row(g, tile, x, image * g.size + i * g.down, w, bias, y, to, relu)
+        for line in range(shard * lines // SHARDS, (shard + 1) * lines // SHARDS):
+            at = line // g.out_h * g.size + line % g.out_h * g.down
+            for first in range(0, g.out_w, len(rows)):
+                j = min(first, g.out_w - len(rows))  # the last ones may overlap those before
+                out = (line * g.out_w + j) * g.fp
+                part = Block(whole, rows, tile)
+                _conv_positions(g, part, x, at + j * g.right, w, bias, y, out, rectified)
 
 
 # ---- backward ----------------------------------------------------------------------------------
 
 
 @inner
-def _conv_weights_image(g, tile, x, at, dy, to, dw):
-    """dw (kh * run, fp) += the patches of one image, transposed, times its dy; four taps a time."""
+def _conv_weights_image(g, block, x, at, dy, to, places, dw):
+    """dw (kh, taps, fp) += the patches of one image, transposed, times its dy.
+
+    taps: the run of a window in whole groups of block.rows. What is read beyond the run ends up in
+    rows of dw that are never read.
+    """
+    whole, rows, tile = block
     step = len(tile) * (VECTOR_BYTES // x.itemsize)
-    run, fp = g.run, g.fp
+    fp = g.fp
+    to_dw = 0
     for u in range(g.kh):
-        k = 0
-        while k < run:
-            four = k + 4 <= run
+        for k in range(0, g.run, len(rows)):
             for f in range(0, fp, step):
-                tap = (u * run + k) * fp + f
-                a0 = load(tile, dw, tap)
-                if four:
-                    a1 = load(tile, dw, tap + fp)
-                    a2 = load(tile, dw, tap + 2 * fp)
-                    a3 = load(tile, dw, tap + 3 * fp)
-                    for i in range(g.out_h):
-                        p = at + i * g.down + u * g.row + k
-                        q = to + i * g.out_w * fp + f
-                        for _ in range(g.out_w):
-                            grad = load(tile, dy, q)
-                            a0 = fma(a0, x[p], grad)
-                            a1 = fma(a1, x[p + 1], grad)
-                            a2 = fma(a2, x[p + 2], grad)
-                            a3 = fma(a3, x[p + 3], grad)
-                            p += g.right
-                            q += fp
-                    store(dw, tap + fp, a1)
-                    store(dw, tap + 2 * fp, a2)
-                    store(dw, tap + 3 * fp, a3)
-                else:
-                    for i in range(g.out_h):
-                        p = at + i * g.down + u * g.row + k
-                        q = to + i * g.out_w * fp + f
-                        for _ in range(g.out_w):
-                            a0 = fma(a0, x[p], load(tile, dy, q))
-                            p += g.right
-                            q += fp
-                store(dw, tap, a0)
-            k += 4 if four else 1
+                acc, q = zeros(whole, dw), to + f
+                for position in range(g.out_h * g.out_w):
+                    p = at + u * g.row + k + places[position]
+                    acc = fma_patch(acc, ONE, rows, x, p, 0, load(tile, dy, q))
+                    q += fp
+                add_rows(acc, rows, dw, to_dw + f, fp)
+            to_dw += len(rows) * fp
 
 
 @parallel
-def conv_weights(g, tile, x, dy, dw):
-    """dw (SHARDS, kh * run * fp) <- x, dy (n, out_h, out_w, fp): the gradient of conv's weights."""
+def conv_weights(g, block, x, dy, places, dw):
+    """dw (SHARDS, kh * taps * fp) <- x, dy (n, out_h, out_w, fp): the gradient of conv's weights.
+
+    places: where each position's window starts in an image
+    """
+    whole, rows, tile = block
     for shard in prange(SHARDS):
         mine = dw[shard]
         mine[:] = 0
         for image in range(shard * g.n // SHARDS, (shard + 1) * g.n // SHARDS):
             to = image * g.out_h * g.out_w * g.fp
-            _conv_weights_image(g, tile, x, image * g.size, dy, to, mine)
+            part = Block(whole, rows, tile)
+            _conv_weights_image(g, part, x, image * g.size, dy, to, places, mine)
 
 
 @inner
-def _spread_all(g, tile, dy, at, filters, wt, dx):
+def _spread_all(g, block, dy, at, filters, wt, places, dx):
     """dx += each gradient times its filter, laid over the patch that it came from."""
-    step = len(tile) * (VECTOR_BYTES // dy.itemsize)
-    rows, positions, out_w = (0,), g.out_h * g.out_w, g.out_w
+    whole, rows, tile = block
+    lane, positions = VECTOR_BYTES // dy.itemsize, g.out_h * g.out_w
+    part = 0
     for u in range(g.kh):
-        for v in range(0, g.runp, step):
-            # four positions side by side; what the last ones lack is computed for nothing
-            for first in range(0, positions, 4):
-                p0 = first
-                p1, p2 = min(first + 1, positions - 1), min(first + 2, positions - 1)
-                p3 = min(first + 3, positions - 1)
-                a0 = zeros(tile, dx)
-                a1, a2, a3 = a0, a0, a0
-                tap = u * g.runp + v
-                for k in range(filters):
-                    weights = load(tile, wt, tap)
-                    a0 = fma(a0, dy[at + p0 * filters + k], weights)
-                    a1 = fma(a1, dy[at + p1 * filters + k], weights)
-                    a2 = fma(a2, dy[at + p2 * filters + k], weights)
-                    a3 = fma(a3, dy[at + p3 * filters + k], weights)
-                    tap += g.kh * g.runp
-                to, row = u * g.row + v, g.row
-                add_rows(a0, rows, dx, to + p0 // out_w * g.down + p0 % out_w * g.right, row)
-                if first + 1 < positions:
-                    add_rows(a1, rows, dx, to + p1 // out_w * g.down + p1 % out_w * g.right, row)
-                if first + 2 < positions:
-                    add_rows(a2, rows, dx, to + p2 // out_w * g.down + p2 % out_w * g.right, row)
-                if first + 3 < positions:
-                    add_rows(a3, rows, dx, to + p3 // out_w * g.down + p3 % out_w * g.right, row)
+        for v in range(0, g.runp, lane):
+            for first in range(0, positions, len(rows)):
+                acc = zeros(whole, dx)
+                p = at + first * filters
+                for k in range(part, part + filters * lane, lane):
+                    acc = fma_patch(acc, rows, ONE, dy, p, filters, load(tile, wt, k))
+                    p += 1
+                add_at(acc, dx, u * g.row + v, places, first)
+            part += filters * lane
 
 
 @parallel
-def conv_inputs(g, tile, dy, filters, wt, image_dx, dx, inside):
-    """dx (n, h, w, c) <- dy (n, out_h, out_w, filters), wt (filters, kh, runp).
+def conv_inputs(g, block, dy, filters, wt, places, image_dx, dx, inside):
+    """dx (n, h, w, c) <- dy (n, out_h, out_w, filters), wt (kh, runp / lane, filters, lane).
 
+    places: where each position's window starts in an image, and for what is beyond the last one, up
+    to a whole group of block.rows, where nothing is read. dy has slack after it.
     Scratch: image_dx (SHARDS, size + SLACK), a framed image for each shard.
     """
+    whole, rows, tile = block
     for shard in prange(SHARDS):
         mine = image_dx[shard]
         for image in range(shard * g.n // SHARDS, (shard + 1) * g.n // SHARDS):
             mine[:] = 0
-            _spread_all(g, tile, dy, image * g.out_h * g.out_w * filters, filters, wt, mine)
+            part, at = Block(whole, rows, tile), image * g.out_h * g.out_w * filters
+            _spread_all(g, part, dy, at, filters, wt, places, mine)
             copy_inside(g, mine, inside, dx, image * inside.h * inside.run)
 
 

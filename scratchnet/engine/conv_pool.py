@@ -9,7 +9,6 @@ Max pooling and ReLU commute, gradients included: the largest of the rectified v
 rectified largest, and where it is not positive neither passes a gradient on.
 """
 
-import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -20,27 +19,25 @@ from numpy.typing import NDArray
 from ..layers import Conv2D, Layer
 from . import winograd
 from .compiler import inner, parallel
-from .conv import ConvGroup, Geometry, copy_inside, tile_for
+from .conv import ONE, ConvGroup, Geometry, copy_inside, tile_for
 from .group import Array, Gradients
-from .memory import SHARDS, SLACK, VECTOR_BYTES
+from .memory import SHARDS, SLACK, VECTOR_BYTES, padded
 from .simd import (
+    add,
     add_rows,
-    append_where,
-    dot_patch,
+    bits_where,
     fma,
-    fma_patch,
     fma_rows,
+    fma_taps,
     load,
-    load_where,
+    load_unless,
+    lowest_bit,
     store,
     store_largest,
     zeros,
 )
+from .target import target
 
-#: how many vectors a tile may have and still leave registers for the rest: 32 registers in all
-MOST_VECTORS = 24
-#: how many vectors the weights of a window may fill where all of them stay in registers
-MOST_NUMBERS = 25
 #: what the code says of a window whose largest value was not positive
 DEAD = 4
 
@@ -58,31 +55,30 @@ class Part(NamedTuple):
     across: tuple[int, ...]
 
 
-class Few(NamedTuple):
-    """The same where the row of a window does not fill a vector: filters side by side instead.
+class Patches(NamedTuple):
+    """What lies under all four windows of a pooling window, where a row does not fill a vector.
 
-    patch   rows * run * tile, in vectors: a weight of every filter for each value of the patch
-    tile    filters, in vectors
-    rows    how many rows of the window
-    run     the values in a row
+    rows, run   kh + 1 rows of `run` values, run = (kw + 1) * c
+    size        of all, in whole vectors
     """
 
-    patch: tuple[int, ...]
-    tile: tuple[int, ...]
-    rows: tuple[int, ...]
-    run: tuple[int, ...]
+    rows: int
+    run: int
+    size: int
 
 
 class Live(NamedTuple):
-    """Lists of live positions, one for each shard; whole vectors are written to them.
+    """Lists of an image's windows, the first two (SHARDS, windows + 1).
 
-    places, values   int32 where they are in one image, and their gradients; each (SHARDS, ...)
-    ends             int64 (SHARDS, ...): how many for each filter, or where each position's begin
+    places, values   where the live ones of a filter start in the image, and their gradients
+    corners          where all pooling windows start in it
+    offsets          and from there the windows of the four positions, and what a dead one reads
     """
 
-    places: NDArray[np.int32]
+    places: NDArray[np.int64]
     values: Array
-    ends: NDArray[np.int64]
+    corners: NDArray[np.int64]
+    offsets: NDArray[np.int64]
 
 
 class ConvReluPool(ConvGroup):
@@ -94,26 +90,19 @@ class ConvReluPool(ConvGroup):
     def __init__(self, layers: Sequence[Layer], gradients: Gradients) -> None:
         super().__init__(layers, gradients)
         self.forward_tile = tile_for(self.f, self.dtype)
+        self.taps = (0,) * next(taps for taps in (4, 3, 5, 2, 1) if self.run % taps == 0)
         # as many rows of a patch at a time as registers hold, each in whole vectors
         vectors = -(-self.run // self.lane)
-        parts = -(-vectors // MOST_VECTORS)
+        most = target().sums
+        parts = -(-vectors // most)
         across = -(-vectors // parts)
         self.runp = parts * across * self.lane
-        rows = self.kh if parts == 1 and self.kh * across <= MOST_VECTORS else 1
+        rows = self.kh if parts == 1 and self.kh * across <= most else 1
         self.part = Part((0,) * (rows * across), (0,) * rows, (0,) * across)
-        self.few = self._few() if self.run < self.lane else None
+        rows, run = self.kh + 1, self.run + self.c
+        self.patches = Patches(rows, run, padded(rows * run, self.dtype))
         conv = layers[0]
         self.winograd_fits = isinstance(conv, Conv2D) and winograd.fits(conv)
-
-    def _few(self) -> Few:
-        """As many rows of the window, and vectors of filters, as registers hold."""
-        rows, wide = next(
-            (rows, wide)
-            for rows in (self.kh, 1)
-            for wide in (2, 1)
-            if rows * self.run * wide <= MOST_NUMBERS and self.fp // self.lane % wide == 0
-        )
-        return Few((0,) * (rows * self.run * wide), (0,) * wide, (0,) * rows, (0,) * self.run)
 
     def forward(self, x: Array, training: bool) -> Array:
         self.begin(x)
@@ -125,16 +114,10 @@ class ConvReluPool(ConvGroup):
         outputs = y.reshape(-1), self.code
         if self.winograd_fits and n * self.out_h * self.out_w >= winograd.FEW_TILES:
             self._forward_winograd(*outputs)
-        elif self.few and len(self.few.rows) == self.kh:
-            # (kh * run, f) -> (fp / step, kh * run, step), step filters side by side
-            w, step = self.params["W"].reshape(-1, self.f), len(self.few.tile) * self.lane
-            weights = self.tiled("few", w, self.fp, step).reshape(-1)
-            self.call(
-                conv_relu_pool_few, self.at, self.few, self.x, weights, self.bias(self.fp), *outputs
-            )
         else:
-            weights, bias = self.weights(), self.bias(self.fp)
-            self.call(conv_relu_pool, self.at, self.forward_tile, self.x, weights, bias, *outputs)
+            weights, bias = self.weights(self.forward_tile), self.bias(self.fp)
+            given = self.taps, self.forward_tile, self.x, weights, bias
+            self.call(conv_relu_pool, self.at, *given, *outputs)
         return self.narrow("narrow", y, self.f)
 
     def _forward_winograd(self, y: Array, code: NDArray[np.uint8]) -> None:
@@ -149,42 +132,54 @@ class ConvReluPool(ConvGroup):
 
     def backward(self, dy: Array, need_dx: bool = True) -> Array | None:
         dy = self.columns("dy", dy.reshape(-1, self.f), self.fp).reshape(-1)
-        slots = self.out_h * self.out_w * self.fp + self.lane  # lists are written in whole vectors
-        places = self.buffer("places", (SHARDS, slots), np.int32)
-        values = self.buffer("values", (SHARDS, slots))
         db = self.buffer("db", (SHARDS, self.fp))
-        if self.few:
-            dW = self._few_weights(self.few, dy, db)
+        if self.run < self.lane:
+            dW = self._few_weights(dy, db)
         else:
-            dW = self._weights(dy, places, values, db)
+            dW = self._weights(dy, db)
         self.grads["W"][:] = dW.reshape(self.grads["W"].shape)
         if "b" in self.grads:
             self.grads["b"][:] = self.total("db", db)[: self.f]
-        return self._inputs(dy, places, values) if need_dx else None
+        return self._inputs(dy) if need_dx else None
 
-    def _weights(self, dy: Array, places: NDArray, values: Array, db: Array) -> Array:
+    def _weights(self, dy: Array, db: Array) -> Array:
         """dW (kh, run, f), filter by filter, from the live positions alone."""
         dw = self.buffer("dw", (SHARDS, self.fp * self.kh * self.runp))
-        live = Live(places, values, self.buffer("counts", (SHARDS, self.fp), np.int64))
+        at, shape = self.at, (SHARDS, self.out_h * self.out_w + 1)
+        corners = self.buffer("corners", (self.out_h, self.out_w), np.int64)
+        corners[:] = 2 * np.add.outer(
+            at.row * np.arange(self.out_h), at.right * np.arange(self.out_w)
+        )
+        offsets = self.buffer("offsets", (DEAD + 1,), np.int64)
+        offsets[:] = 0, at.right, at.row, at.row + at.right, 0
+        places, values = self.buffer("places", shape, np.int64), self.buffer("values", shape)
+        live = Live(places, values, corners.reshape(-1), offsets)
         self.call(conv_relu_pool_weights, self.at, self.part, dy, self.code, self.x, live, dw, db)
         dW = self.total("dw", dw).reshape(self.fp, self.kh, self.runp)
         return dW[: self.f, :, : self.run].transpose(1, 2, 0)  # (f, kh, run) -> (kh, run, f)
 
-    def _few_weights(self, few: Few, dy: Array, db: Array) -> Array:
-        """dW (kh * run, f), all filters side by side."""
-        step = len(few.tile) * self.lane
-        shape = (self.fp // step, self.kh * self.run, step)
-        dw = self.buffer("dw", (SHARDS, math.prod(shape)))
-        self.call(conv_relu_pool_few_weights, self.at, few, dy, self.code, self.x, dw, db)
-        dW = self.total("dw", dw).reshape(shape).transpose(1, 0, 2)
-        return dW.reshape(shape[1], -1)[:, : self.f]
+    def _few_weights(self, dy: Array, db: Array) -> Array:
+        """dW (kh, run, f), all of a pooling window's patches as one."""
+        rows, run, size = at = self.patches
+        sums = self.buffer("sums", (SHARDS, self.fp * (DEAD + 1) * size))
+        scratch = self.buffer("patches", (SHARDS, self.out_w * size + self.lane))
+        self.call(conv_relu_pool_few_weights, self.at, at, dy, self.code, self.x, scratch, sums, db)
+        total = self.total("sums", sums).reshape(self.fp, DEAD + 1, size)[..., : rows * run]
+        total = total.reshape(self.fp, DEAD + 1, rows, run)
+        dW = self.buffer("few dw", (self.f, self.kh, self.run))
+        dW[:] = 0
+        for q in range(4):  # where in the patch the window of position q is
+            i, j = q // 2, q % 2 * self.c
+            dW += total[: self.f, q, i : i + self.kh, j : j + self.run]
+        return dW.transpose(1, 2, 0)  # (f, kh, run) -> (kh, run, f)
 
-    def _inputs(self, dy: Array, places: NDArray, values: Array) -> Array:
+    def _inputs(self, dy: Array) -> Array:
         """dx, image by image."""
-        starts = self.buffer("starts", (SHARDS, 4 * self.out_h * self.out_w + 1), np.int64)
+        shape = SHARDS, 4 * self.out_h * self.out_w, -(-self.fp // 64)
+        live = self.buffer("live", shape, np.int64)
         scratch = self.buffer("image_dx", (SHARDS, self.at.size + SLACK))
         dx = self.dx((self.at.n, *self.image), dy)
-        wt, live, inside = self.filters_by_row(self.fp), Live(places, values, starts), self.inside()
+        wt, inside = self.filters_by_row(self.fp), self.inside()
         self.call(
             conv_relu_pool_inputs,
             self.at, self.part.across, dy, self.code, wt, live, scratch, dx.reshape(-1), inside,
@@ -204,7 +199,7 @@ def _row_of_windows(g: Geometry, window, end):
 
 
 @inner
-def _conv_relu_pool_windows(g, tile, x, w, bias, first, end, y, code):
+def _conv_relu_pool_windows(g, taps, tile, x, w, bias, first, end, y, code):
     """The pooling windows first..end, row by row."""
     step = len(tile) * (VECTOR_BYTES // x.itemsize)
     c, row, kh, run, fp = g.right, g.row, g.kh, g.run, g.fp
@@ -217,117 +212,74 @@ def _conv_relu_pool_windows(g, tile, x, w, bias, first, end, y, code):
                 # the window's four convolution outputs, row by row
                 a0 = load(tile, bias, f)
                 a1, a2, a3 = a0, a0, a0
-                tap = f
+                tap = f * kh * run
                 for u in range(kh):
                     p = corner + u * row
-                    q = p + row
-                    for k in range(run):
-                        weights = load(tile, w, tap)
-                        a0 = fma(a0, x[p + k], weights)
-                        a1 = fma(a1, x[p + k + c], weights)
-                        a2 = fma(a2, x[q + k], weights)
-                        a3 = fma(a3, x[q + k + c], weights)
-                        tap += fp
+                    for _ in range(0, run, len(taps)):
+                        a0 = fma_taps(a0, taps, x, p, w, tap, step)
+                        a1 = fma_taps(a1, taps, x, p + c, w, tap, step)
+                        a2 = fma_taps(a2, taps, x, p + row, w, tap, step)
+                        a3 = fma_taps(a3, taps, x, p + row + c, w, tap, step)
+                        p += len(taps)
+                        tap += len(taps) * step
                 store_largest(a0, a1, a2, a3, y, code, (window + j) * fp + f)
         window += windows
 
 
 @parallel
-def conv_relu_pool(g, tile, x, w, bias, y, code):
-    """y, code (n, out_h, out_w, fp) <- x, framed images; w (kh * run, fp), bias (fp,).
+def conv_relu_pool(g, taps, tile, x, w, bias, y, code):
+    """y, code (n, out_h, out_w, fp) <- x, framed images; bias (fp,).
 
-    Every shard gets as many pooling windows, so that a single image has enough for all threads.
+    w (fp / step, kh * run, step), step a tile's width. Every shard gets as many pooling windows, so that a single image has enough for all threads.
     """
     windows = g.n * g.out_h * g.out_w
     for shard in prange(SHARDS):
         first, end = shard * windows // SHARDS, (shard + 1) * windows // SHARDS
-        _conv_relu_pool_windows(g, tile, x, w, bias, first, end, y, code)
-
-
-@inner
-def _conv_relu_pool_few_windows(g, few, x, weights, bias, first, end, y, code):
-    """The pooling windows first..end, row by row."""
-    patch, tile, rows, run = few
-    step = len(tile) * (VECTOR_BYTES // x.itemsize)
-    c, row, fp = g.right, g.row, g.fp
-    window = first
-    while window < end:
-        at, windows = _row_of_windows(g, window, end)
-        for f in range(0, fp, step):
-            w = load(patch, weights, f * len(rows) * len(run))
-            start = load(tile, bias, f)
-            for j in range(windows):
-                p = at + 2 * j * c
-                a0 = dot_patch(start, rows, run, x, p, row, w)
-                a1 = dot_patch(start, rows, run, x, p + c, row, w)
-                a2 = dot_patch(start, rows, run, x, p + row, row, w)
-                a3 = dot_patch(start, rows, run, x, p + row + c, row, w)
-                store_largest(a0, a1, a2, a3, y, code, (window + j) * fp + f)
-        window += windows
-
-
-@parallel
-def conv_relu_pool_few(g, few, x, weights, bias, y, code):
-    """The same for windows of so few values that the weights of a tile stay in registers.
-
-    weights (fp / step, kh, run, step), step the tile's width in filters.
-    """
-    windows = g.n * g.out_h * g.out_w
-    patch, tile, rows, run = few
-    for shard in prange(SHARDS):
-        first, end = shard * windows // SHARDS, (shard + 1) * windows // SHARDS
-        part = Few(patch, tile, rows, run)
-        _conv_relu_pool_few_windows(g, part, x, weights, bias, first, end, y, code)
+        _conv_relu_pool_windows(g, taps, tile, x, w, bias, first, end, y, code)
 
 
 # ---- backward: the weights ---------------------------------------------------------------------
 
 
 @inner
-def _list_by_filter(g, dy, code, to, live, db):
-    """For each filter the live positions of an image: where their patches start in it, and dy.
+def _list_live(g, dy, code, at, live, places, values):
+    """Where the live windows of one filter start in an image, and their dy; returns how many.
 
-    to: where the image's windows are in dy and code
+    at: of the image's first window and that filter, in dy and code
     """
-    places, values, counts = live
-    fp, windows = g.fp, g.out_h * g.out_w
-    counts[:] = 0
-    for i in range(g.out_h):
-        for j in range(g.out_w):
-            window = to + (i * g.out_w + j) * fp
-            corner = 2 * i * g.row + 2 * j * g.right
-            grad, which = dy[window : window + fp], code[window : window + fp]
-            for f in range(fp):
-                q = np.int64(which[f])
-                # written always, counted only if alive: no branch to mispredict
-                slot = f * windows + counts[f]
-                places[slot] = corner + (q >> 1) * g.row + (q & 1) * g.right
-                values[slot] = grad[f]
-                counts[f] += q < DEAD
-    for f in range(fp):
-        for slot in range(f * windows, f * windows + counts[f]):
-            db[f] += values[slot]
+    count = 0
+    for window in range(live.corners.size):
+        q = code[at]
+        # written always, counted only if alive, and looked up: no branch to mispredict
+        places[count] = live.corners[window] + live.offsets[q]
+        values[count] = dy[at]
+        count += q < DEAD
+        at += g.fp
+    return count
 
 
 @inner
-def _add_patches(g, part, x, start, live, dw):
-    """dw[f] += sum over the list of f: value * patch; a patch is kh rows of runp elements.
+def _add_alive(db, f, dy, code, window):
+    """db[f:] += one vector of a window's dy, where it is alive."""
+    store(db, f, add(load(ONE, db, f), load_unless(ONE, dy, code, window + f, DEAD)))
+
+
+@inner
+def _add_patches(g, part, x, start, places, values, f, dw):
+    """dw[f] += sum over the list: value * patch; a patch is kh rows of runp elements.
 
     start: where the image is in x
     """
-    places, values, counts = live
     tile, rows, across = part
-    width, windows = len(across) * (VECTOR_BYTES // x.itemsize), g.out_h * g.out_w
-    for f in range(g.fp):
-        first, last = f * windows, f * windows + counts[f]
-        for u in range(0, g.kh, len(rows)):
-            for v in range(0, g.runp, width):
-                to = (f * g.kh + u) * g.runp + v
-                acc = load(tile, dw, to)
-                for slot in range(first, last):
-                    at = start + places[slot] + u * g.row + v
-                    acc = fma_rows(acc, rows, values[slot], x, at, g.row)
-                store(dw, to, acc)
+    width = len(across) * (VECTOR_BYTES // x.itemsize)
+    for u in range(0, g.kh, len(rows)):
+        for v in range(0, g.runp, width):
+            to = (f * g.kh + u) * g.runp + v
+            acc = load(tile, dw, to)
+            for slot in range(places.size):
+                at = start + places[slot] + u * g.row + v
+                acc = fma_rows(acc, rows, values[slot], x, at, g.row)
+            store(dw, to, acc)
 
 
 @parallel
@@ -335,118 +287,127 @@ def conv_relu_pool_weights(g, part, dy, code, x, live, dw, db):
     """dw (SHARDS, fp * kh * runp), db (SHARDS, fp) <- dy, code, x: the weights' gradient.
 
     A patch's row is read as runp elements, whole vectors; what is read beyond the run ends up in
-    columns of dw that are never read. live: scratch, its `ends` the counts (SHARDS, fp).
+    columns of dw that are never read. live: scratch, the live windows of one filter and image.
     """
     tile, rows, across = part
-    windows = g.out_h * g.out_w
+    fp, windows, lane = g.fp, g.out_h * g.out_w, VECTOR_BYTES // x.itemsize
     for shard in prange(SHARDS):
         mine, sums = dw[shard], db[shard]
+        places, values = live.places[shard], live.values[shard]
         mine[:] = 0
         sums[:] = 0
-        lists = Live(live.places[shard], live.values[shard], live.ends[shard])
         for image in range(shard * g.n // SHARDS, (shard + 1) * g.n // SHARDS):
-            _list_by_filter(g, dy, code, image * windows * g.fp, lists, sums)
-            _add_patches(g, Part(tile, rows, across), x, image * g.size, lists, mine)
+            first = image * windows * fp
+            for window in range(first, first + windows * fp, fp):
+                for f in range(0, fp, lane):
+                    _add_alive(sums, f, dy, code, window)
+            for f in range(fp):
+                count = _list_live(g, dy, code, first + f, live, places, values)
+                given = places[:count], values[:count], f, mine
+                _add_patches(g, Part(tile, rows, across), x, image * g.size, *given)
 
 
 @inner
-def _add_masked(g, few, dy, code, to, x, start, dw, db):
-    """dw += what `_add_patches` adds, for windows of a few values: filters side by side.
+def _copy_patches(g, patches, x, at, out):
+    """out (out_w, size) <- what each pooling window of a row covers, kh + 1 rows.
 
-    For each of a pooling window's four positions the gradients of the other three are masked out.
-    Four times the arithmetic, but of whole vectors. dw (fp / step, kh, run, step).
+    In whole vectors: what a row has too much, the next one overwrites.
     """
-    patch, tile, rows, run = few
-    step = len(tile) * (VECTOR_BYTES // x.itemsize)
-    one, across, row, c = x.dtype.type(1), len(run), g.row, g.right
-    for f in range(0, g.fp, step):
-        for u in range(0, g.kh, len(rows)):
-            at = (f * g.kh + u * step) * across
-            acc = load(patch, dw, at)
-            total = load(tile, db, f)
-            for i in range(g.out_h):
-                window = to + i * g.out_w * g.fp + f
-                corner = start + (2 * i + u) * row
-                for _ in range(g.out_w):
-                    for q in range(4):
-                        grad = load_where(tile, dy, code, window, q)
-                        p = corner + (q >> 1) * row + (q & 1) * c
-                        acc = fma_patch(acc, rows, run, x, p, row, grad)
-                        total = fma(total, one, grad)
-                    window += g.fp
-                    corner += 2 * c
-            store(dw, at, acc)
-            if u == 0:
-                store(db, f, total)
+    lane = VECTOR_BYTES // x.itemsize
+    for j in range(g.out_w):
+        for u in range(patches.rows):
+            source = at + 2 * j * g.right + u * g.row
+            to = j * patches.size + u * patches.run
+            for k in range(0, patches.run, lane):
+                store(out, to + k, load(ONE, x, source + k))
 
 
 @parallel
-def conv_relu_pool_few_weights(g, few, dy, code, x, dw, db):
-    """The same for windows of few values: dw (SHARDS, fp / step * kh * run * step)."""
-    patch, tile, rows, run = few
+def conv_relu_pool_few_weights(g, patches, dy, code, x, scratch, sums, db):
+    """The same for windows of few values: sums (SHARDS, fp * 5 * size), db (SHARDS, fp).
+
+    All four windows of a pooling window read one patch; which of them a filter's gradient belongs
+    to decides which of its five sums the patch is added to. The fifth is of dead units, and never
+    read: no branch to mispredict. scratch (SHARDS, out_w * size + lane).
+    """
+    lane, fp, size, lines = VECTOR_BYTES // x.itemsize, g.fp, patches.size, g.n * g.out_h
     for shard in prange(SHARDS):
-        mine, sums = dw[shard], db[shard]
+        mine, total, copies = sums[shard], db[shard], scratch[shard]
         mine[:] = 0
-        sums[:] = 0
-        for image in range(shard * g.n // SHARDS, (shard + 1) * g.n // SHARDS):
-            to = image * g.out_h * g.out_w * g.fp
-            part = Few(patch, tile, rows, run)
-            _add_masked(g, part, dy, code, to, x, image * g.size, mine, sums)
+        total[:] = 0
+        for line in range(shard * lines // SHARDS, (shard + 1) * lines // SHARDS):
+            at = line // g.out_h * g.size + 2 * (line % g.out_h) * g.row
+            _copy_patches(g, patches, x, at, copies)
+            for j in range(g.out_w):
+                window = (line * g.out_w + j) * fp
+                for f in range(0, fp, lane):
+                    _add_alive(total, f, dy, code, window)
+                grad, which = dy[window : window + fp], code[window : window + fp]
+                for part in range(0, size, lane):
+                    values = load(ONE, copies, j * size + part)
+                    for f in range(fp):
+                        to = (f * (DEAD + 1) + np.int64(which[f])) * size + part
+                        store(mine, to, fma(load(ONE, mine, to), grad[f], values))
 
 
 # ---- backward: the inputs ----------------------------------------------------------------------
 
 
 @inner
-def _list_by_position(g, dy, code, to, live):
-    """For each position of the convolution its live filters, one position's after the other's."""
-    filters, values, starts = live
-    lane = VECTOR_BYTES // dy.itemsize
-    end = 0
+def _mark_live(g, dy, code, to, live):
+    """live (4 * windows, words) <- for each position of the convolution its live filters, as bits.
+
+    to: where the image's windows are in dy and code
+    """
+    lane, words = VECTOR_BYTES // dy.itemsize, live.shape[1]
     for window in range(g.out_h * g.out_w):
         first = to + window * g.fp
         for q in range(4):
-            starts[4 * window + q] = end
-            for f in range(0, g.fp, lane):
-                end = append_where((0,), values, filters, end, dy, code, first + f, q, f)
-    starts[4 * g.out_h * g.out_w] = end
+            marks = live[4 * window + q]
+            for word in range(words):
+                bits = 0
+                for f in range(64 * word, min(64 * (word + 1), g.fp), lane):
+                    bits |= bits_where(ONE, dy, code, first + f, q) << (f - 64 * word)
+                marks[word] = bits
 
 
 @inner
-def _spread(g, tile, live, wt, dx):
-    """dx += each live gradient times its filter, laid over the patch that it came from."""
-    filters, values, starts = live
+def _spread(g, tile, dy, to, live, wt, dx):
+    """dx += each live gradient times its filter, laid over the patch that it came from.
+
+    One row of all filters at a time: that much stays in the first or second cache. A row's parts
+    come last: the order in which dx is summed must not depend on how wide they are.
+    """
     width, rows = len(tile) * (VECTOR_BYTES // dx.itemsize), (0,)
-    for u in range(g.kh):  # one row of all filters at a time: that much stays in the first cache
-        for v in range(0, g.runp, width):
-            tap = u * g.runp + v
-            for i in range(g.out_h):
-                for j in range(g.out_w):
-                    for q in range(4):
-                        at = 4 * (i * g.out_w + j) + q
-                        if starts[at] == starts[at + 1]:
-                            continue
-                        acc = zeros(tile, dx)
-                        for slot in range(starts[at], starts[at + 1]):
-                            weights = np.int64(filters[slot]) * g.kh * g.runp + tap
-                            acc = fma_rows(acc, rows, values[slot], wt, weights, g.runp)
-                        y, z = 2 * i + (q >> 1) + u, 2 * j + (q & 1)
-                        add_rows(acc, rows, dx, y * g.row + z * g.right + v, g.row)
+    for u in range(g.kh):
+        for window in range(g.out_h * g.out_w):
+            first, i, j = to + window * g.fp, 2 * (window // g.out_w), 2 * (window % g.out_w)
+            for q in range(4):
+                at = (i + (q >> 1) + u) * g.row + (j + (q & 1)) * g.right
+                marks = live[4 * window + q]
+                for v in range(0, g.runp, width):
+                    acc, tap = zeros(tile, dx), u * g.runp + v
+                    for word in range(marks.size):
+                        bits = marks[word]
+                        while bits != 0:
+                            f = 64 * word + lowest_bit(bits)
+                            weights = f * g.kh * g.runp + tap
+                            acc = fma_rows(acc, rows, dy[first + f], wt, weights, g.runp)
+                            bits &= bits - 1
+                    add_rows(acc, rows, dx, at + v, g.row)
 
 
 @parallel
 def conv_relu_pool_inputs(g, tile, dy, code, wt, live, image_dx, dx, inside):
     """dx (n, h, w, c) <- dy, code and wt (fp, kh, runp), the weights filter by filter.
 
-    live: scratch, its places the filters, its `ends` where each position's begin. image_dx:
-    scratch (SHARDS, size + SLACK).
+    Scratch: live int64 (SHARDS, 4 * windows, words), image_dx (SHARDS, size + SLACK).
     """
     windows = g.out_h * g.out_w
     for shard in prange(SHARDS):
-        mine = image_dx[shard]
-        lists = Live(live.places[shard], live.values[shard], live.ends[shard])
+        mine, marks = image_dx[shard], live[shard]
         for image in range(shard * g.n // SHARDS, (shard + 1) * g.n // SHARDS):
             mine[:] = 0
-            _list_by_position(g, dy, code, image * windows * g.fp, lists)
-            _spread(g, tile, lists, wt, mine)
+            _mark_live(g, dy, code, image * windows * g.fp, marks)
+            _spread(g, tile, dy, image * windows * g.fp, marks, wt, mine)
             copy_inside(g, mine, inside, dx, image * inside.h * inside.run)

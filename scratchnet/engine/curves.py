@@ -15,6 +15,7 @@ from numba import prange
 from ..layers import ELU, GELU, Layer, Sigmoid, SiLU, Softplus, Tanh
 from ..layers.smooth import CUBIC, SLOPE
 from .compiler import inner, parallel
+from .exponential import exp
 from .group import Array, Group
 from .memory import SHARDS
 
@@ -103,7 +104,7 @@ def _backward(dy, kept, number, dx):
 
 def sigmoid(x, number):
     # for negative x exp(x) / (1 + exp(x)): exp can't overflow
-    e = np.exp(-abs(x))
+    e = exp(-abs(x))
     return (e if x < 0 else type(x)(1)) / (type(x)(1) + e)
 
 

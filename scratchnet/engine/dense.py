@@ -12,16 +12,32 @@ from numba import prange
 
 from ..layers import Dense, Layer
 from .compiler import inner, parallel, serial
+from .conv import ONE, Block, block_of, tile_for
 from .group import Array, Gradients, Group
 from .memory import SHARDS, VECTOR_BYTES, flat_with_slack, padded
-from .simd import fma, has_nan, load, store, store_relu, zeros
+from .simd import (
+    fma,
+    fma_patch,
+    has_nan,
+    load,
+    load_rows,
+    prefetch,
+    relu,
+    repeat,
+    store,
+    store_rows,
+    zeros,
+)
+from .target import target
 
-#: how many terms of a product are added up at a time: b's part is then 32 KiB
-TERMS = 128
+#: how many terms of a product are added up at a time: b's part is then 16 or 32 KiB
+TERMS = 128 if target().across > 1 else 256
+#: rows of a that are looked at together for zeros
+LISTED = 4
+#: a tile for what is looked at but not summed
+FOUR = (0,) * 4
 #: with fewer columns to compute, to list what is not zero costs more than it saves
 LIST_FROM = 256
-#: tiles of four vectors and of one
-WIDE, NARROW = (0,) * 4, (0,)
 
 
 class Sizes(NamedTuple):
@@ -67,15 +83,18 @@ class ProductGroup(Group):
         """c = a @ b, + bias and ReLU. sparse: a may have many zeros, which are passed over."""
         flat, places, counts = a.reshape(-1), None, None
         m, k = sizes.m, sizes.k
+        tile = tile_for(sizes.width, self.dtype)
+        block = block_of(target().rows(len(tile), 1, 2, LISTED), tile)
         if sparse and sizes.width >= LIST_FROM and k > 0:
-            blocks, parts = -(-m // 4), -(-k // TERMS)
+            blocks, parts = -(-m // LISTED), -(-k // TERMS)
             places = self.buffer("places", (blocks * k,), np.int32)
             counts = self.buffer("counts", (blocks * parts,), np.int32)
             self.call(list_terms, flat.view(f"i{flat.itemsize}"), sizes, places, counts)
         if bias is None:
             bias = self.buffer("zeros", (sizes.width,))
-        c = c.reshape(-1)
-        self.call(product, sizes, flat, b.reshape(-1), c, bias, relu, places, counts)
+        scratch = self.buffer("packed", (SHARDS, (TERMS + 4) * len(tile) * self.lane))
+        given = flat, b.reshape(-1), c.reshape(-1), bias, relu
+        self.call(product, sizes, block, *given, places, counts, scratch)
 
 
 class DenseRelu(ProductGroup):
@@ -133,19 +152,19 @@ class DenseRelu(ProductGroup):
 
 @parallel
 def list_terms(bits, s, places, counts):
-    """For every four rows of a (m, k) and every TERMS of its columns: those that are not all zero.
+    """For every LISTED rows of a (m, k) and every TERMS of its columns: those not all zero.
 
     places (blocks, k): the columns; counts (blocks, parts): how many of them. bits is a as
     integers: nothing but zero has none set (-0 counts as something).
     """
     m, k, row, column = s.m, s.k, s.row, s.column
-    blocks, parts = (m + 3) // 4, (k + TERMS - 1) // TERMS
+    blocks, parts = (m + LISTED - 1) // LISTED, _parts(k)
     for shard in prange(SHARDS):
         for block in range(shard * blocks // SHARDS, (shard + 1) * blocks // SHARDS):
-            p0 = 4 * block * row
-            p1 = min(4 * block + 1, m - 1) * row
-            p2 = min(4 * block + 2, m - 1) * row
-            p3 = min(4 * block + 3, m - 1) * row
+            p0 = LISTED * block * row
+            p1 = min(LISTED * block + 1, m - 1) * row
+            p2 = min(LISTED * block + 2, m - 1) * row
+            p3 = min(LISTED * block + 3, m - 1) * row
             for part in range(parts):
                 slot = first = block * k + part * TERMS
                 for p in range(part * TERMS, min((part + 1) * TERMS, k)):
@@ -157,116 +176,107 @@ def list_terms(bits, s, places, counts):
 
 
 @inner
-def _is_finite(tile, b, ldb, j, start, end):
-    """Whether b's rows start..end hold no NaN and no infinity in the tile's columns from j on."""
-    acc, zero = zeros(tile, b), b.dtype.type(0)
-    for p in range(start, end):
-        acc = fma(acc, zero, load(tile, b, p * ldb + j))  # 0 * inf is NaN, and NaN stays
+def _parts(k):
+    """Into how many parts of TERMS a sum of k terms is cut."""
+    return (k + TERMS - 1) // TERMS
+
+
+@inner
+def _is_finite(b, size):
+    """Whether b[:size] holds no NaN and no infinity; some of what lies behind may count, too."""
+    acc, zero = zeros(FOUR, b), b.dtype.type(0)
+    for q in range(0, size, len(FOUR) * (VECTOR_BYTES // b.itemsize)):
+        acc = fma(acc, zero, load(FOUR, b, q))  # 0 * inf is NaN, and NaN stays
     return not has_nan(acc)
 
 
 @inner
-def _product_rows(tile, s, a, b, c, bias, relu, places, counts, part):
-    """A part of c, four rows at once. The sums so far are in c, to begin with there are the biases.
+def _product_rows(block, s, a, b, c, bias, rectified, places, counts, part):
+    """A part of c, in the tile's columns. The sums so far are in c, to begin with the biases.
 
-    places and counts are None, or what `list_terms` finds.
+    b (end - start, tile): those terms, in those columns. places and counts are None, or what
+    `list_terms` finds.
     """
-    row, column, ldb, ldc, k = s.row, s.column, s.ldb, s.ldc, s.k
+    whole, rows, tile = block
+    step = len(tile) * (VECTOR_BYTES // a.itemsize)
     start, end, j = part.start, part.end, part.j
-    parts, sparse = (k + TERMS - 1) // TERMS, False
+    sparse, last = False, rectified and end == s.k
     if places is not None:  # known when this is compiled: without them the lines are not there
         # zero times infinity is NaN and may not be left out
-        sparse = _is_finite(tile, b, ldb, j, start, end)
+        sparse = _is_finite(b, (end - start) * step)
     i = part.first
-    while i < part.last:
-        four = i + 4 <= part.last
-        p = i * row + start * column
-        to = i * ldc + j
+    while i + len(rows) <= part.last:
+        p, to = i * s.row + start * s.column, i * s.ldc + j
         if start == 0:
-            a0 = load(tile, bias, j)
-            a1, a2, a3 = a0, a0, a0
+            acc = repeat(rows, load(tile, bias, j))
         else:
-            a0 = load(tile, c, to)
-            a1, a2, a3 = a0, a0, a0
-            if four:
-                a1 = load(tile, c, to + ldc)
-                a2 = load(tile, c, to + 2 * ldc)
-                a3 = load(tile, c, to + 3 * ldc)
-        q = start * ldb + j
-        if places is not None and four and sparse:
-            slot = i // 4 * k + start
-            for listed in range(slot, slot + counts[i // 4 * parts + start // TERMS]):
-                term = np.int64(places[listed])
-                p = i * row + term * column
-                values = load(tile, b, term * ldb + j)
-                a0 = fma(a0, a[p], values)
-                a1 = fma(a1, a[p + row], values)
-                a2 = fma(a2, a[p + 2 * row], values)
-                a3 = fma(a3, a[p + 3 * row], values)
-        elif four:
-            for _ in range(start, end):
-                values = load(tile, b, q)
-                a0 = fma(a0, a[p], values)
-                a1 = fma(a1, a[p + row], values)
-                a2 = fma(a2, a[p + 2 * row], values)
-                a3 = fma(a3, a[p + 3 * row], values)
-                p += column
-                q += ldb
+            acc = load_rows(whole, rows, c, to, s.ldc)
+        if places is not None and sparse:
+            number = i // LISTED
+            slot = number * s.k + start
+            for listed in range(slot, slot + counts[number * _parts(s.k) + start // TERMS]):
+                term = np.int64(places[listed]) - start
+                values = load(tile, b, term * step)
+                acc = fma_patch(acc, rows, ONE, a, p + term * s.column, s.row, values)
         else:
-            for _ in range(start, end):
-                a0 = fma(a0, a[p], load(tile, b, q))
-                p += column
-                q += ldb
-        if relu and end == k:
-            store_relu(c, to, a0)
-            if four:
-                store_relu(c, to + ldc, a1)
-                store_relu(c, to + 2 * ldc, a2)
-                store_relu(c, to + 3 * ldc, a3)
-        else:
-            store(c, to, a0)
-            if four:
-                store(c, to + ldc, a1)
-                store(c, to + 2 * ldc, a2)
-                store(c, to + 3 * ldc, a3)
-        i += 4 if four else 1
+            for q in range(0, (end - start) * step, step):
+                acc = fma_patch(acc, rows, ONE, a, p, s.row, load(tile, b, q))
+                p += s.column
+        store_rows(relu(acc) if last else acc, rows, c, to, s.ldc)
+        i += len(rows)
+    while i < part.last:
+        p, to = i * s.row + start * s.column, i * s.ldc + j
+        acc = load(tile, bias, j) if start == 0 else load(tile, c, to)
+        for q in range(0, (end - start) * step, step):
+            acc = fma(acc, a[p], load(tile, b, q))
+            p += s.column
+        store(c, to, relu(acc) if last else acc)
+        i += 1
+
+
+@inner
+def _pack(tile, b, ldb, part, packed):
+    """packed (end - start, tile) <- b's rows start..end, in the tile's columns from j on."""
+    step = len(tile) * (VECTOR_BYTES // b.itemsize)
+    for p in range(part.start, part.end):
+        at = p * ldb + part.j
+        prefetch(b, at + step)  # what comes next: no processor foresees so long a row
+        store(packed, (p - part.start) * step, load(tile, b, at))
 
 
 @parallel
-def product(s, a, b, c, bias, relu, places, counts):
+def product(s, block, a, b, c, bias, rectified, places, counts, scratch):
     """c (m, width) = a (m, k) @ b (k, width) + bias (width,), and ReLU if asked for.
 
     The work is split by c's longer side, so that the matrix which is larger is read once and not
-    by every shard; and along k, so that a tile's part of b stays in the first cache. places and
-    counts are None, or what `list_terms` finds in a: the same sums, zeros left out.
+    by every shard; and along k, so that a tile's part of b stays in the first cache, where it is
+    copied to lie in one. places and counts are None, or what `list_terms` finds in a: the same
+    sums, zeros left out. scratch (SHARDS, (TERMS + 4) * tile).
     """
-    lane = VECTOR_BYTES // a.itemsize
+    whole, rows, tile = block
+    lane, many = VECTOR_BYTES // a.itemsize, len(rows)
     m, k, width, row, column, ldb, ldc = s
-    blocks, tiles = (m + 3) // 4, (width + 4 * lane - 1) // (4 * lane)
+    step = len(tile) * lane
+    blocks, tiles = (m + many - 1) // many, width // step
     for shard in prange(SHARDS):
         first, last, left, right = 0, m, 0, tiles
-        if width > m:
+        if width >= m:
             left, right = shard * tiles // SHARDS, (shard + 1) * tiles // SHARDS
         else:
-            first = min(shard * blocks // SHARDS * 4, m)
-            last = min((shard + 1) * blocks // SHARDS * 4, m)
-        for number in range(left, right):
-            for start in range(0, max(k, 1), TERMS):
-                end, j = min(start + TERMS, k), number * 4 * lane
-                # packed anew: one from outside the parallel loop is read from memory, 4 % slower
-                sizes = Sizes(m, k, width, row, column, ldb, ldc)
-                if j + 4 * lane <= width:
-                    part = Part(first, last, j, start, end)
-                    _product_rows(WIDE, sizes, a, b, c, bias, relu, places, counts, part)
-                    continue
-                while j < width:
-                    part = Part(first, last, j, start, end)
-                    _product_rows(NARROW, sizes, a, b, c, bias, relu, places, counts, part)
-                    j += lane
+            first = min(shard * blocks // SHARDS * many, m)
+            last = min((shard + 1) * blocks // SHARDS * many, m)
+        packed = scratch[shard]
+        for start in range(0, max(k, 1) if first < last else 0, TERMS):
+            for number in range(left, right):
+                part = Part(first, last, number * step, start, min(start + TERMS, k))
+                _pack(tile, b, ldb, part, packed)
+                # made anew: those from outside the parallel loop are read from memory, 4 % slower
+                sizes, held = Sizes(m, k, width, row, column, ldb, ldc), Block(whole, rows, tile)
+                _product_rows(held, sizes, a, packed, c, bias, rectified, places, counts, part)
 
 
 @serial
-def relu_gradient(dy, y, relu, n, units, wide, dz, db):
+def relu_gradient(dy, y, rectified, n, units, wide, dz, db):
     """dz (n, wide) <- dy (n, units) where y (n, wide) > 0, or everywhere; db (wide,) <- its sums.
 
     Columns beyond the units become zero.
@@ -276,7 +286,7 @@ def relu_gradient(dy, y, relu, n, units, wide, dz, db):
         grad, row = dy[i * units : (i + 1) * units], y[i * wide : (i + 1) * wide]
         out = dz[i * wide : (i + 1) * wide]
         for k in range(units):
-            out[k] = grad[k] if row[k] > 0 or not relu else grad.dtype.type(0)
+            out[k] = grad[k] if row[k] > 0 or not rectified else grad.dtype.type(0)
         out[units:] = 0
         for k in range(units):
             db[k] += out[k]

@@ -9,6 +9,7 @@ import numpy as np
 from numba import prange
 
 from .compiler import inner, parallel, serial
+from .exponential import exp, log
 from .functions import relu_into
 from .group import Array, Group
 from .memory import SHARDS
@@ -207,7 +208,8 @@ def exponentials(row, out):
         largest = max(largest, row[j])
     total = row.dtype.type(0)
     for j in range(row.size):
-        out[j] = np.exp(row[j] - largest)
+        out[j] = exp(row[j] - largest)
+    for j in range(row.size):
         total += out[j]
     return largest, total
 
@@ -228,7 +230,7 @@ def log_softmax(x, k, y):
     for i in range(x.size // k):
         row, out = x[i * k : (i + 1) * k], y[i * k : (i + 1) * k]
         largest, total = exponentials(row, out)
-        log_sum = np.log(total)
+        log_sum = log(total)
         for j in range(k):
             out[j] = (row[j] - largest) - log_sum
 
@@ -242,4 +244,4 @@ def log_softmax_backward(dy, y, k, dx):
         for j in range(k):
             total += grad[j]
         for j in range(k):
-            out[j] = grad[j] - np.exp(row[j]) * total
+            out[j] = grad[j] - exp(row[j]) * total

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from ..losses import SparseCategoricalCrossentropy
 from .compiler import serial
 from .elementwise import exponentials
+from .exponential import log
 from .group import Array, Buffers
 
 
@@ -72,7 +73,7 @@ def cross_entropy(x, labels, k, smoothing, dy):
             return -1.0
         row, out = x[i * k : (i + 1) * k], dy[i * k : (i + 1) * k]
         largest, total = exponentials(row, out)
-        log_sum = np.log(total)
+        log_sum = log(total)
         if share > 0:
             for j in range(k):
                 target = share + rest if j == label else share

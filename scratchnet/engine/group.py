@@ -126,8 +126,12 @@ class Single:
         """The layers that keep in themselves what backward needs, and not in the group."""
         yield from self.layers[0].leaves()
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return f"{self.layers[0].name}: by itself"
+
+
+class DryRun(list):
+    """As a group's `record`: its calls are noted and not made, so that nothing is compiled."""
 
 
 class Group(Buffers):
@@ -142,6 +146,8 @@ class Group(Buffers):
     uses_blas = False
     #: whether forward is calls of loops alone, so that a row of them can be prepared (single.py)
     only_kernels = False
+    #: where `call` notes what it calls, while somebody wants to know
+    record: list[tuple[Any, tuple]] | None = None
 
     def __init__(self, layers: Sequence[Layer], gradients: Gradients) -> None:
         self.layers = list(layers)
@@ -149,8 +155,6 @@ class Group(Buffers):
         super().__init__(next((p.dtype for p in self.params.values()), np.float32))
         self.lane = lanes(self.dtype)
         self.gradients = gradients
-        #: where `call` notes what it calls, while somebody wants to know
-        self.record: list[tuple[Any, tuple]] | None = None
 
     def forward(self, x: Array, training: bool) -> Array:
         raise NotImplementedError(f"{type(self).__name__} has no forward")
@@ -172,6 +176,8 @@ class Group(Buffers):
         """Run a compiled loop."""
         if self.record is not None:
             self.record.append((loop, arguments))
+            if isinstance(self.record, DryRun):
+                return
         loop(*arguments)
 
     def contiguous(self, name: str, a: Array) -> Array:
@@ -251,7 +257,7 @@ class Group(Buffers):
             return self.buffer("bias", (width,))  # of zeros: nothing writes there
         return self.columns("bias", b.reshape(1, -1), width).reshape(-1)
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return f"{' + '.join(str(layer.name) for layer in self.layers)}: fused, {self.kernel}"
 
 

@@ -2,8 +2,10 @@
 
 Numba hands the parts of a loop to one of three threading layers. TBB and OpenMP may be entered by
 several Python threads at once; "workqueue", which is all there is on some machines, aborts the
-process then. GNU's OpenMP ends a process that was forked after the first parallel loop ran. Both
-are met here, since every parallel loop is called through `Parallel`.
+process then. A process that was forked after the threads were started, be it by a loop of ours, by
+`set_threads` or by a user's own loop, is ended by GNU's OpenMP, and with TBB waits for ever where
+another thread was in a loop at the fork. Both are met here, since every parallel loop is called
+through `Parallel`.
 """
 
 import functools
@@ -13,19 +15,23 @@ from types import FunctionType
 from typing import Any
 
 import numba
+from numba.core.compiler_lock import global_compiler_lock
+
+from . import threads
 
 
 class _Layer:
     """What is known of Numba's threading layer.
 
     name       None until the first parallel loop has run, which decides it
-    is_forked  whether this process was forked after that, from one that used GNU's OpenMP
+    is_forked  whether this process was forked from one that had started OpenMP or TBB
     is_free    whether it is known that nothing has to be minded: most calls see this alone
     """
 
     def __init__(self) -> None:
         self.name: str | None = None
-        self.is_forked = self.is_free = False
+        self.is_forked = threads.forked_with in ("omp", "tbb")
+        self.is_free = False
         self.lock = threading.Lock()
 
     def found(self, name: str) -> None:
@@ -33,7 +39,7 @@ class _Layer:
 
     def after_fork(self) -> None:
         """In the child."""
-        self.is_forked = self.name == "omp"
+        self.is_forked = threads.forked_with in ("omp", "tbb")
         self.is_free = self.is_free and not self.is_forked
         self.lock = threading.Lock()  # the parent's may have been held
 
@@ -41,6 +47,12 @@ class _Layer:
 _layer = _Layer()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_layer.after_fork)
+    # a fork waits until no other thread compiles: in the child nobody would give the lock back
+    os.register_at_fork(
+        before=global_compiler_lock.acquire,
+        after_in_parent=global_compiler_lock.release,
+        after_in_child=global_compiler_lock.release,
+    )
 
 
 class Parallel:

@@ -1,6 +1,8 @@
 """Batch normalization with the ReLU after it, and layer normalization: groups and their loops."""
 
+import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numba import prange
@@ -8,14 +10,48 @@ from numba import prange
 from ..layers import BatchNorm, Layer, LayerNorm
 from .compiler import inner, parallel, serial
 from .group import Array, Gradients, Group
-from .memory import SHARDS
+from .memory import SHARDS, VECTOR_BYTES, padded
+from .simd import (
+    add,
+    add_wide,
+    load,
+    mul,
+    mul_add,
+    neg,
+    relu,
+    store,
+    sub,
+    where_positive,
+    wide,
+    zeros,
+)
 
 #: rows whose mean and squares are taken together
 BLOCK = 64
+#: rows whose gradients are summed before the sum goes on in float64
+RUN = 8
+#: a tile of one vector
+ONE = (0,)
+
+
+class Affine(NamedTuple):
+    """What a channel goes through, each (c,), for as many rows side by side as fill vectors.
+
+    mu      its mean
+    slope   gamma / sqrt(var + epsilon): y = slope * (x - mu) + beta
+    """
+
+    mu: Array
+    slope: Array
+    beta: Array
 
 
 class BatchNormRelu(Group):
-    """Batch normalization, and the ReLU after it if there is one."""
+    """Batch normalization, and the ReLU after it if there is one.
+
+    Where c channels do not fill vectors, `fold` rows side by side do: (m, c) -> (m / fold, fold *
+    c). Where the number of rows does not allow that, channels of zeros are added.
+    """
 
     kernel = "normalized and rectified in one pass"
 
@@ -28,49 +64,78 @@ class BatchNormRelu(Group):
         layer = self.layers[0]
         assert isinstance(layer, BatchNorm)
         self.begin(x)
-        rows = self.contiguous("x", x).reshape(-1, self.c)  # (m, c)
+        self.m = x.size // self.c
+        self.fold = self.lane // math.gcd(self.c, self.lane)
+        self.width = self.fold * self.c
+        if self.m % self.fold:
+            self.fold, self.width = 1, padded(self.c, self.dtype)
+        self.x = self._rows("x", x)
         mu, var = layer.buffers["running_mean"], layer.buffers["running_var"]
-        self.from_batch = training and layer.trainable and len(rows) > 0
+        self.from_batch = training and layer.trainable and self.m > 0
         if self.from_batch:
-            found = self._moments(rows)
+            found = self._moments(self.x)
             mu += (1 - layer.momentum) * (found[0] - mu)
             var += (1 - layer.momentum) * (found[1] - var)
             mu, var = found
-        self.x, self.mu = rows, mu.copy()
         self.s = 1 / np.sqrt(var + self.dtype.type(layer.epsilon))
-        y = self.buffer("y", x.shape)
-        # what backward needs to know which units were alive
-        self.gamma, self.beta = self.params["gamma"].copy(), self.params["beta"].copy()
-        scales = self.mu, self.s, self.gamma, self.beta
-        self.call(normalize, rows, *scales, self.relu, y.reshape(-1, self.c))
-        return y
+        slope = self.params["gamma"] * self.s
+        # copies: backward needs to know which units were alive
+        self.affine = Affine(
+            self._channels("mu", mu), self._channels("slope", slope),
+            self._channels("beta", self.params["beta"]),
+        )  # fmt: skip
+        y = self.buffer("y", (len(self.x), self.width))
+        self.call(normalize, self.x.reshape(-1), self.affine, self.relu, y.reshape(-1))
+        return self._unfolded("narrow", y, x.shape)
+
+    def _rows(self, name: str, a: Array) -> Array:
+        """a (n, ..., c) as (m / fold, width)."""
+        if self.width == self.fold * self.c:
+            return self.contiguous(name, a).reshape(-1, self.width)
+        return self.columns(name, a.reshape(-1, self.c), self.width)
+
+    def _unfolded(self, name: str, rows: Array, shape: tuple[int, ...]) -> Array:
+        if self.width == self.fold * self.c:
+            return rows.reshape(shape)
+        return self.narrow(name, rows, self.c).reshape(shape)
+
+    def _channels(self, name: str, values: Array) -> Array:
+        """(c,) as often as rows lie side by side, and zeros up to whole vectors: (width,)."""
+        out = self.buffer(f"{name} by row", (self.width,))
+        out[: self.fold * self.c].reshape(self.fold, self.c)[:] = values
+        return out
+
+    def _by_channel(self, sums: Array) -> Array:
+        """(SHARDS, 2, width) -> (SHARDS, fold, 2, c)"""
+        parts = sums[:, :, : self.fold * self.c].reshape(SHARDS, 2, self.fold, self.c)
+        return parts.swapaxes(1, 2)
 
     def _moments(self, rows: Array) -> tuple[Array, Array]:
-        """Mean and variance of each channel: the shards' own, put together in float64."""
-        sums = self.buffer("moments", (SHARDS, 2, self.c), np.float64)
+        """Mean and variance of each channel: the parts' own, put together in float64."""
+        sums = self.buffer("moments", (SHARDS, 2, self.width), np.float64)
         mu, var = self.buffer("mu", (self.c,)), self.buffer("var", (self.c,))
-        self.call(moments, rows, sums)
-        self.call(put_together, sums, len(rows), mu, var)
+        self.call(moments, rows.reshape(-1), sums, self.buffer("means", (SHARDS, self.lane)))
+        self.call(put_together, self._by_channel(sums), len(rows), mu, var)
         return mu, var
 
     def backward(self, dy: Array, need_dx: bool = True) -> Array | None:
-        rows = self.contiguous("dy in one", dy).reshape(-1, self.c)
-        m = max(len(rows), 1)
-        sums = self.buffer("sums", (SHARDS, 2, self.c), np.float64)
-        scales = self.mu, self.s, self.gamma, self.beta
-        self.call(gradient_sums, rows, self.x, *scales, self.relu, sums)
-        dbeta, dgamma = sums.sum(axis=0)
+        rows, m = self._rows("dy in one", dy), max(self.m, 1)
+        sums = self.buffer("sums", (SHARDS, 2, self.width), np.float64)
+        given = rows.reshape(-1), self.x.reshape(-1), self.affine, self.relu
+        self.call(gradient_sums, *given, sums)
+        dbeta, along = self._by_channel(sums).sum(axis=(0, 1))  # of dy, and of dy * (x - mu)
+        dgamma = along * self.s
         self.grads["gamma"][:], self.grads["beta"][:] = dgamma, dbeta
         if not need_dx:
             return None
-        dx = self.dx(dy.shape, rows)
-        out = dx.reshape(-1, self.c)
+        dx = self.dx((len(rows), self.width), rows)
         if self.from_batch:
-            means = (dbeta / m).astype(self.dtype), (dgamma / m).astype(self.dtype)
-            self.call(normalize_backward, rows, self.x, *scales, self.relu, *means, out)
-        else:  # mean and variance are constants: every image for itself
-            self.call(scale_backward, rows, self.x, *scales, self.relu, out)
-        return dx
+            mean = self._channels("mean", dbeta / m)
+            along = self._channels("along", dgamma * self.s / m)
+            self.call(normalize_backward, *given, mean, along, dx.reshape(-1))
+        else:  # mean and variance are constants: every image for itself, and what is no number, too
+            self.call(scale_backward, *given, dx.reshape(-1))
+        return self._unfolded("dx", dx, dy.shape)
 
 
 class LayerNormGroup(Group):
@@ -106,129 +171,155 @@ class LayerNormGroup(Group):
 
 
 @parallel
-def moments(x, sums):
-    """sums (SHARDS, 2, c) <- of each shard's rows of x (m, c), the sum and sum (x - mean)^2.
+def moments(x, sums, means):
+    """sums (SHARDS, 2, width) <- of each shard's rows of x (m, width), sum and sum (x - mean)^2.
 
     The rows of a block are read twice while they are in the first cache: for its mean, and for the
     squares about that. Two blocks' squares about their own means become those about the common one
     by adding n_a n_b / (n_a + n_b) (mean_a - mean_b)^2. So no digits are lost, whatever the values
     are. Source: Chan, Golub and LeVeque 1983, "Algorithms for computing the sample variance", 1.3.
+    Scratch: means (SHARDS, lane).
     """
-    m, c = x.shape
+    width, lane = sums.shape[2], VECTOR_BYTES // x.itemsize
+    m = x.size // width
     for shard in prange(SHARDS):
-        first, second = sums[shard, 0], sums[shard, 1]
+        first, second, mean = sums[shard, 0], sums[shard, 1], means[shard]
         first[:] = 0
         second[:] = 0
-        total, squares = np.empty(c, np.float64), np.empty(c, np.float64)
+        total, squares = np.empty(lane, np.float64), np.empty(lane, np.float64)
         begin, end = shard * m // SHARDS, (shard + 1) * m // SHARDS
         for start in range(begin, end, BLOCK):
             stop = min(start + BLOCK, end)
-            _block_moments(x, start, stop, total, squares)
             before, here = np.float64(start - begin), np.float64(stop - start)
-            for k in range(c):
-                if start > begin:
-                    apart = first[k] / before - total[k] / here
-                    squares[k] += before * here / (before + here) * apart * apart
-                first[k] += total[k]
-                second[k] += squares[k]
-
-
-@serial
-def put_together(sums, m, mu, var):
-    """mu, var (c,) <- of all m rows, from what `moments` found of each shard's."""
-    shards, _, c = sums.shape
-    for k in range(c):
-        total = 0.0
-        for shard in range(shards):
-            total += sums[shard, 0, k]
-        mean, squares = total / m, 0.0
-        for shard in range(shards):
-            count = (shard + 1) * m // shards - shard * m // shards
-            squares += sums[shard, 1, k]
-            if count > 0:
-                apart = sums[shard, 0, k] / count - mean
-                squares += count * apart * apart
-        mu[k], var[k] = mean, squares / m
+            weight = before * here / (before + here)
+            for v in range(0, width, lane):
+                _block_moments(x, start * width + v, width, stop - start, total, squares, mean)
+                for k in range(lane):
+                    if start > begin:
+                        apart = first[v + k] / before - total[k] / here
+                        squares[k] += weight * apart * apart
+                    first[v + k] += total[k]
+                    second[v + k] += squares[k]
 
 
 @inner
-def _block_moments(x, start, stop, total, squares):
-    """total, squares <- the sum of those rows, and the sum of (x - their mean)^2."""
-    c, n = total.size, np.float64(stop - start)
-    total[:] = 0
-    for i in range(start, stop):
-        row = x[i]
-        for k in range(c):
-            total[k] += row[k]
-    squares[:] = 0
-    for i in range(start, stop):
-        row = x[i]
-        for k in range(c):
-            d = row[k] - total[k] / n
-            squares[k] += d * d
+def _block_moments(x, at, width, rows, total, squares, mean):
+    """total, squares (lane,) <- the sum of one vector's rows, and of (x - their mean)^2."""
+    acc = wide(zeros(ONE, x))
+    for i in range(rows):
+        acc = add(acc, wide(load(ONE, x, at + i * width)))
+    store(total, 0, acc)
+    for k in range(total.size):
+        mean[k] = total[k] / rows
+    about, acc = load(ONE, mean, 0), wide(zeros(ONE, x))
+    for i in range(rows):
+        apart = wide(sub(load(ONE, x, at + i * width), about))
+        acc = mul_add(apart, apart, acc)
+    store(squares, 0, acc)
+
+
+@serial
+def put_together(sums, rows, mu, var):
+    """mu, var (c,) <- of all, from what `moments` found: sums (SHARDS, fold, 2, c)."""
+    shards, fold, _, c = sums.shape
+    for k in range(c):
+        total = 0.0
+        for shard in range(shards):
+            for part in range(fold):
+                total += sums[shard, part, 0, k]
+        mean, squares = total / (rows * fold), 0.0
+        for shard in range(shards):
+            count = (shard + 1) * rows // shards - shard * rows // shards
+            for part in range(fold):
+                squares += sums[shard, part, 1, k]
+                if count > 0:
+                    apart = sums[shard, part, 0, k] / count - mean
+                    squares += count * apart * apart
+        mu[k], var[k] = mean, squares / (rows * fold)
+
+
+@inner
+def _normalized(affine, apart, v):
+    """slope * apart + beta, apart = x - mu"""
+    return mul_add(load(ONE, affine.slope, v), apart, load(ONE, affine.beta, v))
+
+
+@inner
+def _alive(affine, dy, at, apart, rectified, v):
+    """dy, where the ReLU was alive if there is one."""
+    grad = load(ONE, dy, at)
+    return where_positive(grad, _normalized(affine, apart, v)) if rectified else grad
 
 
 @parallel
-def gradient_sums(dy, x, mu, s, gamma, beta, relu, sums):
-    """sums (SHARDS, 2, c) <- in parts, over the rows: of dy, and of dy * x_hat.
+def normalize(x, affine, rectified, y):
+    """y (m, width) = slope * (x - mu) + beta, and ReLU if asked for."""
+    width, lane = affine.mu.size, VECTOR_BYTES // x.itemsize
+    m = x.size // width
+    for shard in prange(SHARDS):
+        for i in range(shard * m // SHARDS, (shard + 1) * m // SHARDS):
+            for v in range(0, width, lane):
+                at = i * width + v
+                apart = sub(load(ONE, x, at), load(ONE, affine.mu, v))
+                value = _normalized(affine, apart, v)
+                store(y, at, relu(value) if rectified else value)
 
-    x_hat = (x - mu) * s; with relu only where the ReLU was alive: gamma * x_hat + beta > 0.
+
+@parallel
+def gradient_sums(dy, x, affine, rectified, sums):
+    """sums (SHARDS, 2, width) <- in parts, over the rows: of dy, and of dy * (x - mu).
+
+    rectified: only where the ReLU was alive. Of RUN rows in the arrays' dtype, of runs in float64.
     """
-    m, c = x.shape
+    width, lane = affine.mu.size, VECTOR_BYTES // x.itemsize
+    m = x.size // width
     for shard in prange(SHARDS):
         first, second = sums[shard, 0], sums[shard, 1]
         first[:] = 0
         second[:] = 0
-        for i in range(shard * m // SHARDS, (shard + 1) * m // SHARDS):
-            grad, row = dy[i], x[i]
-            for k in range(c):
-                x_hat = (row[k] - mu[k]) * s[k]
-                dead = relu and gamma[k] * x_hat + beta[k] <= 0
-                g = grad.dtype.type(0) if dead else grad[k]
-                first[k] += g
-                second[k] += g * x_hat
+        end = (shard + 1) * m // SHARDS
+        for start in range(shard * m // SHARDS, end, RUN):
+            for v in range(0, width, lane):
+                total, along, mu = zeros(ONE, x), zeros(ONE, x), load(ONE, affine.mu, v)
+                for i in range(start, min(start + RUN, end)):
+                    at = i * width + v
+                    apart = sub(load(ONE, x, at), mu)
+                    grad = _alive(affine, dy, at, apart, rectified, v)
+                    total, along = add(total, grad), mul_add(grad, apart, along)
+                add_wide(first, v, total)
+                add_wide(second, v, along)
 
 
 @parallel
-def normalize(x, mu, s, gamma, beta, relu, y):
-    """y (m, c) = gamma * (x - mu) * s + beta, and ReLU if asked for."""
-    m, c = x.shape
+def normalize_backward(dy, x, affine, rectified, mean, along, dx):
+    """dx (m, width) = slope * (dy - mean - (x - mu) * along).
+
+    rectified: dy only where the ReLU was alive.
+    """
+    width, lane = affine.mu.size, VECTOR_BYTES // x.itemsize
+    m = x.size // width
     for shard in prange(SHARDS):
         for i in range(shard * m // SHARDS, (shard + 1) * m // SHARDS):
-            row, out = x[i], y[i]
-            if relu:
-                for k in range(c):
-                    value = gamma[k] * ((row[k] - mu[k]) * s[k]) + beta[k]
-                    out[k] = row.dtype.type(0) if value <= 0 else value
-            else:
-                for k in range(c):
-                    out[k] = gamma[k] * ((row[k] - mu[k]) * s[k]) + beta[k]
+            for v in range(0, width, lane):
+                at = i * width + v
+                apart = sub(load(ONE, x, at), load(ONE, affine.mu, v))
+                grad = sub(_alive(affine, dy, at, apart, rectified, v), load(ONE, mean, v))
+                grad = mul_add(neg(apart), load(ONE, along, v), grad)
+                store(dx, at, mul(load(ONE, affine.slope, v), grad))
 
 
 @parallel
-def normalize_backward(dy, x, mu, s, gamma, beta, relu, mean, along, dx):
-    """dx (m, c) = gamma * s * (dy - mean - x_hat * along), dy only where the ReLU was alive."""
-    m, c = x.shape
+def scale_backward(dy, x, affine, rectified, dx):
+    """dx (m, width) = slope * dy; rectified: dy only where the ReLU was alive."""
+    width, lane = affine.mu.size, VECTOR_BYTES // x.itemsize
+    m = x.size // width
     for shard in prange(SHARDS):
         for i in range(shard * m // SHARDS, (shard + 1) * m // SHARDS):
-            grad, row, out = dy[i], x[i], dx[i]
-            for k in range(c):
-                x_hat = (row[k] - mu[k]) * s[k]
-                dead = relu and gamma[k] * x_hat + beta[k] <= 0
-                g = grad.dtype.type(0) if dead else grad[k]
-                out[k] = gamma[k] * s[k] * (g - mean[k] - x_hat * along[k])
-
-
-@parallel
-def scale_backward(dy, x, mu, s, gamma, beta, relu, dx):
-    """dx (m, c) = gamma * s * dy, dy only where the ReLU was alive."""
-    m, c = x.shape
-    for shard in prange(SHARDS):
-        for i in range(shard * m // SHARDS, (shard + 1) * m // SHARDS):
-            grad, row, out = dy[i], x[i], dx[i]
-            for k in range(c):
-                dead = relu and gamma[k] * ((row[k] - mu[k]) * s[k]) + beta[k] <= 0
-                out[k] = grad.dtype.type(0) if dead else gamma[k] * s[k] * grad[k]
+            for v in range(0, width, lane):
+                at = i * width + v
+                apart = sub(load(ONE, x, at), load(ONE, affine.mu, v))
+                grad = _alive(affine, dy, at, apart, rectified, v)
+                store(dx, at, mul(load(ONE, affine.slope, v), grad))
 
 
 @parallel

@@ -93,6 +93,10 @@ def add(a, b, relu, y):
     for shard in prange(SHARDS):
         first, last = shard * y.size // SHARDS, (shard + 1) * y.size // SHARDS
         one, other, out = a[first:last], b[first:last], y[first:last]
-        for k in range(last - first):
-            value = one[k] + other[k]
-            out[k] = zero if relu and value <= zero else value
+        if relu:
+            for k in range(last - first):
+                value = one[k] + other[k]
+                out[k] = zero if value <= zero else value
+        else:
+            for k in range(last - first):
+                out[k] = one[k] + other[k]

@@ -11,11 +11,16 @@ stays in registers. A **tile** is a row of `count` vectors of 512 bits, held as 
                                          tile is r rows of count / r vectors, and row u of t starts
                                          at a[i + u * d]
     add_rows(acc, R, a, i, d)            a += acc, with the same rows
+    add_at(acc, a, i, places, k)         the same, vector r at a[i + places[k + r]]
     store_rows(acc, R, a, i, d)          a = acc, with the same rows
+    load_rows(V, R, a, i, d)             the other way round
     store(a, i, acc)                     a[i : i + count * lanes] = acc
 
-add, sub, neg, scale and has_nan, and five for ReLU and pooling: store_relu, where_positive,
-store_largest, load_where, append_where.
+    fma_patch, fma_taps                  the same with s, or s and t, read from memory
+    repeat(R, tile)                      r times the same tile, a row each
+
+add, sub, mul, mul_add, neg, scale, wide, add_wide, relu and has_nan, and four for ReLU and pooling: where_positive,
+store_largest, load_unless; bits_where and lowest_bit for lists.
 
 All arrays are flat and contiguous. Nothing is checked: a kernel owns its arrays, and reads and
 writes whole vectors, so its arrays are padded up to them. LLVM splits the 512 bits where the
@@ -32,6 +37,7 @@ from numba.extending import intrinsic, register_model
 from numba.np.arrayobj import make_array
 
 from .memory import VECTOR_BYTES, lanes
+from .target import target
 
 
 class Tile(types.Type):
@@ -66,9 +72,13 @@ def _vector_at(builder, pointer, number):
 
 
 def _fma(builder, vector):
+    """What makes a * b + c of three vectors: called with them."""
+    if not target().fma:
+        return lambda a, b, c: builder.fadd(builder.fmul(a, b), c)
     name = f"llvm.fma.v{vector.count}f{32 if isinstance(vector.element, ir.FloatType) else 64}"
     kind = ir.FunctionType(vector, [vector] * 3)
-    return cgutils.get_or_insert_function(builder.module, kind, name)
+    function = cgutils.get_or_insert_function(builder.module, kind, name)
+    return lambda *values: builder.call(function, values)
 
 
 def _splat(builder, scalar, vector):
@@ -104,6 +114,44 @@ def load(typingctx, like, a, i):
 
 
 @intrinsic
+def prefetch(typingctx, a, i):
+    """Ask for the cache line of a[i], which may lie beyond the array: it will be read soon."""
+
+    def generate(context, builder, signature, args):
+        byte = ir.IntType(8).as_pointer()
+        data = make_array(signature.args[0])(context, builder, args[0]).data
+        at = builder.bitcast(builder.gep(data, [args[1]]), byte)
+        number = ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
+        # to read, keep in all caches, data
+        builder.call(function, [at, *(ir.Constant(number, n) for n in (0, 3, 1))])
+        return context.get_dummy_value()
+
+    return types.void(a, types.intp), generate
+
+
+@intrinsic
+def load_rows(typingctx, like, rows, a, i, distance):
+    """A tile of as many vectors as `like` has entries: rows of them, `distance` apart in a."""
+    tile = Tile(a.dtype, like.count)
+
+    def generate(context, builder, signature, args):
+        _, _, array, index, step = args
+        kind = context.get_value_type(tile)
+        out = ir.Constant(kind, ir.Undefined)
+        for k in range(tile.count):
+            v = k % (tile.count // rows.count)
+            if v == 0:
+                at = _pointer(context, builder, signature.args[2], array, index, kind.element)
+                index = builder.add(index, step)
+            out = builder.insert_value(out, _vector_at(builder, at, v), k)
+        return out
+
+    return tile(like, rows, a, types.intp, types.intp), generate
+
+
+@intrinsic
 def store(typingctx, a, i, tile):
     def generate(context, builder, signature, args):
         kind = context.get_value_type(tile)
@@ -124,7 +172,7 @@ def fma(typingctx, acc, s, t):
         splat, multiply_add = _splat(builder, scalar, vector), _fma(builder, vector)
         for k in range(acc.count):
             values = (splat, builder.extract_value(other, k), builder.extract_value(out, k))
-            out = builder.insert_value(out, builder.call(multiply_add, values), k)
+            out = builder.insert_value(out, multiply_add(*values), k)
         return out
 
     return acc(acc, acc.dtype, t), generate
@@ -164,8 +212,65 @@ def _where_positive(builder, values, gate):
 
 add = _elementwise(lambda builder, a, b: builder.fadd(a, b))
 sub = _elementwise(lambda builder, a, b: builder.fsub(a, b))
+mul = _elementwise(lambda builder, a, b: builder.fmul(a, b))
 #: the first tile where the second is not <= 0, and zero elsewhere: ReLU's backward
 where_positive = _elementwise(_where_positive)
+
+
+@intrinsic
+def mul_add(typingctx, a, b, c):
+    """a * b + c, all three tiles"""
+
+    def generate(context, builder, signature, args):
+        out = args[2]
+        multiply_add = _fma(builder, context.get_value_type(a).element)
+        for k in range(a.count):
+            values = [builder.extract_value(tile, k) for tile in args]
+            out = builder.insert_value(out, multiply_add(*values), k)
+        return out
+
+    return a(a, b, c), generate
+
+
+@intrinsic
+def wide(typingctx, a):
+    """The tile in float64, in as many vectors as that takes."""
+    out = Tile(types.float64, a.count * a.lanes // (VECTOR_BYTES // 8))
+
+    def generate(context, builder, signature, args):
+        if a.dtype == types.float64:
+            return args[0]
+        parts, n = out.count // a.count, out.lanes
+        vector = context.get_value_type(out).element
+        value = ir.Constant(context.get_value_type(out), ir.Undefined)
+        for k in range(out.count):
+            whole = builder.extract_value(args[0], k // parts)
+            numbers = [k % parts * n + lane for lane in range(n)]
+            mask = ir.Constant(ir.VectorType(ir.IntType(32), n), numbers)
+            part = builder.shuffle_vector(whole, ir.Constant(whole.type, ir.Undefined), mask)
+            value = builder.insert_value(value, builder.fpext(part, vector), k)
+        return value
+
+    return out(a), generate
+
+
+@intrinsic
+def add_wide(typingctx, a, i, tile):
+    """a[i:] += wide(tile), a in float64."""
+
+    def generate(context, builder, signature, args):
+        n, bits = tile.lanes, ir.DoubleType()
+        vector = ir.VectorType(bits, n)
+        at = _pointer(context, builder, signature.args[0], args[0], args[1], vector)
+        for k in range(tile.count):
+            value = builder.extract_value(args[2], k)
+            value = value if tile.dtype == types.float64 else builder.fpext(value, vector)
+            total = builder.fadd(_vector_at(builder, at, k), value)
+            to = builder.gep(at, [ir.Constant(ir.IntType(64), k)])
+            builder.store(total, to, align=_ALIGN)
+        return context.get_dummy_value()
+
+    return types.void(a, types.intp, tile), generate
 
 
 @intrinsic
@@ -212,55 +317,64 @@ def fma_rows(typingctx, acc, rows, s, a, i, distance):
                 at = _pointer(context, builder, signature.args[3], array, index, vector)
                 index = builder.add(index, step)
             values = (splat, _vector_at(builder, at, v), builder.extract_value(out, k))
-            out = builder.insert_value(out, builder.call(multiply_add, values), k)
+            out = builder.insert_value(out, multiply_add(*values), k)
         return out
 
     return acc(acc, rows, acc.dtype, a, types.intp, types.intp), generate
 
 
-def _patch(context, builder, array_type, rows, run, array, index, distance, vector):
-    """The numbers of a patch, row by row, each as a vector of itself."""
-    for _ in range(rows.count):
-        data = make_array(array_type)(context, builder, array).data
-        row = builder.gep(data, [index])
-        for k in range(run.count):
-            number = builder.load(builder.gep(row, [ir.Constant(ir.IntType(64), k)]))
-            yield _splat(builder, number, vector)
-        index = builder.add(index, distance)
+@intrinsic
+def fma_patch(typingctx, acc, rows, run, a, i, distance, t):
+    """acc + the outer product of a patch and the tile t: acc has R * r * t.count vectors.
 
-
-def _over_patch(places):
-    """An intrinsic over a patch of a, R rows of r numbers, `distance` apart, and a tile t.
-
-    places(k, v, count) says which vectors of acc and of t the number k and the vector v of the
-    narrower of the two, `count` wide, belong to.
+    The patch: R rows of r numbers of a, `distance` apart, from a[i] on.
     """
 
-    def typed(typingctx, acc, rows, run, a, i, distance, t):
-        count = min(acc.count, t.count)
-
-        def generate(context, builder, signature, args):
-            out, _, _, array, index, step, other = args
-            vector = context.get_value_type(acc).element
-            multiply_add = _fma(builder, vector)
-            patch = (rows, run, array, index, step, vector)
-            for k, splat in enumerate(_patch(context, builder, signature.args[3], *patch)):
-                for v in range(count):
-                    at, source = places(k, v, count)
-                    values = (splat, builder.extract_value(other, source))
-                    total = builder.call(multiply_add, (*values, builder.extract_value(out, at)))
+    def generate(context, builder, signature, args):
+        out, _, _, array, index, step, other = args
+        vector = context.get_value_type(acc).element
+        multiply_add = _fma(builder, vector)
+        data = make_array(signature.args[3])(context, builder, array).data
+        at = 0
+        for _ in range(rows.count):
+            row = builder.gep(data, [index])
+            for k in range(run.count):
+                splat = _splat_at(builder, row, k, vector)
+                for v in range(t.count):
+                    values = (splat, builder.extract_value(other, v))
+                    total = multiply_add(*values, builder.extract_value(out, at))
                     out = builder.insert_value(out, total, at)
-            return out
+                    at += 1
+            index = builder.add(index, step)
+        return out
 
-        return acc(acc, rows, run, a, types.intp, types.intp, t), generate
-
-    return intrinsic(typed)
+    return acc(acc, rows, run, a, types.intp, types.intp, t), generate
 
 
-#: acc + the outer product of the patch and the tile t: acc has R * r * t.count vectors
-fma_patch = _over_patch(lambda k, v, count: (k * count + v, v))
-#: acc + the sum of each of the patch's numbers times its tile in t: t has R * r * acc.count vectors
-dot_patch = _over_patch(lambda k, v, count: (v, k * count + v))
+@intrinsic
+def fma_taps(typingctx, acc, taps, a, i, w, j, distance):
+    """acc + the sum of a[i + k] times the tile w[j + k * distance:], for each entry k of taps."""
+
+    def generate(context, builder, signature, args):
+        out, _, array, index, weights, tap, step = args
+        vector = context.get_value_type(acc).element
+        multiply_add = _fma(builder, vector)
+        row = builder.gep(make_array(signature.args[2])(context, builder, array).data, [index])
+        for k in range(taps.count):
+            splat = _splat_at(builder, row, k, vector)
+            at = _pointer(context, builder, signature.args[4], weights, tap, vector)
+            for v in range(acc.count):
+                values = (splat, _vector_at(builder, at, v), builder.extract_value(out, v))
+                out = builder.insert_value(out, multiply_add(*values), v)
+            tap = builder.add(tap, step)
+        return out
+
+    return acc(acc, taps, a, types.intp, w, types.intp, types.intp), generate
+
+
+def _splat_at(builder, row, k, vector):
+    number = builder.load(builder.gep(row, [ir.Constant(ir.IntType(64), k)]))
+    return _splat(builder, number, vector)
 
 
 def _into_rows(onto):
@@ -292,26 +406,56 @@ store_rows = _into_rows(onto=False)
 
 
 @intrinsic
-def store_relu(typingctx, a, i, tile):
-    """store(a, i, max(tile, 0)); NaN stays NaN."""
+def add_at(typingctx, acc, a, i, places, k):
+    """a[i + places[k + r]:] += vector r of the tile."""
 
     def generate(context, builder, signature, args):
-        kind = context.get_value_type(tile)
-        at = _pointer(context, builder, signature.args[0], args[0], args[1], kind.element)
-        zero = ir.Constant(kind.element, None)
-        for number in range(tile.count):
-            value = builder.extract_value(args[2], number)
-            dead = builder.fcmp_ordered("<=", value, zero)
-            to = builder.gep(at, [ir.Constant(ir.IntType(64), number)])
-            builder.store(builder.select(dead, zero, value), to, align=_ALIGN)
+        tile, array, index, where, first = args
+        vector = context.get_value_type(acc).element
+        data = make_array(signature.args[3])(context, builder, where).data
+        for r in range(acc.count):
+            at = builder.gep(data, [builder.add(first, ir.Constant(first.type, r))])
+            at = builder.add(index, builder.load(at))
+            at = _pointer(context, builder, signature.args[1], array, at, vector)
+            value = builder.extract_value(tile, r)
+            builder.store(builder.fadd(_vector_at(builder, at, 0), value), at, align=_ALIGN)
         return context.get_dummy_value()
 
-    return types.void(a, types.intp, tile), generate
+    return types.void(acc, a, types.intp, places, types.intp), generate
 
 
 @intrinsic
-def load_where(typingctx, like, a, code, i, number):
-    """load(like, a, i), zero wherever code[i:] is another number."""
+def repeat(typingctx, rows, tile):
+    """The tile's vectors again for each entry of `rows`, a tuple."""
+    out = Tile(tile.dtype, rows.count * tile.count)
+
+    def generate(context, builder, signature, args):
+        value = ir.Constant(context.get_value_type(out), ir.Undefined)
+        for k in range(out.count):
+            vector = builder.extract_value(args[1], k % tile.count)
+            value = builder.insert_value(value, vector, k)
+        return value
+
+    return out(rows, tile), generate
+
+
+@intrinsic
+def relu(typingctx, tile):
+    """max(tile, 0); NaN stays NaN."""
+
+    def generate(context, builder, signature, args):
+        out = args[0]
+        for k in range(tile.count):
+            vector = builder.extract_value(out, k)
+            out = builder.insert_value(out, _where_positive(builder, vector, vector), k)
+        return out
+
+    return tile(tile), generate
+
+
+@intrinsic
+def load_unless(typingctx, like, a, code, i, number):
+    """load(like, a, i), zero wherever code[i:] is that number."""
     tile = Tile(a.dtype, like.count)
 
     def generate(context, builder, signature, args):
@@ -319,12 +463,12 @@ def load_where(typingctx, like, a, code, i, number):
         bytes_ = ir.VectorType(ir.IntType(8), tile.lanes)
         at = _pointer(context, builder, signature.args[1], args[1], args[3], kind.element)
         which = _pointer(context, builder, signature.args[2], args[2], args[3], bytes_)
-        wanted = _splat(builder, builder.trunc(args[4], ir.IntType(8)), bytes_)
+        unwanted = _splat(builder, builder.trunc(args[4], ir.IntType(8)), bytes_)
         zero, out = ir.Constant(kind.element, None), ir.Constant(kind, ir.Undefined)
         for k in range(tile.count):
             place = builder.gep(which, [ir.Constant(ir.IntType(64), k)])
-            here = builder.icmp_signed("==", builder.load(place, align=1), wanted)
-            value = builder.select(here, _vector_at(builder, at, k), zero)
+            here = builder.icmp_signed("==", builder.load(place, align=1), unwanted)
+            value = builder.select(here, zero, _vector_at(builder, at, k))
             out = builder.insert_value(out, value, k)
         return out
 
@@ -332,44 +476,28 @@ def load_where(typingctx, like, a, code, i, number):
 
 
 @intrinsic
-def append_where(typingctx, like, values, places, end, a, code, i, number, place):
-    """List what is live in one vector: a[i + k] and place + k for every code[i + k] == number.
-
-    Written to values[end:] and places[end:] (int32); returns the new end. Whole vectors are
-    written: both lists need that much room behind their end.
-    """
-    tile = Tile(a.dtype, 1)
+def bits_where(typingctx, like, a, code, i, number):
+    """Which of one vector's code[i:] are that number, as bits; a says how many a vector has."""
+    n = VECTOR_BYTES * 8 // a.dtype.bitwidth
 
     def generate(context, builder, signature, args):
-        _, values_, places_, end_, a_, code_, i_, number_, place_ = args
-        vector = context.get_value_type(tile).element
-        n, bits = tile.lanes, ir.IntType(tile.lanes)
         bytes_ = ir.VectorType(ir.IntType(8), n)
-        ints = ir.VectorType(ir.IntType(32), n)
-
-        def compress(what, name):
-            one_bit = ir.VectorType(ir.IntType(1), n)
-            kind = ir.FunctionType(what.type, [what.type, one_bit, what.type])
-            name = f"llvm.experimental.vector.compress.v{n}{name}"
-            call = cgutils.get_or_insert_function(builder.module, kind, name)
-            return builder.call(call, (what, here, ir.Constant(what.type, ir.Undefined)))
-
-        at = _pointer(context, builder, signature.args[5], code_, i_, bytes_)
-        wanted = _splat(builder, builder.trunc(number_, ir.IntType(8)), bytes_)
+        at = _pointer(context, builder, signature.args[2], args[2], args[3], bytes_)
+        wanted = _splat(builder, builder.trunc(args[4], ir.IntType(8)), bytes_)
         here = builder.icmp_signed("==", builder.load(at, align=1), wanted)
-        at = _pointer(context, builder, signature.args[4], a_, i_, vector)
-        live = compress(builder.load(at, align=_ALIGN), "f32" if n == 16 else "f64")
-        to = _pointer(context, builder, signature.args[1], values_, end_, vector)
-        builder.store(live, to, align=_ALIGN)
-        first = _splat(builder, builder.trunc(place_, ir.IntType(32)), ints)
-        numbers = builder.add(first, ir.Constant(ints, list(range(n))))
-        to = _pointer(context, builder, signature.args[2], places_, end_, ints)
-        builder.store(compress(numbers, "i32"), to, align=_ALIGN)
-        count = builder.ctpop(builder.bitcast(here, bits))
-        return builder.add(end_, builder.zext(count, ir.IntType(64)))
+        return builder.zext(builder.bitcast(here, ir.IntType(n)), ir.IntType(64))
 
-    arguments = (like, values, places, types.intp, a, code, types.intp, types.intp, types.intp)
-    return types.intp(*arguments), generate
+    return types.int64(like, a, code, types.intp, types.intp), generate
+
+
+@intrinsic
+def lowest_bit(typingctx, bits):
+    """The number of the lowest bit that is set; one must be."""
+
+    def generate(context, builder, signature, args):
+        return builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
+
+    return types.int64(types.int64), generate
 
 
 @intrinsic
@@ -421,11 +549,26 @@ if config.DISABLE_JIT:  # the same in NumPy; a tile is an array (count, lanes)
     def load(like, a, i):
         return a[i : i + len(like) * lanes(a.dtype)].reshape(len(like), -1).copy()
 
+    def prefetch(a, i):
+        pass
+
+    def load_rows(like, rows, a, i, distance):
+        width = len(like) // len(rows) * lanes(a.dtype)
+        values = [a[at : at + width] for at in range(i, i + len(rows) * distance, distance)]
+        return np.concatenate(values).reshape(len(like), -1)
+
     def store(a, i, tile):
         a[i : i + tile.size] = tile.reshape(-1)
 
-    def store_relu(a, i, tile):
-        store(a, i, np.maximum(tile, 0))
+    def add_at(acc, a, i, places, k):
+        for vector, place in zip(acc, places[k : k + len(acc)], strict=True):
+            a[i + place : i + place + vector.size] += vector
+
+    def repeat(rows, tile):
+        return np.concatenate([tile] * len(rows))
+
+    def relu(tile):
+        return np.maximum(tile, 0)
 
     def fma(acc, s, t):
         return acc + s * t
@@ -435,6 +578,18 @@ if config.DISABLE_JIT:  # the same in NumPy; a tile is an array (count, lanes)
 
     def sub(a, b):
         return a - b
+
+    def mul(a, b):
+        return a * b
+
+    def mul_add(a, b, c):
+        return a * b + c
+
+    def wide(a):
+        return a.astype(np.float64).reshape(-1, lanes(np.float64))
+
+    def add_wide(a, i, tile):
+        a[i : i + tile.size] += tile.reshape(-1)
 
     def neg(a):
         return -a
@@ -463,9 +618,11 @@ if config.DISABLE_JIT:  # the same in NumPy; a tile is an array (count, lanes)
         numbers = _patch(rows, run, a, i, distance)
         return acc + (numbers[:, None, None] * t).reshape(acc.shape)
 
-    def dot_patch(acc, rows, run, a, i, distance, t):
-        numbers = _patch(rows, run, a, i, distance)
-        return acc + (numbers[:, None, None] * t.reshape(-1, *acc.shape)).sum(axis=0)
+    def fma_taps(acc, taps, a, i, w, j, distance):
+        for k in range(len(taps)):
+            at = j + k * distance
+            acc = acc + a[i + k] * w[at : at + acc.size].reshape(acc.shape)
+        return acc
 
     def store_rows(acc, rows, a, i, distance):
         for row, values in zip(
@@ -479,15 +636,17 @@ if config.DISABLE_JIT:  # the same in NumPy; a tile is an array (count, lanes)
         ):
             a[row] += values
 
-    def load_where(like, a, code, i, number):
+    def load_unless(like, a, code, i, number):
         at = slice(i, i + len(like) * lanes(a.dtype))
-        return np.where(code[at] == number, a[at], a.dtype.type(0)).reshape(len(like), -1)
+        return np.where(code[at] == number, a.dtype.type(0), a[at]).reshape(len(like), -1)
 
-    def append_where(like, values, places, end, a, code, i, number, place):
-        (live,) = np.nonzero(code[i : i + lanes(a.dtype)] == number)
-        values[end : end + live.size] = a[i + live]
-        places[end : end + live.size] = place + live
-        return end + live.size
+    def bits_where(like, a, code, i, number):
+        return sum(
+            1 << k for k, which in enumerate(code[i : i + lanes(a.dtype)]) if which == number
+        )
+
+    def lowest_bit(bits):
+        return (int(bits) & -int(bits)).bit_length() - 1
 
     def store_largest(a0, a1, a2, a3, y, code, i):
         four = np.stack([tile.reshape(-1) for tile in (a0, a1, a2, a3)])

@@ -58,7 +58,7 @@ class Segment:
         try:
             self.y = group.forward(self.y, training=False)
         finally:
-            group.record = None
+            del group.record  # the class's again: none
 
     def run(self) -> bool:
         """Make the calls again; whether all went well."""

@@ -34,6 +34,16 @@ def _sgd_step(params, grads, velocity, lr, momentum, nesterov):
             p[k] += momentum * vel[k] - lr * g[k] if nesterov else vel[k]
 
 
+def power(base: float, n: int) -> float:
+    """base^n by squaring: the C library's last digit is not the same on every system."""
+    found = 1.0
+    while n:
+        if n & 1:
+            found *= base
+        base, n = base * base, n >> 1
+    return found
+
+
 class AdamFactors(NamedTuple):
     """Adam's numbers in the parameters' dtype: Python's float would make the loop use float64.
 
@@ -74,8 +84,8 @@ def adam_step(
         b2=number(beta_2),
         c2=number(1 - beta_2),
         eps=number(epsilon),
-        correct_1=number(1 - beta_1**t),
-        correct_2=number(1 - beta_2**t),
+        correct_1=number(1 - power(beta_1, t)),
+        correct_2=number(1 - power(beta_2, t)),
         keep=number(1 - lr * weight_decay),
     )
     _adam_step(params, grads, m, v, factors)
@@ -234,7 +244,7 @@ def nadam_step(
         b2=number(beta_2),
         c2=number(1 - beta_2),
         eps=number(epsilon),
-        correct_2=number(1 - beta_2**t),
+        correct_2=number(1 - power(beta_2, t)),
         ahead=number(ahead),
         now=number(now),
         keep=number(1 - lr * weight_decay),

@@ -6,10 +6,11 @@ Also what the environment says of Numba. Light: Numba is loaded when something h
 import importlib.util
 import os
 import re
+import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from ..errors import InputError
@@ -27,6 +28,21 @@ if any(name.startswith("NUMBA_") for name in os.environ):
     _number = os.environ.get("NUMBA_NUM_THREADS", "").strip()
     if re.fullmatch("[+-]?[0-9]+", _number) and not re.fullmatch("0*[1-9][0-9]{,3}", _number):
         _number_refused = os.environ.pop("NUMBA_NUM_THREADS")
+
+#: the threading layer that was at work when this process was forked; None where none was
+forked_with: str | None = None
+
+
+def _note_fork() -> None:
+    """In the child, where Numba still says what its parent has started, if that has loaded it."""
+    global forked_with
+    numba = sys.modules.get("numba")
+    with suppress(AttributeError, ValueError):  # half loaded; not started
+        forked_with = numba.threading_layer() if numba else None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_note_fork)
 
 
 def heed_environment() -> None:
@@ -122,6 +138,33 @@ def _set_threads(number: int | str, name: str) -> None:
     numba.set_num_threads(int(number))
 
 
+def threads() -> int:
+    """How many threads the kernels use."""
+    import numba
+
+    return numba.get_num_threads()
+
+
+def instructions() -> str:
+    """The widest vectors that kernels are compiled for: AVX-512, AVX2, AVX, SSE2, NEON, or "".
+
+    The processor's, or what NUMBA_CPU_FEATURES says.
+    """
+    import llvmlite.binding as llvm
+    import numba
+
+    config: Any = numba.config
+    if config.CPU_FEATURES is None:
+        try:
+            found = {name for name, has in llvm.get_host_cpu_features().items() if has}
+        except RuntimeError:  # LLVM cannot say it here
+            return ""
+    else:
+        found = {word[1:] for word in config.CPU_FEATURES.split(",") if word.startswith("+")}
+    names = {"avx512f": "AVX-512", "avx2": "AVX2", "avx": "AVX", "sse2": "SSE2", "neon": "NEON"}
+    return next((said for name, said in names.items() if name in found), "")
+
+
 @contextmanager
 def one_thread() -> Iterator[None]:
     """Run the kernels inside the block on the calling thread: waking another takes longer."""
@@ -148,6 +191,9 @@ class _Blas:
         self.controller: Any = None
         self.limit: Any = None
 
+    def renew(self) -> None:
+        self.lock = threading.Lock()
+
     def hold(self) -> None:
         with self.lock:
             if self.held == 0:
@@ -167,6 +213,8 @@ class _Blas:
 
 
 _blas = _Blas()
+if hasattr(os, "register_at_fork"):  # another thread of the parent's may have had it
+    os.register_at_fork(after_in_child=_blas.renew)
 
 
 @contextmanager

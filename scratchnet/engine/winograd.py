@@ -29,7 +29,7 @@ from numba import prange
 
 from ..layers import Conv2D, Layer
 from .compiler import inner, parallel
-from .conv import ConvGroup, tile_for
+from .conv import ONE, Block, ConvGroup, block_of, tile_for
 from .group import Array, Gradients, Group
 from .memory import SHARDS, VECTOR_BYTES, lanes
 from .simd import (
@@ -38,20 +38,20 @@ from .simd import (
     fma_patch,
     load,
     neg,
+    prefetch,
+    relu,
     scale,
     store,
     store_largest,
-    store_relu,
     store_rows,
     sub,
     where_positive,
     zeros,
 )
+from .target import target
 
 #: tiles worked on together; a multiple of the rows that block_for names
 TILES = 40
-#: a tile of one vector
-ONE = (0,)
 #: with fewer tiles, to transform the filters costs more than it saves
 FEW_TILES = 20
 
@@ -76,19 +76,6 @@ class Tiling(NamedTuple):
     f: int
     down: int
     right: int
-
-
-class Block(NamedTuple):
-    """How much of a product's result is held in registers: tuples as long as
-
-    whole   the vectors in all
-    rows    its rows
-    tile    the vectors of a row
-    """
-
-    whole: tuple[int, ...]
-    rows: tuple[int, ...]
-    tile: tuple[int, ...]
 
 
 class Scratch(NamedTuple):
@@ -128,15 +115,14 @@ def fits(conv: Conv2D) -> bool:
     return whole and conv.kernel_size == (3, 3) and conv.strides == (1, 1)
 
 
-def block_for(channels: int, dtype: Any, of_tiles: bool = True) -> Block:
+def block_for(channels: int, dtype: Any) -> Block:
     """How a product's result is worked on where it has that many columns.
 
-    Fewer than 8 sums would wait for each other, and more than 20 do not stay in registers. The rows
-    divide TILES or, where they are not tiles, any number of channels.
+    The rows divide TILES, and any number of channels, so that both kinds of products are compiled
+    once.
     """
     tile = tile_for(channels, dtype)
-    rows = 8 if len(tile) < 3 else 5 if of_tiles else 4
-    return Block((0,) * rows * len(tile), (0,) * rows, tile)
+    return block_of(target().rows(len(tile), 8, 4, 2), tile)
 
 
 def filters_of(group: Group, name: str, W: Array) -> Array:
@@ -170,7 +156,6 @@ class ConvReluWinograd(ConvGroup):
         self.relu = len(layers) > 1
         self.block_f = block_for(self.f, self.dtype)
         self.block_c = block_for(self.c, self.dtype)
-        self.dw_block = block_for(self.f, self.dtype, of_tiles=False)
 
     def forward(self, x: Array, training: bool) -> Array:
         self.begin(x)
@@ -197,7 +182,7 @@ class ConvReluWinograd(ConvGroup):
         ut = filters_of(self, "ut", self.params["W"].transpose(0, 1, 3, 2))
         self.call(
             conv_backward,
-            self.tiling, self.dw_block, self.block_c, self.x.reshape(-1), ut, flat,
+            self.tiling, self.block_f, self.block_c, self.x.reshape(-1), ut, flat,
             self.y.reshape(-1), self.relu, need_dx, scratch_of(self, self.c, self.f),
             Totals(du, db, dx.reshape(-1)),
         )  # fmt: skip
@@ -230,16 +215,52 @@ def _put(a, at, step, column):
 
 
 @inner
+def _sums(a, p, q, step):
+    """Two columns of four vectors, added."""
+    return (
+        add(load(ONE, a, p), load(ONE, a, q)),
+        add(load(ONE, a, p + step), load(ONE, a, q + step)),
+        add(load(ONE, a, p + 2 * step), load(ONE, a, q + 2 * step)),
+        add(load(ONE, a, p + 3 * step), load(ONE, a, q + 3 * step)),
+    )
+
+
+@inner
+def _differences(a, p, q, step):
+    """The second of two columns subtracted from the first."""
+    return (
+        sub(load(ONE, a, p), load(ONE, a, q)),
+        sub(load(ONE, a, p + step), load(ONE, a, q + step)),
+        sub(load(ONE, a, p + 2 * step), load(ONE, a, q + 2 * step)),
+        sub(load(ONE, a, p + 3 * step), load(ONE, a, q + 3 * step)),
+    )
+
+
+@inner
 def _bt(d):
     """B' d"""
     return sub(d[0], d[2]), add(d[1], d[2]), sub(d[2], d[1]), sub(d[1], d[3])
 
 
 @inner
-def _b(p):
+def _b(p0, p1, p2, p3):
     """B p"""
-    between = sub(p[1], p[2])
-    return p[0], add(between, p[3]), sub(add(p[1], p[2]), p[0]), neg(p[3])
+    between = sub(p1, p2)
+    return p0, add(between, p3), sub(add(p1, p2), p0), neg(p3)
+
+
+@inner
+def _b1(a, at, step):
+    """The second entry of B p, p the column a[at], a[at + step], ..."""
+    between = sub(load(ONE, a, at + step), load(ONE, a, at + 2 * step))
+    return add(between, load(ONE, a, at + 3 * step))
+
+
+@inner
+def _b2(a, at, step):
+    """The third entry of B p."""
+    both = add(load(ONE, a, at + step), load(ONE, a, at + 2 * step))
+    return sub(both, load(ONE, a, at))
 
 
 @inner
@@ -399,6 +420,18 @@ def _place(t, number):
 
 
 @inner
+def _next(t, image, i, j):
+    """The same of the tile after that."""
+    j += 2
+    if j < 2 * t.right:
+        return image, i, j
+    i += 2
+    if i < 2 * t.down:
+        return image, i, 0
+    return image + 1, 0, 0
+
+
+@inner
 def _copy_patch(t, x, image, i, j, patch):
     """patch (4, 4, c) <- the image from row i and column j on, zero where there is no image."""
     lane, c = VECTOR_BYTES // x.itemsize, t.c
@@ -415,45 +448,60 @@ def _copy_patch(t, x, image, i, j, patch):
 
 
 @inner
+def _ask_for_next(x, at, c, row):
+    """What the tile below is the first to read: the processor does not foresee two rows at once."""
+    prefetch(x, at + 4 * row)
+    prefetch(x, at + 4 * row + c)
+    prefetch(x, at + 5 * row)
+    prefetch(x, at + 5 * row + c)
+
+
+@inner
+def _input(x, p, c, row, v, to, step):
+    """v <- B' d B of one tile, its 4x4 inputs from x[p] on."""
+    for k in range(0, c, VECTOR_BYTES // x.itemsize):
+        at = p + k
+        below = at + 2 * row
+        _ask_for_next(x, at, c, row)
+        # the four rows of B' d, each times B as soon as it is there
+        _put(v, to + k, step, _bt(_differences(x, at, below, c)))
+        _put(v, to + k + 4 * step, step, _bt(_sums(x, at + row, below, c)))
+        _put(v, to + k + 8 * step, step, _bt(_differences(x, below, at + row, c)))
+        _put(v, to + k + 12 * step, step, _bt(_differences(x, at + row, below + row, c)))
+
+
+@inner
 def _inputs(t, x, first, count, v, patch):
     """v (16, TILES, c) <- B' d B of `count` tiles, from number `first` on."""
-    lane, c = VECTOR_BYTES // x.itemsize, t.c
+    c, step = t.c, TILES * t.c + VECTOR_BYTES // x.itemsize
+    image, i, j = _place(t, first)
     for number in range(count):
-        image, i, j = _place(t, first + number)
-        i, j = i - t.top, j - t.left
-        if i >= 0 and i + 4 <= t.h and j >= 0 and j + 4 <= t.w:
-            source, p, row = x, ((image * t.h + i) * t.w + j) * c, t.w * c
+        top, left = i - t.top, j - t.left
+        if top >= 0 and top + 4 <= t.h and left >= 0 and left + 4 <= t.w:
+            p = ((image * t.h + top) * t.w + left) * c
+            _input(x, p, c, t.w * c, v, number * c, step)
         else:
-            _copy_patch(t, x, image, i, j, patch)
-            source, p, row = patch, 0, 4 * c
-        for k in range(0, c, lane):
-            d0 = _bt(_get(source, p + k, row))
-            d1 = _bt(_get(source, p + k + c, row))
-            d2 = _bt(_get(source, p + k + 2 * c, row))
-            d3 = _bt(_get(source, p + k + 3 * c, row))
-            to, step = number * c + k, TILES * c + lane
-            _put(v, to, step, _bt((d0[0], d1[0], d2[0], d3[0])))
-            _put(v, to + 4 * step, step, _bt((d0[1], d1[1], d2[1], d3[1])))
-            _put(v, to + 8 * step, step, _bt((d0[2], d1[2], d2[2], d3[2])))
-            _put(v, to + 12 * step, step, _bt((d0[3], d1[3], d2[3], d3[3])))
+            _copy_patch(t, x, image, top, left, patch)
+            _input(patch, 0, c, 4 * c, v, number * c, step)
+        image, i, j = _next(t, image, i, j)
 
 
 @inner
 def _output(m, at, step, bias, f):
     """The four outputs of a tile, row by row: A' m A + bias, one vector of filters."""
     start = load(ONE, bias, f)
-    r0, r1 = _at(_get(m, at, step)), _at(_get(m, at + 4 * step, step))
-    r2, r3 = _at(_get(m, at + 8 * step, step)), _at(_get(m, at + 12 * step, step))
-    left, right = _at((r0[0], r1[0], r2[0], r3[0])), _at((r0[1], r1[1], r2[1], r3[1]))
-    return add(left[0], start), add(right[0], start), add(left[1], start), add(right[1], start)
+    # A' times the four columns of m A, each added as soon as it is there
+    r, s = _at(_get(m, at, step)), _at(_get(m, at + 4 * step, step))
+    top0, top1, low0, low1 = add(r[0], s[0]), add(r[1], s[1]), s[0], s[1]
+    r, s = _at(_get(m, at + 8 * step, step)), _at(_get(m, at + 12 * step, step))
+    top0, top1 = add(top0, r[0]), add(top1, r[1])
+    low0, low1 = sub(sub(low0, r[0]), s[0]), sub(sub(low1, r[1]), s[1])
+    return add(top0, start), add(top1, start), add(low0, start), add(low1, start)
 
 
 @inner
-def _put_output(y, at, value, relu):
-    if relu:
-        store_relu(y, at, value)
-    else:
-        store(y, at, value)
+def _put_output(y, at, value, rectified):
+    store(y, at, relu(value) if rectified else value)
 
 
 @parallel
@@ -479,7 +527,7 @@ def conv_relu_pool(t, block, x, u, bias, y, code, scratch):
 
 
 @parallel
-def conv(t, block, x, u, bias, y, relu, scratch):
+def conv(t, block, x, u, bias, y, rectified, scratch):
     """y (n, out_h, out_w, f) <- x (n, h, w, c), u (16, c, f), and ReLU if asked for."""
     whole, rows, tile = block
     lane, tiles, f = VECTOR_BYTES // x.itemsize, t.n * t.down * t.right, t.f
@@ -492,50 +540,71 @@ def conv(t, block, x, u, bias, y, relu, scratch):
             count = min(TILES, tiles - first)
             _inputs(t, x, first, count, v, patch)
             _products(Block(whole, rows, tile), v, t.c, u, f, count, m)
+            image, i, j = _place(t, first)
             for at in range(count):
-                image, i, j = _place(t, first + at)
                 for k in range(0, f, lane):
                     four = _output(m, at * f + k, TILES * f + lane, bias, k)
                     to = ((image * out_h + i) * out_w + j) * f + k
-                    _put_output(y, to, four[0], relu)
+                    _put_output(y, to, four[0], rectified)
                     if j + 1 < out_w:
-                        _put_output(y, to + f, four[1], relu)
+                        _put_output(y, to + f, four[1], rectified)
                     if i + 1 < out_h:
-                        _put_output(y, to + out_w * f, four[2], relu)
+                        _put_output(y, to + out_w * f, four[2], rectified)
                         if j + 1 < out_w:
-                            _put_output(y, to + (out_w + 1) * f, four[3], relu)
+                            _put_output(y, to + (out_w + 1) * f, four[3], rectified)
+                image, i, j = _next(t, image, i, j)
 
 
 # ---- backward ----------------------------------------------------------------------------------
 
 
 @inner
-def _gradient(dy, y, at, relu):
+def _gradient(dy, y, at, rectified):
     grad = load(ONE, dy, at)
-    return where_positive(grad, load(ONE, y, at)) if relu else grad
+    return where_positive(grad, load(ONE, y, at)) if rectified else grad
 
 
 @inner
-def _output_gradients(t, dy, y, relu, first, count, e, db):
-    """e (16, TILES, f) <- A dy A' of `count` tiles; with relu only where y was alive. db += dy."""
+def _output_gradients(t, dy, y, rectified, first, count, e, db):
+    """e (16, TILES, f) <- A dy A' of `count` tiles; rectified: only where y was alive. db += dy."""
     lane, f = VECTOR_BYTES // dy.itemsize, t.f
     out_h, out_w, step = t.out_h, t.out_w, TILES * f + lane
+    image, i, j = _place(t, first)
     for number in range(count):
-        image, i, j = _place(t, first + number)
         at, to = ((image * out_h + i) * out_w + j) * f, number * f
         for k in range(0, f, lane):
-            g0 = _gradient(dy, y, at + k, relu)
+            g0 = _gradient(dy, y, at + k, rectified)
             g1, g2, g3 = zeros(ONE, dy), zeros(ONE, dy), zeros(ONE, dy)
             if j + 1 < out_w:
-                g1 = _gradient(dy, y, at + k + f, relu)
+                g1 = _gradient(dy, y, at + k + f, rectified)
             if i + 1 < out_h:
-                g2 = _gradient(dy, y, at + k + out_w * f, relu)
+                g2 = _gradient(dy, y, at + k + out_w * f, rectified)
                 if j + 1 < out_w:
-                    g3 = _gradient(dy, y, at + k + (out_w + 1) * f, relu)
+                    g3 = _gradient(dy, y, at + k + (out_w + 1) * f, rectified)
             store(db, k, add(load(ONE, db, k), add(add(g0, g1), add(g2, g3))))
-            left, right = _a(g0, g2), _a(g1, g3)
-            for r in range(4):
-                _put(e, to + k + 4 * r * step, step, _a(left[r], right[r]))
+            _put(e, to + k, step, _a(g0, g1))
+            _put(e, to + k + 4 * step, step, _a(add(g0, g2), add(g1, g3)))
+            _put(e, to + k + 8 * step, step, _a(sub(g0, g2), sub(g1, g3)))
+            _put(e, to + k + 12 * step, step, _a(neg(g2), neg(g3)))
+        image, i, j = _next(t, image, i, j)
+
+
+@inner
+def _add_to(dx, at, value):
+    store(dx, at, add(load(ONE, dx, at), value))
+
+
+@inner
+def _add_column(dx, at, row, column, whole, i, h):
+    """dx += four vectors, one below the other; those in rows of the image, i its first."""
+    if whole or 0 <= i < h:
+        _add_to(dx, at, column[0])
+    if whole or 0 <= i + 1 < h:
+        _add_to(dx, at + row, column[1])
+    if whole or 0 <= i + 2 < h:
+        _add_to(dx, at + 2 * row, column[2])
+    if whole or 0 <= i + 3 < h:
+        _add_to(dx, at + 3 * row, column[3])
 
 
 @inner
@@ -543,27 +612,36 @@ def _add_inputs(t, p, first, count, dx):
     """dx += B p B' of each tile, laid over the 4x4 inputs that it came from."""
     lane, c, h, w = VECTOR_BYTES // p.itemsize, t.c, t.h, t.w
     step = TILES * c + lane
+    image, down, right = _place(t, first)
     for number in range(count):
-        image, i, j = _place(t, first + number)
-        i, j = i - t.top, j - t.left
+        i, j = down - t.top, right - t.left
         at = ((image * h + i) * w + j) * c
         whole = i >= 0 and i + 4 <= h and j >= 0 and j + 4 <= w
         for k in range(0, c, lane):
-            r0 = _b(_get(p, number * c + k, step))
-            r1 = _b(_get(p, number * c + k + 4 * step, step))
-            r2 = _b(_get(p, number * c + k + 8 * step, step))
-            r3 = _b(_get(p, number * c + k + 12 * step, step))
-            for q in range(4):
-                column = _b((r0[q], r1[q], r2[q], r3[q]))
-                if whole or 0 <= j + q < w:
-                    for r in range(4):
-                        if whole or 0 <= i + r < h:
-                            to = at + (r * w + q) * c + k
-                            store(dx, to, add(load(ONE, dx, to), column[r]))
+            q0 = number * c + k
+            q1, q2, q3 = q0 + 4 * step, q0 + 8 * step, q0 + 12 * step
+            # column by column of B p B'
+            column = _b(load(ONE, p, q0), load(ONE, p, q1), load(ONE, p, q2), load(ONE, p, q3))
+            if whole or 0 <= j < w:
+                _add_column(dx, at + k, w * c, column, whole, i, h)
+            column = _b(_b1(p, q0, step), _b1(p, q1, step), _b1(p, q2, step), _b1(p, q3, step))
+            if whole or 0 <= j + 1 < w:
+                _add_column(dx, at + k + c, w * c, column, whole, i, h)
+            column = _b(_b2(p, q0, step), _b2(p, q1, step), _b2(p, q2, step), _b2(p, q3, step))
+            if whole or 0 <= j + 2 < w:
+                _add_column(dx, at + k + 2 * c, w * c, column, whole, i, h)
+            if whole or 0 <= j + 3 < w:
+                last = 3 * step
+                column = _b(
+                    neg(load(ONE, p, q0 + last)), neg(load(ONE, p, q1 + last)),
+                    neg(load(ONE, p, q2 + last)), neg(load(ONE, p, q3 + last)),
+                )  # fmt: skip
+                _add_column(dx, at + k + 3 * c, w * c, column, whole, i, h)
+        image, down, right = _next(t, image, down, right)
 
 
 @parallel
-def conv_backward(t, dw_block, dx_block, x, ut, dy, y, relu, need_dx, scratch, totals):
+def conv_backward(t, dw_block, dx_block, x, ut, dy, y, rectified, need_dx, scratch, totals):
     """totals <- x, dy (n, out_h, out_w, f), y; dx only if it is needed.
 
     ut (16, f, c): the filters, transposed.
@@ -578,17 +656,18 @@ def conv_backward(t, dw_block, dx_block, x, ut, dy, y, relu, need_dx, scratch, t
         du[:] = 0
         db[shard, :] = 0
         begin, end = shard * t.n // SHARDS, (shard + 1) * t.n // SHARDS
-        if need_dx:
-            dx[begin * image : end * image] = 0
         for first in range(begin * tiles, end * tiles, TILES):
             count = min(TILES, end * tiles - first)
             _inputs(t, x, first, count, v, scratch.patch[shard])
-            _output_gradients(t, dy, y, relu, first, count, e, db[shard])
+            _output_gradients(t, dy, y, rectified, first, count, e, db[shard])
             for k in range(16):
                 a = Matrix(v, k * (TILES * c + lane), 1, c)  # transposed
                 b = Matrix(e, k * (TILES * f + lane), f, 1)
                 to = Matrix(du, k * c * f, f, 1)
                 _multiply(Block(whole_w, rows_w, tile_w), a, b, to, c, f, count, True)
             if need_dx:
+                # the images that begin here: zero while they are in the cache that adds to them
+                new, old = (first + tiles - 1) // tiles, (first + count + tiles - 1) // tiles
+                dx[new * image : old * image] = 0
                 _products(Block(whole_x, rows_x, tile_x), e, f, ut, c, count, v)
                 _add_inputs(t, v, first, count, dx)

@@ -1,6 +1,6 @@
 """The lessons: where they are, a copy of them, and Jupyter on the copy.
 
-They stand in examples/lessons, and a wheel has them in learn/lessons (see setup.py).
+They stand in examples/lessons, and a wheel has them in learn/lessons (see pyproject.toml).
 """
 
 import importlib.util

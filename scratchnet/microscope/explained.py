@@ -1,11 +1,13 @@
 """What the microscope answers about one number, and about one optimizer step."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import showing
 from ..text import columns, index_text
 from .sums import Sum
 
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
 Array = NDArray[np.floating]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class GradientExplained:
     """One entry of a parameter's gradient: what backward computed, its sum, and the numeric one.
 
@@ -53,11 +55,30 @@ class GradientExplained:
 
     __str__ = text
 
+    def __repr__(self) -> str:
+        kink = ", a kink" if self.kink else ""
+        return (
+            f"GradientExplained({self.parameter}{index_text(self.index)}: "
+            f"backward {self.gradient:+.6g}, numeric {self.numeric:+.6g}{kink})"
+        )
+
+    def _repr_html_(self) -> str:
+        rows = [
+            ("backward pass", f"{self.gradient:+.10g}"),
+            ("numeric derivative", f"{self.numeric:+.10g}"),
+        ]
+        if self.kink:
+            rows.append(("a kink: the slope below", f"{self.left:+.6g}"))
+            rows.append(("and above", f"{self.right:+.6g}"))
+        found = showing.heading(f"{self.parameter}{index_text(self.index)} = {self.value:+.6g}")
+        found += "" if self.sum is None else self.sum.html()
+        return found + showing.table(("", ""), rows)
+
     def to_dict(self, most: int | None = None) -> dict[str, Any]:
         return {**vars(self), "sum": None if self.sum is None else self.sum.to_dict(most)}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class OutputExplained:
     """One value of a layer's output, and the sum that makes it."""
 
@@ -71,11 +92,18 @@ class OutputExplained:
 
     __str__ = text
 
+    def __repr__(self) -> str:
+        return f"OutputExplained({self.layer}{index_text(self.index)} = {self.value:+.6g})"
+
+    def _repr_html_(self) -> str:
+        named = f"{self.layer}, output {index_text(self.index)} = {self.value:+.6g}"
+        return showing.heading(named) + self.sum.html()
+
     def to_dict(self, most: int | None = None) -> dict[str, Any]:
         return {**vars(self), "sum": self.sum.to_dict(most)}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class StepTrace:
     """One optimizer step on the traced example alone.
 
@@ -98,6 +126,25 @@ class StepTrace:
 
     __str__ = text
 
+    def __repr__(self) -> str:
+        losses = f"{self.before.loss:.6g} -> {self.after.loss:.6g}"
+        return f"StepTrace({self.optimizer}: loss {losses})"
+
+    def _repr_html_(self) -> str:
+        before, after = self.before, self.after
+        rows: list[Sequence[str]] = [("loss", f"{before.loss:.6g}", "", f"{after.loss:.6g}", "")]
+        for k, (p, q) in enumerate(zip(before.probabilities, after.probabilities, strict=True)):
+            mark = " (label)" if k == before.label else ""
+            bars = showing.bar(p, 80), showing.bar(q, 80)
+            rows.append((f"p({k}){mark}", f"{p:.6g}", bars[0], f"{q:.6g}", bars[1]))
+        head = ("", "before", "", "after", "")
+        found = showing.table(head, rows, f"one step of {self.optimizer}")
+        sizes = [
+            (name, f"{_rms(before.parameters[name]):.3g}", f"{_rms(change):.3g}")
+            for name, change in self.changes.items()
+        ]
+        return found + showing.table(("parameter", "rms", "rms of its change"), sizes)
+
     def to_dict(self) -> dict[str, Any]:
         return {
             "optimizer": self.optimizer,
@@ -105,3 +152,7 @@ class StepTrace:
             "probabilities": [self.before.probabilities, self.after.probabilities],
             "changes": self.changes,
         }
+
+
+def _rms(a: Array) -> float:
+    return float(np.sqrt(np.square(a).mean())) if a.size else 0.0

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import showing
 from ..layers import Layer, MaxPool2D, kind_of
+from ..text import shape_text
 from .inputs import every_layer
 
 Array = NDArray[np.floating]
@@ -17,7 +19,7 @@ Array = NDArray[np.floating]
 Passed = dict[str, Array]
 
 
-@dataclass
+@dataclass(repr=False)
 class LayerTrace:
     """What went through one layer; arrays without the batch axis, and in float64.
 
@@ -65,6 +67,32 @@ class LayerTrace:
         for inner in self.inside:
             found.setdefault(inner.name.removeprefix(self.name).split(".")[1], []).append(inner)
         return found
+
+    def __repr__(self) -> str:
+        shapes = f"{shape_text(self.input.shape)} -> {shape_text(self.output.shape)}"
+        size = self.rms.get("dy")
+        return f"LayerTrace({self.name}: {shapes}" + (f", rms dy {size:.3g})" if size else ")")
+
+    def _repr_html_(self) -> str:
+        """Each array's shape and size, and a picture of those that went through."""
+        passed = {"x": self.input, "y": self.output, "dy": self.dy, "dx": self.dx}
+        there = {name: a for name, a in passed.items() if a is not None}
+        own = {name: a for key, a in self.params.items() for name, a in self._beside(key, a)}
+        rows = []
+        for name, a in (there | own).items():
+            numbers = (root_mean_square(a) or 0.0, a.min(), a.max()) if a.size else ()
+            rows.append((name, shape_text(a.shape), *(f"{value:.3g}" for value in numbers)))
+        dead = "" if self.dead is None else f", {100 * self.dead:.1f} % of y is 0"
+        found = showing.heading(f"{self.name} ({self.kind}){dead}")
+        found += showing.table(("array", "shape", "rms", "min", "max"), rows, left=2)
+        side = 180 if any(a.ndim == 3 and a.shape[2] > 3 for a in there.values()) else showing.SIDE
+        return found + showing.pictures(there.items(), side)
+
+    def _beside(self, key: str, a: Array) -> Iterator[tuple[str, Array]]:
+        """A parameter, and its gradient."""
+        yield key, a
+        if key in self.grads:
+            yield f"d{key}", self.grads[key]
 
     def to_dict(self) -> dict[str, Any]:
         """The same as a dictionary; arrays stay arrays."""

@@ -1,6 +1,7 @@
 """One number as a sum of products, term by term: as text for people, as data for the page."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import showing
 from ..text import columns, index_text
 
 Array = NDArray[np.floating]
@@ -33,7 +35,7 @@ class Term:
         return self.x * self.factor
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Sum:
     """constant + the sum of the terms' products, the largest first.
 
@@ -85,6 +87,39 @@ class Sum:
             lines.append(("constant", "", "", "", f"{self.constant:+.6g}"))
         lines.append(("sum", "", "", "", f"{self.total:+.10g}"))
         return "\n".join([self.formula, *columns([head, *lines], left=2)])
+
+    def __repr__(self) -> str:
+        formula = showing.shortened(self.formula)
+        return f"Sum({formula!r}, {len(self.terms):,} terms, total {self.total:+.6g})"
+
+    def _repr_html_(self) -> str:
+        return self.html()
+
+    def html(self, most: int = 10) -> str:
+        """What `text` says, as a table, and each position's product as a picture."""
+        head = ("position", "from", "x", self.factor, "product")
+        rows: list[Sequence[str]] = [
+            (
+                index_text(t.position),
+                "-" if t.source is None else index_text(t.source),
+                *(f"{value:+.6g}" for value in (t.x, t.factor, t.product)),
+            )
+            for t in self.terms[:most]
+        ]
+        if len(self.terms) > most:
+            more = f"{len(self.terms) - most:,} more"
+            rows.append((more, "", "", "", f"{self.rest(most):+.6g}"))
+        if self.constant:
+            rows.append(("constant", "", "", "", f"{self.constant:+.6g}"))
+        foot = ("sum", "", "", "", f"{self.total:+.10g}")
+        return showing.table(head, rows, self.formula, left=2, foot=foot) + self._pictures()
+
+    def _pictures(self) -> str:
+        """x, the factor and their product where they lie on a grid that is worth a picture."""
+        if len(self.terms) < 4 or len(self.terms[0].position) not in (2, 3):
+            return ""
+        named = (("x", "x"), (self.factor, "factor"), ("product", "product"))
+        return showing.pictures((name, self.grid(what)) for name, what in named)
 
     def to_dict(self, most: int | None = None) -> dict[str, Any]:
         """All of it in values that JSON knows; `most` terms, or all."""

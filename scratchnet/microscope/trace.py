@@ -12,14 +12,13 @@ for its rounding, in which a gradient near probs - 1 = -1e-7 would drown.
 """
 
 import copy
-import html
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import ending, optimizers
+from .. import ending, optimizers, showing
 from ..engine import threads
 from ..errors import InputError, is_whole
 from ..frozen import frozen
@@ -365,13 +364,21 @@ class Trace:
         return head, body
 
     def _repr_html_(self) -> str:
+        """The example, each class's probability and gradient, and the table of the layers."""
         head, body = self._cells()
-        titles = "".join(f"<th>{html.escape(cell)}" for cell in head)
-        lines = "".join(
-            "<tr>" + "".join(f"<td>{html.escape(cell)}" for cell in row) + "</tr>" for row in body
-        )
-        caption = html.escape(self._caption())
-        return f"<table><caption>{caption}</caption><tr>{titles}</tr>{lines}</table>"
+        found = showing.heading(self._caption()) + showing.pictures([("x", self.x)])
+        loss = self.loss_rows()
+        classes = [
+            (
+                f"{row['class']}" + (" (label)" if row["class"] == self.label else ""),
+                *(f"{v:.4g}" for key, v in row.items() if key not in ("class", "one_hot")),
+                showing.bar(row["probability"]),
+            )
+            for row in loss
+        ]
+        names = [key for key in loss[0] if key != "one_hot"]
+        found += showing.table((*names, ""), classes)
+        return found + showing.table(head, body, left=3)
 
     def __repr__(self) -> str:
         return f"Trace({len(self.layers)} layers, {self._caption()})"

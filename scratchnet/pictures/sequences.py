@@ -19,6 +19,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import showing
 from ..errors import InputError
 from .arrays import extent, to_uint8
 from .form import stroke_width, to_form
@@ -46,6 +47,7 @@ MAX_CUTS = 12
 CUT_COST = 0.4  # of a cut across one stroke
 MIN_HEIGHT = 8  # pixels; smaller digits cannot be told apart from texture
 MAX_MARKS = 500
+FRAME = (222, 106, 30)  # the colour of a digit's box where a notebook shows them
 
 
 class Classifier(Protocol):
@@ -55,7 +57,7 @@ class Classifier(Protocol):
         """x (n, 28, 28) uint8 -> probabilities (n, classes)."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Digit:
     """One digit as it was read.
 
@@ -69,8 +71,17 @@ class Digit:
     box: Box
     image: NDArray[np.uint8]
 
+    def __repr__(self) -> str:
+        return f"Digit({self.label}, confidence {self.confidence:.4f}, box {self.box})"
 
-@dataclass(frozen=True)
+    def _repr_html_(self) -> str:
+        return showing.pictures([self._named()])
+
+    def _named(self) -> tuple[str, NDArray[np.uint8]]:
+        return f"{self.label}: {100 * self.confidence:.1f} %", self.image
+
+
+@dataclass(frozen=True, repr=False)
 class Reading:
     """All digits in a picture: lines from top to bottom, each from left to right.
 
@@ -80,6 +91,35 @@ class Reading:
     lines: tuple[tuple[Digit, ...], ...]
     picture: NDArray[np.uint8]
     scale: float
+
+    def __repr__(self) -> str:
+        read = " / ".join("".join(str(digit.label) for digit in line) for line in self.lines)
+        h, w = self.picture.shape[:2]
+        return f"Reading({showing.shortened(read)!r}, picture {w} x {h})"
+
+    def _repr_html_(self) -> str:
+        """The picture, and below it each line's digits as the network saw them."""
+        found = [str(showing.picture(self._framed(), "the picture", side=420))]
+        for line in self.lines[: showing.MOST_ROWS]:
+            found.append(showing.heading("".join(str(digit.label) for digit in line)))
+            found.append(showing.pictures((digit._named() for digit in line), side=42))
+        return "".join(found)
+
+    def _framed(self) -> NDArray[np.uint8]:
+        """The picture in colours, with a frame around each digit."""
+        h, w = self.picture.shape[:2]
+        colours = 1 if self.picture.ndim == 3 else 3
+        seen = np.repeat(self.picture.reshape(h, w, -1), colours, axis=2)
+        for digit in (digit for line in self.lines for digit in line):
+            left, top, right, bottom = (max(round(edge / self.scale), 0) for edge in digit.box)
+            inside = seen[top:bottom, left:right].copy()
+            thick = max(2, w // 200)
+            around = np.s_[
+                max(top - thick, 0) : bottom + thick, max(left - thick, 0) : right + thick
+            ]
+            seen[around] = FRAME
+            seen[top:bottom, left:right] = inside
+        return seen
 
 
 def read(source: Source, model: Classifier) -> Reading:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from numpy.typing import NDArray
 
+from .. import showing
 from ..errors import InputError
 from .arrays import to_uint8
 from .form import centre, crop, scale_to_box, thicken
@@ -16,7 +17,7 @@ from .paper import flatten, ink_is_dark
 from .pixels import Source, name_of, read_pixels
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Step:
     """One stage: its name, one sentence on what was done, and a uint8 picture of the result."""
 
@@ -24,13 +25,25 @@ class Step:
     caption: str
     image: NDArray  # (h, w) or (h, w, 3), uint8, to be shown with 0 as black and 255 as white
 
+    def __repr__(self) -> str:
+        return f"Step({self.name!r}, {showing.shortened(self.caption)!r}, {self.image.shape})"
 
-@dataclass(frozen=True)
+    def _repr_html_(self) -> str:
+        return showing.pictures([(f"{self.name}: {self.caption}", self.image)], side=200)
+
+
+@dataclass(frozen=True, repr=False)
 class Prepared:
     """A digit in MNIST's form, (28, 28) uint8 with light ink on 0, and how it got there."""
 
     image: NDArray
     steps: tuple[Step, ...]
+
+    def __repr__(self) -> str:
+        return f"Prepared({' -> '.join(step.name for step in self.steps)}; {self.image.shape})"
+
+    def _repr_html_(self) -> str:
+        return showing.pictures((step.name, step.image) for step in self.steps)
 
 
 def prepare(source: Source) -> Prepared:

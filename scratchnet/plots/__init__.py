@@ -22,6 +22,7 @@ _FILES = {
     "learning_rates": "charts",
     "prediction_grid": "images",
     "save": "style",
+    "speeds": "speed",
     "trace": "inside",
     "training_curves": "charts",
 }

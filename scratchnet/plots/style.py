@@ -4,6 +4,7 @@ Lengths are in points, 72 to the inch. A figure is at most 8 inches wide, a READ
 its text has 8 points or more wherever there is room.
 """
 
+import base64
 import functools
 import io
 import math
@@ -20,6 +21,7 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import TextToPath
 from numpy.typing import NDArray
 
+from .. import showing
 from ..checkpoint import write_atomically
 from ..errors import InputError
 from .suffixes import METADATA, check_suffix
@@ -29,6 +31,8 @@ from .suffixes import METADATA, check_suffix
 BLUE, VERMILLION, GREEN, MISTAKE = "#0072B2", "#D55E00", "#007A5A", "#B84700"
 INK, GREY, LINE, FAINT = "#222222", "#5F5F5F", "#BBBBBB", "#E6E6E6"
 WIDTH = 576.0
+#: pixels an inch in a notebook, where an inch is 96 pixels of the page
+SHOWN_DPI = 120
 TITLE, TEXT, SMALL = 10.5, 9.0, 8.0
 LONGEST, WIDEST_NAME = 300, WIDTH / 3  # letters, and points; what is longer ends in dots
 
@@ -52,11 +56,32 @@ styled = rc_context(
 )
 
 
+class Picture(Figure):
+    """A figure that a notebook shows by itself, without pyplot: as the last line of a cell."""
+
+    def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
+        """The picture, and the size at which it is meant to be seen."""
+        from PIL import Image
+
+        drawn, into = io.BytesIO(), io.BytesIO()
+        self.savefig(drawn, format="png", dpi=SHOWN_DPI)
+        # a third of the size, or a notebook of a few pictures would have megabytes
+        Image.open(drawn).convert("RGB").quantize(256).save(into, "png", optimize=True)
+        width, height = self.get_size_inches()
+        return into.getvalue(), {"width": round(96 * width), "height": round(96 * height)}
+
+    def _ipython_display_(self) -> None:
+        """The same also where pyplot was imported, which takes over how figures are shown."""
+        data, size = self._repr_png_()
+        picture = {"text/plain": repr(self), "image/png": base64.b64encode(data).decode()}
+        showing.display(picture, raw=True, metadata={"image/png": size})
+
+
 def new_figure(
     width: float, height: float, layout: Literal["constrained", "none"] = "constrained"
-) -> Figure:
+) -> Picture:
     """A figure that belongs to no pyplot window; layout "none" where axes are placed by hand."""
-    figure = Figure(figsize=(width / 72, height / 72))
+    figure = Picture(figsize=(width / 72, height / 72))
     figure.set_layout_engine(layout)
     return figure
 

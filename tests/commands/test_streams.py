@@ -121,6 +121,19 @@ def test_names_that_are_not_utf8_or_not_ascii_are_printed_with_escapes(here, tmp
     assert "gr\\xf6\\xdfe" in done.stdout and "\\u624b" in done.stdout
 
 
+def test_a_western_windows_console_gets_frames_and_escapes_for_foreign_names(here, tmp_path):
+    shutil.copy(here / "7.png", tmp_path / "手.png")
+    env = {**os.environ, "PYTHONIOENCODING": "cp1252", "PYTHONUTF8": "0", "COLUMNS": "80"}
+    done = [
+        subprocess.run([*COMMAND, *words], cwd=tmp_path, capture_output=True, env=env)
+        for words in (["predict", "手.png"], ["summary"])
+    ]
+    assert [one.returncode for one in done] == [0, 0]
+    assert done[0].stdout.decode("cp1252").startswith("\\u624b.png: 7 ")
+    table = done[1].stdout.decode("cp1252")
+    assert "| Conv2D 32 3x3 |" in table and "\\u" not in table
+
+
 @pytest.mark.parametrize("then", ["nothing", "a file"])
 def test_a_run_whose_folder_goes_away_keeps_its_model(here, tmp_path, then):
     log, out = tmp_path / "log", tmp_path / "out"

@@ -6,6 +6,7 @@ says so, and the numbers are right.
 
 import errno
 import os
+import platform
 import re
 import resource
 import shutil
@@ -111,6 +112,15 @@ def test_checked_indices_are_another_kernel(tmp_path):
     output(start(tmp_path))
     assert output(start(tmp_path, NUMBA_BOUNDSCHECK="1")) == ["compiling", "[0. 2.]"]
     assert output(start(tmp_path, NUMBA_BOUNDSCHECK="1")) == ["[0. 2.]"]
+
+
+@pytest.mark.skipif(
+    platform.machine().lower() not in ("x86_64", "amd64"), reason="names a processor of this kind"
+)
+def test_kernels_for_another_processor_are_others(tmp_path):
+    output(start(tmp_path))
+    old = {"NUMBA_CPU_NAME": "x86-64", "NUMBA_CPU_FEATURES": "+sse2"}
+    assert output(start(tmp_path, **old)) == ["compiling", "[0. 2.]"]
 
 
 # ---- one loop ------------------------------------------------------------------------------------

@@ -156,12 +156,17 @@ def test_backward_belongs_to_the_forward_of_the_same_thread(data):
 CODE = """
 import sys, threading, numpy as np, scratchnet as sn
 x = np.random.default_rng(0).random((64, 28, 28))
-model = sn.architectures.build("cnn-small")
-right, wrong = model.predict(x), []
-def work():
-    for _ in range(20):
-        wrong.append(not np.array_equal(model.predict(x), right))
-pool = [threading.Thread(target=work) for _ in range(3)]
+shared, wrong = sn.architectures.build("cnn-small"), []
+right = shared.predict(x)
+single = [shared.predict(x[i : i + 1]) for i in range(5)]
+def work(model):
+    model.prepare()
+    for k in range(20):
+        one = model.predict(x[k % 5][None])
+        same = np.array_equal(model.predict(x), right) and np.array_equal(one, single[k % 5])
+        wrong.append(not same)
+own = [sn.architectures.build("cnn-small") for _ in range(2)]
+pool = [threading.Thread(target=work, args=(model,)) for model in (shared, shared, *own)]
 [t.start() for t in pool]; [t.join() for t in pool]
 import numba
 print(numba.threading_layer(), sum(wrong), len(wrong))
@@ -170,36 +175,60 @@ print(numba.threading_layer(), sum(wrong), len(wrong))
 
 @pytest.mark.skipif(not compiles(), reason="there are no threads without the compiler")
 @pytest.mark.parametrize("layer", ["workqueue", "omp"])
-def test_on_every_threading_layer(layer, monkeypatch):
+def test_threads_with_one_model_and_with_their_own_on_every_threading_layer(layer, monkeypatch):
     monkeypatch.setenv("NUMBA_THREADING_LAYER", layer)
     monkeypatch.setenv("SCRATCHNET_THREADS", "2")
     done = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, timeout=300)
-    assert done.stdout.split() == [layer, "0", "60"], done.stderr
+    assert done.stdout.split() == [layer, "0", "80"], done.stderr
 
 
 # ---- processes and copies ------------------------------------------------------------------------
 
 FORKED = """
-import multiprocessing, sys, numpy as np, scratchnet as sn
+import multiprocessing, sys, threading, numpy as np, scratchnet as sn
 model, x = sn.architectures.build("cnn-small"), np.random.default_rng(0).random((64, 28, 28))
-right, one = model.predict(x), model.predict(x[:1])
+right = np.load(sys.argv[2])
+def child(number):
+    return all(np.array_equal(model.predict(x[:n]), right[:n]) for n in (64, 1))
+def forked():
+    with multiprocessing.get_context("fork").Pool(2) as pool:
+        print(pool.map_async(child, range(4)).get(timeout=120))
+if sys.argv[1] == "threads were set":
+    sn.kernels.set_threads(1)
+else:
+    model.predict(x[:2])
 if sys.argv[1] == "prepared":
     model.prepare()
-def child(number):
-    same = np.array_equal(model.predict(x), right), np.array_equal(model.predict(x[:1]), one)
-    return all(same)
-with multiprocessing.get_context("fork").Pool(2) as pool:
-    print(pool.map_async(child, range(4)).get(timeout=60))
+if sys.argv[1] == "another thread trains":
+    go, other = threading.Event(), sn.architectures.build("cnn-small", seed=1)
+    other.compile("adam", "sparse_categorical_crossentropy")
+    def train():
+        while not go.is_set():
+            other.fit(x, np.arange(64) % 10, verbose=0)
+    thread = threading.Thread(target=train)
+    thread.start()
+    for _ in range(5):
+        forked()
+    go.set()
+    thread.join()
+forked()
 """
+WAYS = ["ran", "prepared", "threads were set"]
+slow_way = pytest.param("another thread trains", marks=pytest.mark.slow)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
-@pytest.mark.parametrize("how", ["plain", "prepared"])
-def test_a_process_that_was_forked_after_kernels_ran(how, monkeypatch):
+@pytest.mark.parametrize("how", [*WAYS, slow_way])
+def test_a_process_that_was_forked_after_kernels_ran(how, monkeypatch, tmp_path):
     monkeypatch.setenv("SCRATCHNET_THREADS", "2")
-    command = [sys.executable, "-W", "ignore", "-c", FORKED, how]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    assert done.stdout.strip() == "[True, True, True, True]", done.stderr
+    x = np.random.default_rng(0).random((64, 28, 28))
+    np.save(tmp_path / "right.npy", sn.architectures.build("cnn-small").predict(x))
+    command = [sys.executable, "-W", "ignore", "-c", FORKED, how, tmp_path / "right.npy"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    lines = done.stdout.splitlines()
+    assert lines == ["[True, True, True, True]"] * (6 if how == slow_way.values[0] else 1), (
+        done.stderr
+    )
 
 
 @pytest.mark.parametrize("ran", [True, False], ids=["ran", "new"])

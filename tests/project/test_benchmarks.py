@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import contenders
 import numpy as np
 import pytest
+from contenders import isa, process
 
 import scratchnet as sn
 
@@ -110,7 +112,8 @@ def test_an_error_in_a_contender_s_process_is_a_reason_and_leaves_it_alive():
     try:
         with pytest.raises(contenders.Failed, match="KeyError: 'nothing'"):
             worker.ask("train", model="nothing", weights="", images=1, batch_size=1)
-        assert worker.ask("peak_mib") > 1
+        peak, whole = worker.ask("peaks_mib")
+        assert 1 < peak <= whole
     finally:
         worker.close()
 
@@ -194,3 +197,113 @@ def test_wrong_arguments_end_with_2_and_one_line(script, arguments, said):
     done = run(script, *arguments)
     assert done.returncode == 2
     assert said in done.stderr.splitlines()[-1] and "Traceback" not in done.stderr
+
+
+# ---- one instruction set, and the README's table -------------------------------------------------
+
+
+def test_an_instruction_set_that_the_processor_lacks_ends_it_in_one_line():
+    if "avx512vl" in isa.features():
+        pytest.skip("this processor has AVX-512")
+    done = run("compare_frameworks", "--isa", "avx512", "--contenders", "scratchnet")
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("--isa avx512: expected a processor with avx512vl, found")
+
+
+def test_all_contenders_are_held_to_one_instruction_set(monkeypatch, capsys):
+    monkeypatch.setattr(isa, "features", lambda: ["avx2", "fma", "avx512f", "avx512vl"])
+    monkeypatch.setattr(isa, "numpy_dispatches", lambda: ["X86_V3", "X86_V4", "AVX512_ICL"])
+    assert isa.held("native") == isa.held("avx512") == {}
+    env = process.environment(2, None, "avx2")
+    assert env["NUMBA_CPU_NAME"] == "haswell" and env["ATEN_CPU_CAPABILITY"] == "avx2"
+    assert env["ONEDNN_MAX_CPU_ISA"] == "AVX2" and env["XLA_FLAGS"] == "--xla_cpu_max_isa=AVX2"
+    assert env["NPY_DISABLE_CPU_FEATURES"] == "X86_V4 AVX512_ICL"
+    assert isa.warn("avx2", ["scratchnet", "onnxruntime"]).keys() == {"onnxruntime"}
+    assert "onnxruntime is not held to avx2" in capsys.readouterr().out
+    monkeypatch.setattr(isa, "features", lambda: ["avx2", "fma"])  # there is nothing to hold
+    assert isa.warn("avx2", ["onnxruntime"]) == {}
+
+
+def test_what_a_process_is_held_to_is_what_its_kernels_are_compiled_for():
+    if "avx2" not in isa.features():
+        pytest.skip("this processor has no AVX2")
+    code = "from scratchnet import kernels; print(kernels.instructions())"
+    env = os.environ | process.environment(1, None, "avx2")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env)
+    assert done.stdout.strip() == "AVX2", done.stderr
+
+
+def written(folder, name, ratio, kind="training", **more):
+    machine = {"cpu": "a processor", "cores": 2, "threads": 2, "python": "3.11", "versions": {}}
+    ran = {
+        "scratchnet": {"label": "scratchnet", "peak_mib": 150.0, "others": 0.0},
+        "torch": {"label": "PyTorch eager", "peak_mib": 450.0, "others": 0.0},
+        "jax": {"label": "JAX jit", "skipped": "jax is not installed"},
+        "onnxruntime": {"label": "ONNX Runtime", "peak_mib": 100.0, "others": 0.0, **more},
+    }
+    for key, seconds in (("median", 2.0), ("median_latency", 20.0), ("median_seconds", 0.1)):
+        ran["scratchnet"][key] = seconds
+        ran["torch"][key] = 1.5 * ratio * seconds
+        ran["onnxruntime"][key] = ratio * seconds
+    found = {"machine": machine}
+    if kind == "training":
+        found["runs"] = [{"contenders": ran}]
+    else:
+        found |= {"contenders": ran, "fastest_other": {}}
+    (folder / f"{name}.json").write_text(json.dumps(found))
+
+
+def test_the_table_is_printed_from_the_results(tmp_path):
+    written(tmp_path, "avx512-cnn-128", 3.0)
+    written(tmp_path, "avx2-cnn-128", 2.0, not_held="MLAS asks", others=0.4)
+    written(tmp_path, "avx512-cnn-inference", 1.5, kind="inference")
+    (tmp_path / "avx2-mlp-128.json").write_text('{"machine": {')  # stopped while it was written
+    done = run("readme_table", tmp_path)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0].count("|") == 10 and "scratchnet, avx2" in lines[0]
+    (row,) = (line for line in lines if line.startswith("| `cnn`, 128 |"))
+    first = "| 2 s | 6 s, ONNX Runtime | 3.00 | 150 / 450 "
+    assert row == f"| `cnn`, 128 {first}| 2 s | 4 s, ONNX Runtime* | 2.00 | 150 / 450 |"
+    assert "| one image through `cnn` | 20 us | 30 us, ONNX Runtime | 1.50 | 150 / 450 | -" in (
+        done.stdout
+    )
+    assert "mlp" not in done.stdout and "* not held to avx2: ONNX Runtime: MLAS" in done.stdout
+    assert "NOT QUIET: cnn-128, avx2: ONNX Runtime" in done.stdout
+    assert "left out, cnn-128, avx2: JAX jit: jax is not installed" in done.stdout
+
+
+def test_a_folder_without_results_is_named(tmp_path):
+    done = run("readme_table", tmp_path / "nowhere")
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert "nowhere: expected results, found none" in line
+
+
+@pytest.mark.slow
+def test_the_table_s_rows_are_measured_once(tmp_path):
+    which = ("--isa", "native", "--rows", "mlp-128", "cnn-inference")
+    sizes = ("--images", 256, "--rounds", 1, "--contenders", "scratchnet")
+    done = run("readme_table", tmp_path, "--measure", *which, *sizes)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("\n| ") == 3 and "one image through" in done.stdout
+    again = run("readme_table", tmp_path, "--measure", *which, *sizes)
+    assert again.stdout == done.stdout and again.stderr == ""
+
+
+@pytest.mark.slow
+def test_kernels_have_a_share_of_peak_for_each_instruction_set(tmp_path):
+    asked = ["native", "avx2"] if "avx2" in isa.features() else ["native"]
+    sizes = ("--models", "mlp", "--batch-size", 32, "--seconds", 0.02, "--isa", *asked)
+    path = tmp_path / "all.json"
+    done = run("kernels", *sizes, "--json", path, "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(path.read_text())["isas"]
+    assert [*found] == asked
+    for report in found.values():
+        assert report["peaks"].keys() == {"fma", "sgemm", "copy"}
+        rows = report["networks"]["mlp"]
+        assert len(rows) >= 4 and all(row["of_peak"] > 0 for row in rows)
+        assert {row["bound"] for row in rows} <= {"arithmetic", "memory"}
+    assert (tmp_path / "kernels-mlp.png").stat().st_size > 10_000

@@ -20,25 +20,28 @@ MODEL |= {"model_files"}  # which reads the model, and is loaded late
 #: room: the rooms that it may import; the first part of a file's path is its room
 ROOMS = {
     "errors": set(),
+    "files": set(),
     "backend": {"errors"},
     "layers": {"backend", "initializers", "regularizers", "errors", "layers"},
     **dict.fromkeys(SMALL - {"backend", "errors"}, SMALL),
-    "engine": {"engine", "layers", "losses", "errors"},
+    "engine": {"engine", "layers", "losses", "errors", "files"},
     "ending": {"errors", "layers", "losses", "metrics", "targets"},
     "kernels": {"backend", "datasets", "engine", "layers", "optimizer_steps"},
-    "checkpoint": {"errors", "metrics"},
-    "text": set(),
+    "checkpoint": {"errors", "files", "metrics"},
+    "showing": set(),
+    "live": {"showing"},
+    "text": {"showing"},
     "frozen": set(),
-    "run": {"errors", "metrics", "plots"},
-    "progress": {"errors", "run"},
+    "run": {"errors", "metrics", "plots", "showing"},
+    "progress": {"errors", "live", "run", "showing"},
     "training": {"ending", "engine", "errors", "progress", "regularizers"}
     | {"run", "sources", "targets"},
     "training_state": {"errors"},
-    "backup": {"errors", "checkpoint", "run", "training_state"},
+    "backup": {"errors", "checkpoint", "files", "run", "training_state"},
     "callbacks": SMALL | {"checkpoint", "run", "backup", "training_state"},
-    "gradcheck": {"errors", "frozen", "text", "diagnosis"},  # the last is loaded late
+    "gradcheck": {"errors", "frozen", "showing", "text", "diagnosis"},  # the last is loaded late
     "diagnosis": {"diagnosis", "errors", "frozen", "layers", "model", "text"},
-    "summary": {"layers", "looking", "text"},  # the second for types alone
+    "summary": {"layers", "looking", "showing", "text"},  # the second for types alone
     "ranges": {"errors"},
     "sources": {"errors", "run", "targets"},
     "rate_finder": {"engine", "errors", "flat", "plots", "schedules", "training"},
@@ -47,11 +50,12 @@ ROOMS = {
     "looking": {"engine", "errors", "flat", "layers", "ranges", "summary"},
     "model": MODEL,
     "model_files": MODEL | {"model"},
+    "first_start": {"engine", "errors", "model", "model_files"},
     "architectures": {"layers", "model", "errors", "ranges"},
-    "microscope": MODEL | {"microscope", "model", "frozen", "text", "plots"},
-    "datasets": {"datasets", "errors", "backend", "pictures"},
-    "pictures": {"errors", "pictures"},
-    "plots": {"errors", "layers", "plots", "checkpoint", "pictures"},
+    "microscope": MODEL | {"microscope", "model", "frozen", "text", "plots"} | {"showing"},
+    "datasets": {"datasets", "errors", "files", "backend", "pictures", "showing"},
+    "pictures": {"errors", "pictures", "showing"},
+    "plots": {"errors", "layers", "plots", "checkpoint", "pictures", "showing"},
     "recipes": MODEL | {"model", "architectures", "datasets"},
     "_moved": set(),
     "__main__": {"cli"},
@@ -63,7 +67,7 @@ HEAVY |= {"pooch", "requests", "urllib3", "fastapi", "starlette", "pydantic", "u
 #: light, because the model needs them before it runs
 WITHOUT_NUMBA = {"engine/__init__.py", "engine/memory.py", "engine/threads.py"}
 COMPILED = [name for name in FILES if name.startswith("engine/") and name not in WITHOUT_NUMBA]
-LATE = ("charts", "images", "inside", "network", "style")  # loaded when first used
+LATE = ("charts", "images", "inside", "network", "speed", "style")  # loaded when first used
 DRAWING = [f"plots/{name}.py" for name in LATE]
 SERVER = {"fastapi", "starlette", "pydantic", "uvicorn"}
 AT_THE_TOP = {path: {"typer"} for path in FILES if path.startswith("cli/")} | {

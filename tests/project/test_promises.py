@@ -13,6 +13,15 @@ ROOT = Path(__file__).parents[2]
 README = " ".join((ROOT / "README.md").read_text("utf-8").split())
 
 PROMISES = {
+    "the server with 32 clients beside a training": [
+        "web/test_web_workqueue.py::test_32_clients_beside_a_training_get_bitwise_what_one_gets",
+    ],
+    "without Unix's modules, with files that another program holds open, a console with cp1252": [
+        "project/test_portable.py::test_without_the_modules_of_unix_the_package_loads",
+        "saved/test_files.py::test_a_file_that_is_open_for_a_moment_is_written_and_deleted",
+        "commands/test_streams.py"
+        "::test_a_western_windows_console_gets_frames_and_escapes_for_foreign_names",
+    ],
     "every gradient is checked against a numeric one": [
         "layers/test_gradients.py::test_gradients_of_layer_are_right",
         "layers/test_gradients.py::test_gradients_of_a_whole_network_are_right",
@@ -22,6 +31,10 @@ PROMISES = {
         "commands/test_cli.py::test_the_shipped_weights_read_mnist",
     ],
     "all of training in thirty lines": ["project/test_examples.py"],
+    "asks for a prediction before the answer, and ends with an exercise that checks itself": [
+        "project/test_lessons.py::test_a_lesson_is_built_like_the_others",
+        "project/test_lessons.py::test_a_lesson_runs_from_a_copy_and_its_solution_is_right",
+    ],
     "The last is a CNN of your own layers that must read 97 % of MNIST's test digits": [
         "commands/test_learn_cli.py::test_a_walk_through_all_exercises_with_the_solutions",
         "commands/test_learn_cli.py::test_a_walk_through_all_exercises_untouched",
@@ -47,6 +60,14 @@ PROMISES = {
     "each parameter's gradient beside its numeric derivative": [
         "seeing/test_trace.py::test_every_gradient_is_its_sum_and_its_numeric_derivative",
         "web/test_web_page.py::test_analytic_and_numeric_agree_for_twenty_random_parameters",
+    ],
+    "all of these show themselves, as tables and pictures": [
+        "seeing/test_showing.py::test_texts_are_short_and_pages_are_whole",
+        "seeing/test_showing.py::test_every_figure_shows_itself",
+        "seeing/test_showing.py::test_in_a_real_kernel",
+    ],
+    "a bar and curves that grow while it trains": [
+        "seeing/test_showing.py::test_fit_has_one_output_that_is_renewed",
     ],
     "training runs to watch, pause and use at once": [
         "web/test_web_page.py::test_a_training_is_watched_paused_stopped_and_used",
@@ -118,6 +139,11 @@ PROMISES = {
     "nothing in a file is executed": [
         "saved/test_checkpoint.py::test_a_foreign_file_is_refused_and_nothing_in_it_executed",
         "saved/test_export.py::test_an_npz_that_runs_code_or_fills_the_memory_is_refused",
+    ],
+    "The same bits on every processor that has fused multiply-add": [
+        "engine/test_same_bits.py::test_here_the_bits_are_as_recorded",
+        "engine/test_same_bits.py::test_compiled_for_another_processor_the_bits_are_as_recorded",
+        "engine/test_same_bits.py::test_for_any_number_of_threads_the_bits_are_as_recorded",
     ],
     "losses must be equal first": ["project/test_benchmarks.py"],
     "kinks and ties, where there is no derivative, are counted apart": [

@@ -405,7 +405,8 @@ def test_what_is_shown(rng):
     table, page = trace.table(), trace._repr_html_()
     for text in ("label 2", "conv2d_1", "MaxPool2D", "one_hot", f"{trace.loss:.6g}"):
         assert text in table
-    assert page.count("<tr>") == len(trace.layers) + 1 and "conv2d_1" in page
+    classes = len(trace.probabilities)
+    assert page.count("<tr>") == len(trace.layers) + 1 + classes + 1 and "conv2d_1" in page
     assert "numeric derivative" in str(trace.explain("batchnorm.gamma", 1))
     assert "Trace(16 layers" in repr(trace)
     plain = trace.to_dict()
