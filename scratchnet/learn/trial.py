@@ -77,6 +77,7 @@ class Trial:
         self.rng = np.random.default_rng(seed)
         self.passed: list[str] = []
         self.now = ""
+        self._asked: set[str] = set()
 
     def file(self, name: str) -> "Learner":
         """Another of the learner's files, such as `ex04_dense_backward`."""
@@ -190,19 +191,25 @@ class Trial:
             layer = Whole(layer)
         else:
             self._check_parts(layer, name)
+
+        def judged() -> tuple[Any, Array, np.random.Generator]:
+            whole = layer if backward or like is None else ForwardAlone(layer, like)
+            return whole, x.copy(), self._fresh()
+
         try:
             self._forward(layer, x, like, training, repeats, f"{name}.forward{after}")
             if backward:
                 self._backward(layer, x, training, f"{name}.backward{after}")
         except Mistake as mistake:
-            judged = layer if backward else ForwardAlone(layer, like)
-            raise _named(mistake, "diagnose", judged, x.copy(), self._fresh(), like=like) from None
+            raise _named(mistake, "diagnose", *judged(), like=like) from None
+        self._ask(name, "diagnose", *judged(), like=like)
 
     def loss(self, loss: Any, y_pred: Array, y_true: NDArray, like: Any) -> None:
         """A loss's value against a right one's, its gradient against numeric ones."""
         name = type(loss).__name__
         self.now = f"{name}, with predictions of shape {y_pred.shape}"
         try:
+            loss.forward(y_pred[::-1], y_true[::-1])  # nothing of it may be left over
             with self.untouched(predictions=y_pred, labels=y_true):
                 found = loss.forward(y_pred, y_true)
             self.same(f"{name}.forward", found, like.forward(y_pred, y_true))
@@ -213,9 +220,9 @@ class Trial:
                 raise _wrong_gradient(f"{name}.backward", found)
             self.done(f"{name}.backward")
         except Mistake as mistake:
-            raise _named(
-                mistake, "diagnose_loss", loss, y_pred.copy(), y_true, self._fresh(), like=like
-            ) from None
+            judged = loss, y_pred.copy(), y_true, self._fresh()
+            raise _named(mistake, "diagnose_loss", *judged, like=like) from None
+        self._ask(name, "diagnose_loss", loss, y_pred.copy(), y_true, self._fresh(), like=like)
 
     def optimizer(
         self, make: Callable[[], Any], like: Callable[[], Any], steps: int = 5, what: str = ""
@@ -231,9 +238,11 @@ class Trial:
             # a second one, after the first has been used: nothing may be left over from it
             self._steps(make(), like(), steps, f"{name}, a second one")
         except Mistake as mistake:
-            raise _named(
-                mistake, "diagnose_optimizer", make(), self._fresh(), like=like()
-            ) from None
+            judged = make(), self._fresh()
+            raise _named(mistake, "diagnose_optimizer", *judged, like=like()) from None
+        self._ask(
+            type(optimizer).__name__, "diagnose_optimizer", make(), self._fresh(), like=like()
+        )
 
     def right(self, layer: Any, learner: Any, input_shape: tuple[int, ...]) -> Any:
         """A layer of the package, built in float64 with copies of the learner's arrays."""
@@ -250,6 +259,18 @@ class Trial:
         """For the diagnosis, which must not change what comes after."""
         return np.random.default_rng(0)
 
+    def _ask(self, name: str, engine: str, *args: Any, like: Any) -> None:
+        """All steps have passed; the diagnosis tries inputs where mistakes hide, ties and such.
+
+        Once for each kind: it takes as long as the steps.
+        """
+        if name in self._asked:
+            return
+        self._asked.add(name)
+        hidden = _named(Mistake(f"{name}: one thing is still wrong"), engine, *args, like=like)
+        if hidden.cause:
+            raise hidden
+
     def _check_parts(self, layer: Any, name: str) -> None:
         for part in ("params", "grads", "buffers"):
             found = getattr(layer, part, None)
@@ -264,8 +285,8 @@ class Trial:
     def _forward(
         self, layer: Any, x: Array, like: Any, training: bool, repeats: bool, step: str
     ) -> None:
-        small = x[: max(1, len(x) - 1)]
-        for given in (x, small, x) if repeats else (x,):
+        # others come before it, so that what is left over from them shows
+        for given in (-x, x[: max(1, len(x) - 1)], x) if repeats else (x,):
             self.now = f"{step}, with x of shape {given.shape}"
             with self.untouched(x=given):
                 y = layer.forward(given, training)
@@ -372,7 +393,8 @@ class Flat:
         self.flat_buffers = np.zeros(0)
 
     def parameters(self, frozen: bool = True) -> dict[str, Array]:
-        return {"W": self.flat_params}
+        half = len(self.flat_params) // 2
+        return {"W": self.flat_params[:half], "b": self.flat_params[half:]}
 
 
 def _close(found: Array, expected: Array, tolerance: float) -> bool:

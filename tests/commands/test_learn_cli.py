@@ -179,6 +179,7 @@ def test_a_teacher_hands_out_exercises_and_gets_a_report(here, teacher):
     assert report["passed"] is True and report["exercises"][0]["steps"] == ["double(2)"]
 
 
+@pytest.mark.slow
 def test_a_check_that_is_wrong_itself_says_so_to_its_writer(here, teacher):
     learn("mine", "--exercises", teacher)
     (here / "mine" / "t01_double.py").write_text("def double(x):\n    return x + x\n")
