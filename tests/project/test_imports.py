@@ -49,7 +49,7 @@ ROOMS = {
     "architectures": {"layers", "model", "errors", "ranges"},
     "microscope": MODEL | {"microscope", "model", "frozen", "text", "plots"},
     "datasets": {"datasets", "errors", "backend", "pictures"},
-    "pictures": {"errors", "pictures"},
+    "pictures": {"backend", "errors", "pictures"},
     "plots": {"errors", "layers", "plots", "checkpoint", "pictures"},
     "recipes": MODEL | {"model", "architectures", "datasets"},
     "_moved": set(),
