@@ -48,12 +48,13 @@ class Line(NamedTuple):
 
 def without_lines(mask: NDArray) -> tuple[NDArray, int]:
     """The mask without ruled lines, squares, boxes and tables, and how many lines that were."""
-    count = 0
+    # boxes first: the tops of several in a row would pass for ruled lines, and leave the sides
+    mask, count = _without_boxes(mask)
     longer = max(mask.shape)
     across, down = (_of_a_page(m, MAX_THICK * longer) for m in (mask, mask.T))
     if across or down:
-        mask, count = _erased(mask, across, down), len(across) + len(down)
-    return _without_boxes(mask, count)
+        mask, count = _erased(mask, across, down), count + len(across) + len(down)
+    return mask, count
 
 
 def find_lines(mask: NDArray, span: float, thick: float) -> list[Line]:
@@ -203,9 +204,9 @@ def _mark(shape: tuple[int, ...], runs: Runs, line: Line, part: list[NDArray]) -
         part[1][(centre + dy)[inside], x[inside]] = True
 
 
-def _without_boxes(mask: NDArray, count: int) -> tuple[NDArray, int]:
+def _without_boxes(mask: NDArray) -> tuple[NDArray, int]:
     """Boxes and tables taken out: components with two lines across and two down, and ink inside."""
-    mask = mask.copy()
+    mask, count = mask.copy(), 0
     labels, areas = components(mask)
     boxes = bounding_boxes(labels, len(areas))
     sides = boxes[:, 2:] - boxes[:, :2]
@@ -216,10 +217,14 @@ def _without_boxes(mask: NDArray, count: int) -> tuple[NDArray, int]:
         top, left, bottom, right = boxes[number]
         place = np.s_[top:bottom, left:right]
         part = labels[place] == number
-        thick = max(4.0, 0.05 * min(part.shape))
+        thick = max(6.0, 0.08 * min(part.shape))
         if not _has_sides(part):
             continue
-        across, down = (find_lines(m, BOX_SPAN, thick) for m in (part, part.T))
+        # where the sides stand, the columns hold no thin run: a line across spans what is between
+        across, down = (
+            find_lines(m, BOX_SPAN * max(0.5, 1 - 2 * thick / m.shape[1]), thick)
+            for m in (part, part.T)
+        )
         if min(len(across), len(down)) < 2:
             continue
         rest = _erased(part, across, down)

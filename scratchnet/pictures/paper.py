@@ -11,6 +11,7 @@ from .arrays import average, coarse, odd, opened, resize_to
 RING_SHARE = 0.06  # the border is this share of the shorter side wide
 EVEN_SHARE = 0.05  # paper that varies by less than this share of the ink's contrast is even
 MIN_LIGHT = 30.0  # paper darker than this holds more noise than light to divide by
+MAX_DEPARTURE = 6.0  # grey levels, of half the paper, from a surface that is to be taken off
 MIN_WEIGHT = 0.03  # a colour that counts for less is left out
 WINDOW_SIDE = 256  # fine enough to see how wide the strokes are
 STRIP_SHARE = 0.04  # of the side: what ink that was cut close reaches
@@ -36,8 +37,10 @@ def ink_is_dark(grey: NDArray) -> tuple[bool, bool]:
     grid = np.log(grid.clip(min=0) + MIN_LIGHT)  # a shadow takes the same share of paper and ink
     window = odd(sum(grid.shape) / 6)
     as_dark, as_light = (_change(paper) for paper in (-opened(-grid, window), opened(grid, window)))
-    certain = min(as_dark, as_light) < CERTAIN * max(as_dark, as_light)
-    return bool(as_dark < as_light), certain
+    if min(as_dark, as_light) < CERTAIN * max(as_dark, as_light):
+        return bool(as_dark < as_light), True
+    # Rules from side to side leave an even page either way; then most of it is paper.
+    return bool(np.median(grid) > np.percentile(grid, (2, 98)).mean()), False
 
 
 def _change(image: NDArray) -> float:
@@ -104,10 +107,18 @@ def _is_cut_close(rest: NDArray) -> bool:
 def _without_paper(channel: NDArray, is_dark: bool, size: int) -> NDArray:
     """One channel without its paper, ink above 0, in parts of the light if the ink is dark."""
     channel = 255 - channel if is_dark else channel
-    fit = _fitted(coarse(channel).astype(np.float64))
+    grid = coarse(channel).astype(np.float64)
+    fit = _fitted(grid)
+    # A shadow with a hard edge has no smooth surface: to take one off would bend what is flat. And
+    # it goes on beyond the picture, or its tip at the border would be narrower than the window.
+    beyond = 0
+    if np.median(np.abs(grid - _surface(fit, grid.shape))) > MAX_DEPARTURE:
+        fit, beyond = np.zeros(6), size
     surface = _surface(fit, channel.shape).astype(np.float32)
     smooth = average(channel - surface, 3)  # or the paper would be the noise's lowest
-    paper = surface + opened(smooth, size)
+    paper = opened(np.pad(smooth, beyond, mode="edge"), size)
+    h, w = channel.shape
+    paper = surface + paper[beyond : beyond + h, beyond : beyond + w]
     flat = channel - paper
     return flat * (255 / (255 - paper).clip(min=MIN_LIGHT)) if is_dark else flat
 

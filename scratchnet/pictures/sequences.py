@@ -7,8 +7,10 @@ network reads every piece, and those cuts are kept whose pieces it reads with th
 (This is the "heuristic over-segmentation" of Y. LeCun, L. Bottou, Y. Bengio, P. Haffner,
 "Gradient-based learning applied to document recognition", Proc. IEEE 86 (1998), section V.)
 
-Left out on purpose: anything but digits (a dash or a comma is dropped, or taken for a part of the
-digit beside it), lines that run more than slightly uphill, digits that touch one above the other.
+Commas, hyphens and pluses are signs (signs.py), not digits. A line that runs up or down is measured
+from mark to mark, and its digits are turned upright before they are read.
+
+Left out on purpose: other signs and letters, digits that touch one above the other.
 """
 
 from __future__ import annotations
