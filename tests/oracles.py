@@ -520,3 +520,22 @@ def lion(params, gradients, rates, beta_1=0.9, beta_2=0.99, decay=0):
             m[k] = beta_2 * m[k] + (1 - beta_2) * g
         path.append(list(p))
     return np.array(path)
+
+
+def components(mask):
+    """8-connected components by flooding from each pixel in turn, numbered in that order."""
+    labels = np.zeros(mask.shape, int)
+    count = 0
+    for start in np.ndindex(mask.shape):
+        if not mask[start] or labels[start]:
+            continue
+        count += 1
+        labels[start], found = count, [start]
+        while found:
+            i, j = found.pop()
+            for a in range(max(i - 1, 0), min(i + 2, mask.shape[0])):
+                for b in range(max(j - 1, 0), min(j + 2, mask.shape[1])):
+                    if mask[a, b] and not labels[a, b]:
+                        labels[a, b] = count
+                        found.append((a, b))
+    return labels

@@ -13,6 +13,9 @@ from ..metrics import finite_or_none
 from ..model import Sequential
 from .shared import ModelOption, check_picture, command, load_reader
 
+#: the classes of a model of digits: of other signs, parts side by side may be one
+DIGITS = tuple("0123456789")
+
 
 @command(
     "predict photo.jpg",
@@ -67,12 +70,15 @@ def predict(
 
 
 def _read_digit(path: Path, net: Sequential, show_steps: Path | None, quiet: bool) -> dict:
-    from ..pictures import prepare
+    from ..pictures import look
 
-    prepared, names = prepare(path), net.class_names
-    probabilities = net.predict(prepared.image)[0]
+    names = net.class_names
+    answer = look(path, net, of_digits=names == DIGITS)
+    probabilities = answer.probabilities
     best = np.argsort(-probabilities)
-    if not quiet:
+    if answer.reason and not quiet:
+        print(f"{printable(str(path))}: no digit named: {answer.reason}")
+    elif not quiet:
         others = ", ".join(
             f"{printable(names[d])} {100 * probabilities[d]:.1f} %" for d in best[1:3]
         )
@@ -82,13 +88,16 @@ def _read_digit(path: Path, net: Sequential, show_steps: Path | None, quiet: boo
     if show_steps:
         from .. import plots
 
-        plots.save(plots.image_steps(prepared.steps, probabilities, names), show_steps)
+        plots.save(plots.image_steps(answer.prepared.steps, probabilities, names), show_steps)
+    named = answer.digit is not None
     return {
         "path": str(path),
-        "digit": int(best[0]),
-        "class": names[best[0]],
-        "confidence": float(probabilities[best[0]]),
+        "digit": answer.digit,
+        "class": names[best[0]] if named else None,
+        "confidence": float(probabilities[best[0]]) if named else None,
         "probabilities": [float(p) for p in probabilities],
+        "several": answer.several,
+        "reason": answer.reason,
     }
 
 
@@ -97,8 +106,9 @@ def _read_sequence(path: Path, net: Sequential, show: Path | None, quiet: bool) 
 
     reading, names = sequences.read(path, net), net.class_names
     lines = ["".join(names[digit.label] for digit in line) for line in reading.lines]
+    texts = reading.texts(names)
     if not quiet:
-        for text, line in zip(lines, reading.lines, strict=True):
+        for text, line in zip(texts, reading.lines, strict=True):
             least = min(digit.confidence for digit in line)
             print(
                 f"{printable(str(path))}: {printable(text)}   (each at least {100 * least:.1f} %)"
@@ -118,4 +128,10 @@ def _read_sequence(path: Path, net: Sequential, show: Path | None, quiet: bool) 
         for number, line in enumerate(reading.lines)
         for digit in line
     ]
-    return {"path": str(path), "number": " ".join(lines), "lines": lines, "digits": digits}
+    return {
+        "path": str(path),
+        "number": " ".join(lines),
+        "lines": lines,
+        "text": "\n".join(texts),
+        "digits": digits,
+    }

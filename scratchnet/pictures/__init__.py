@@ -9,21 +9,26 @@ One file is one stage:
 
     formats.py     which files are read as images
     pixels.py      any source -> upright pixels without transparency
+    frame.py       a black frame, a scanner's strip or a table's edge cut off
     grey.py        colours -> one channel
     paper.py       light ink on paper that is 0 everywhere, shadows taken away
     ink.py         what is ink, with its grey levels
+    lines.py       ruled lines, squares, boxes and tables taken out of the ink
     strokes.py     connected strokes, and which of them form the digit
     form.py        cropped, thickened, scaled, centred: MNIST's form
     steps.py       `prepare`: all of these in sequence, each result kept for show
+    answers.py     `look`: the digit, or why none is named
     sequences.py   a picture of several digits, found and read one by one
+    signs.py       commas, hyphens and pluses between them
     arrays.py      small tools that the stages share
 
-Left out on purpose: straightening a slanted or turned digit, and removing ruled lines that cross
-the ink. For `prepare` one image is one digit, upright.
+Left out on purpose: straightening a slanted or turned digit. For `prepare` one image is one digit,
+upright.
 """
 
 from ..errors import InputError
 from . import sequences
+from .answers import Answer, look
 from .arrays import GRID_SIDE
 from .form import (
     BOX,
@@ -83,10 +88,12 @@ __all__ = [
     "THIN_STROKE",
     "USUAL_STROKE",
     "WORK_SIDE",
+    "Answer",
     "InputError",
     "Prepared",
     "Source",
     "Step",
+    "look",
     "prepare",
     "sequences",
 ]

@@ -3,10 +3,7 @@
 Pillow, which resizes, is imported when first used: importing the package stays light.
 """
 
-from collections.abc import Callable
-
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 GRID_SIDE = 96  # paper and shadows are smooth: a coarse grid is enough to estimate them
@@ -17,13 +14,46 @@ def odd(size: float) -> int:
     return int(size) // 2 * 2 + 1
 
 
-def slide(image: NDArray, size: int, take: Callable[..., NDArray]) -> NDArray:
-    """`take` (np.min, np.max, np.mean) over a window of size x size around every pixel."""
+def average(image: NDArray, size: int) -> NDArray:
+    """The mean over a window of size x size around every pixel, size odd and small; (h, w)."""
     for axis in (0, 1):
-        margins = [(size // 2,) * 2 if a == axis else (0, 0) for a in range(image.ndim)]
-        padded = np.pad(image, margins, mode="edge")
-        image = take(sliding_window_view(padded, size, axis=axis), axis=-1)
+        padded = _padded(image, size, axis)
+        total = padded[: 1 - size or None].copy()
+        for k in range(1, size):
+            total += padded[k : k + len(total)]
+        image = (total / size).swapaxes(0, axis)
     return image
+
+
+def lowest(image: NDArray, size: int) -> NDArray:
+    """The minimum over a window of size x size around every pixel, size odd; (h, w).
+
+    A window of 2 k is two windows of k: so it takes a few steps, however large the window is.
+    """
+    for axis in (0, 1):
+        run, width = _padded(image, size, axis), 1
+        while 2 * width <= size:
+            run = np.minimum(run[:-width], run[width:])
+            width *= 2
+        if width < size:
+            run = np.minimum(run[: width - size], run[size - width :])
+        image = run.swapaxes(0, axis)
+    return image
+
+
+def highest(image: NDArray, size: int) -> NDArray:
+    """The maximum over a window of size x size around every pixel, size odd; (h, w)."""
+    return ~lowest(~image, size) if image.dtype == bool else -lowest(-image, size)
+
+
+def opened(image: NDArray, size: int) -> NDArray:
+    """A morphological opening: what is bright and narrower than the window is gone."""
+    return highest(lowest(image, size), size)
+
+
+def _padded(image: NDArray, size: int, axis: int) -> NDArray:
+    """With the axis in front, and its ends repeated by half a window."""
+    return np.pad(image.swapaxes(0, axis), ((size // 2,) * 2, (0, 0)), mode="edge")
 
 
 def extent(mask: NDArray) -> tuple[slice, slice]:

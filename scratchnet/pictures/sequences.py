@@ -7,14 +7,16 @@ network reads every piece, and those cuts are kept whose pieces it reads with th
 (This is the "heuristic over-segmentation" of Y. LeCun, L. Bottou, Y. Bengio, P. Haffner,
 "Gradient-based learning applied to document recognition", Proc. IEEE 86 (1998), section V.)
 
-Left out on purpose: anything but digits (a dash or a comma is dropped, or taken for a part of the
-digit beside it), lines that run more than slightly uphill, digits that touch one above the other.
+Commas, hyphens and pluses are signs (signs.py), not digits. A line that runs up or down is measured
+from mark to mark, and its digits are turned upright before they are read.
+
+Left out on purpose: other signs and letters, digits that touch one above the other.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,10 +25,14 @@ from .. import showing
 from ..errors import InputError
 from .arrays import extent, to_uint8
 from .form import stroke_width, to_form
+from .frame import without_frame
 from .grey import to_grey
 from .ink import FRINGE_SHARE, above_threshold, ink_levels, measured_tones
+from .lines import without_lines
 from .paper import flatten, ink_is_dark
 from .pixels import Source, name_of, read_pixels
+from .signs import Sign, find_signs
+from .steps import Classifier
 from .strokes import bounding_boxes, components
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom: from the first pixel to after the last
@@ -38,6 +44,10 @@ MIN_TALL, MIN_FLAT = 0.6, 0.8  # what is lower and narrower may be a part of the
 NEAR = 0.5  # if it is no farther than this
 MAX_DIGIT_HEIGHT, MAX_DIGIT_WIDTH = 1.4, 1.2  # of digits put together from parts
 MIN_DIGIT = 0.4  # what is lower and has no digit beside it is no digit
+MIN_ALONE = 0.25  # with a judge, what was joined may be lower and a digit all the same
+PART_COST = 1.0  # of reading what was joined as several digits
+MIN_SLOPES = 2  # so many marks with another beside them tell how a line runs
+MIN_TURN = 3.0  # degrees; digits in a line that runs less steeply are read as they stand
 SAME_LINE = 0.4  # digits whose heights overlap by this part of the smaller one are neighbours
 USUAL_WIDTH = 0.9  # what is wider may be several digits
 WIDE, WIDE_COST = 1.15, 8.0  # what is wider probably is, with a cost that grows with the width
@@ -48,13 +58,6 @@ CUT_COST = 0.4  # of a cut across one stroke
 MIN_HEIGHT = 8  # pixels; smaller digits cannot be told apart from texture
 MAX_MARKS = 500
 FRAME = (222, 106, 30)  # the colour of a digit's box where a notebook shows them
-
-
-class Classifier(Protocol):
-    """What reads the pieces: a `Sequential`, or whatever else has its `predict`."""
-
-    def predict(self, x: NDArray, batch_size: int) -> NDArray:
-        """x (n, 28, 28) uint8 -> probabilities (n, classes)."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -91,6 +94,16 @@ class Reading:
     lines: tuple[tuple[Digit, ...], ...]
     picture: NDArray[np.uint8]
     scale: float
+    signs: tuple[Sign, ...] = ()
+
+    def texts(self, names: Sequence[str]) -> list[str]:
+        """Each line as it is written: the digits by the names of their classes, and the signs."""
+        lines = [[(digit.box, names[digit.label]) for digit in line] for line in self.lines]
+        for sign in self.signs:
+            middle = (sign.box[1] + sign.box[3]) / 2
+            nearest = min(lines, key=lambda line: _distance_to_line(sign.box, middle, line))
+            nearest.append((sign.box, sign.text))
+        return ["".join(text for _, text in sorted(line, key=_middle)) for line in lines]
 
     def __repr__(self) -> str:
         read = " / ".join("".join(str(digit.label) for digit in line) for line in self.lines)
@@ -122,19 +135,59 @@ class Reading:
         return seen
 
 
-def read(source: Source, model: Classifier) -> Reading:
+def _middle(placed: tuple[Box, str]) -> float:
+    return (placed[0][0] + placed[0][2]) / 2
+
+
+def _distance_to_line(box: Box, middle: float, line: list[tuple[Box, str]]) -> float:
+    """From a sign to the digit of a line that is nearest to it; down counts more than sideways."""
+    return min(
+        3 * max(0.0, other[1] - middle, middle - other[3])
+        + max(0.0, other[0] - box[2], box[0] - other[2])
+        for other, _ in line
+    )
+
+
+def read(source: Source, model: Classifier, judge: Classifier | None = None) -> Reading:
     """Find and read the digits in a picture, given as to `prepare`.
 
     model   a classifier of 28 x 28 x 1 images. InputError where there is no digit in the picture.
+    judge   one with a class more than the model, the last one for what is no digit: it has a say in
+            where touching digits are cut. It is for models of the ten digits.
     """
     name = name_of(source)
     try:
         pixels, _, scale = read_pixels(source)
-        marks, heights = _find_marks(pixels)
+        inside, corner, _ = without_frame(pixels)
+        grey, axis, _ = to_grey(inside)
+        is_dark, certain = ink_is_dark(grey)
+        readers = _Readers(model, judge)
+        tries = []
+        for dark in (is_dark,) if certain else (is_dark, not is_dark):
+            try:
+                found = _find_marks(grey, inside, axis, dark)
+                tries.append((_read_marks(found, readers), found.signs))
+            except InputError:
+                if dark == is_dark:
+                    raise
     except InputError as error:
         raise InputError(f"{name}: {error}") from None
-    digits = _read_marks(marks, heights, model, scale)
-    return Reading(_in_lines(digits), to_uint8(pixels), scale)
+    read_, signs = max(tries, key=lambda one: one[0].sure)
+    digits = [replace(digit, box=_placed(digit.box, corner, scale)) for digit in read_.digits]
+    placed = tuple(Sign(sign.text, _placed(sign.box, corner, scale)) for sign in signs)
+    return Reading(_in_lines(digits), to_uint8(pixels), scale, placed)
+
+
+def _placed(box: Box, corner: tuple[int, int], scale: float) -> Box:
+    """A box in the picture as it came: before it was reduced and its frame cut off."""
+    left, top, right, bottom = box
+    x, y = corner
+    return (
+        round(scale * (left + x)),
+        round(scale * (top + y)),
+        round(scale * (right + x)),
+        round(scale * (bottom + y)),
+    )
 
 
 # --- From the picture to marks: ink that is one digit, or several that touch
@@ -161,12 +214,24 @@ class _Mark:
         return _Mark(ink[rows, columns], self.left + start + columns.start, self.top + rows.start)
 
 
-def _find_marks(pixels: NDArray) -> tuple[list[_Mark], float]:
-    """The marks in a picture, and their typical height in pixels."""
-    grey, _ = to_grey(pixels)
-    is_dark = ink_is_dark(grey)
-    flat, unevenness, _ = flatten(255 - grey if is_dark else grey, is_dark)
-    smooth, mask, _ = above_threshold(flat)
+@dataclass(frozen=True)
+class _Found:
+    """The marks in a picture: groups of them that may be one digit or one each; and the signs.
+
+    height   a typical digit's, in pixels        slope   of the lines, down to the right
+    """
+
+    groups: list[list[_Mark]]
+    signs: list[Sign]
+    height: float
+    slope: float
+
+
+def _find_marks(grey: NDArray, pixels: NDArray, axis: NDArray | None, is_dark: bool) -> _Found:
+    light = 255 - grey if is_dark else grey
+    flat, unevenness, _ = flatten(light, pixels, axis, is_dark)
+    flat, smooth, everything, _ = above_threshold(flat)
+    mask, _ = without_lines(everything)
     labels, areas = components(mask)
     boxes = bounding_boxes(labels, len(areas))
     ours = ~_foreign(labels, boxes)
@@ -179,25 +244,56 @@ def _find_marks(pixels: NDArray) -> tuple[list[_Mark], float]:
     # the median over all pixels of ink: many specks count less than a few digits
     height = heights[order][np.searchsorted(sizes[order].cumsum(), sizes.sum() / 2)]
     ours &= np.maximum(heights, boxes[:, 3] - boxes[:, 1]) >= MIN_MARK * height
-    tones = measured_tones(smooth, mask, ours[labels], unevenness)
+    tones = measured_tones(smooth, everything, ours[labels], unevenness)
     if height < MIN_HEIGHT or ours.sum() > MAX_MARKS:
         raise InputError(
             f"expected written digits, found noise or texture ({ours.sum()} marks, most of them "
             f"{height} pixels high)"
         )
-    marks = []
-    for group in _groups(np.flatnonzero(ours), boxes, height):
-        top, left = boxes[group, :2].min(axis=0)
-        bottom, right = boxes[group, 2:].max(axis=0)
+    numbers = np.flatnonzero(ours)
+    signs = find_signs(labels, boxes, numbers, height)
+    numbers = np.array([n for n in numbers if n not in signs], int)
+
+    def cut_out(members: list[int]) -> _Mark | None:
+        top, left = boxes[members, :2].min(axis=0)
+        bottom, right = boxes[members, 2:].max(axis=0)
         reach = max(2, round(FRINGE_SHARE * max(bottom - top, right - left)))
         top, left = max(0, top - reach), max(0, left - reach)
         near = np.s_[top : bottom + reach, left : right + reach]
-        digit = np.isin(labels[near], group)
-        ink = ink_levels(flat[near], digit, mask[near] & ~digit, tones)
-        mark = _Mark(ink, int(left), int(top)).part(0, ink.shape[1])
-        if mark:
-            marks.append(mark)
-    return marks, float(height)
+        digit = np.isin(labels[near], members)
+        ink = ink_levels(flat[near], digit, everything[near] & ~digit, tones)
+        return _Mark(ink, int(left), int(top)).part(0, ink.shape[1])
+
+    groups = []
+    for group in _groups(numbers, boxes, height):
+        marks = [mark for mark in (cut_out(group.members), *map(cut_out, group.parts)) if mark]
+        if marks:
+            groups.append(marks)
+    if not groups:
+        raise InputError("expected written digits, found marks that are too small")
+    found = []
+    for n, text in signs.items():
+        top, left, bottom, right = (int(edge) for edge in boxes[n])
+        found.append(Sign(text, (left, top, right, bottom)))
+    return _Found(groups, found, float(height), _slope([marks[0].box for marks in groups]))
+
+
+def _slope(boxes: list[Box]) -> float:
+    """How steeply the lines run down to the right: the median from each mark to the next one."""
+    slopes = []
+    for left, top, right, bottom in boxes:
+        tall = bottom - top
+        next_ones = [
+            other
+            for other in boxes
+            if 0 < other[0] + other[2] - left - right < 6 * tall
+            and abs(other[1] + other[3] - top - bottom) < 0.8 * (tall + other[3] - other[1]) / 2
+        ]
+        if next_ones:
+            other = min(next_ones, key=lambda other: other[0] + other[2])
+            rise, run = other[1] + other[3] - top - bottom, other[0] + other[2] - left - right
+            slopes.append(rise / run)
+    return float(np.median(slopes)) if len(slopes) >= MIN_SLOPES else 0.0
 
 
 def _foreign(labels: NDArray, boxes: NDArray) -> NDArray[np.bool_]:
@@ -215,7 +311,7 @@ def _foreign(labels: NDArray, boxes: NDArray) -> NDArray[np.bool_]:
     return flat | upright | across
 
 
-def _groups(numbers: NDArray, boxes: NDArray, height: float) -> list[list[int]]:
+def _groups(numbers: NDArray, boxes: NDArray, height: float) -> list[_Group]:
     """The components with these numbers, joined into digits."""
     groups = [_Group([int(n)], boxes[n]) for n in numbers]
     settled: list[_Group] = []
@@ -230,15 +326,19 @@ def _groups(numbers: NDArray, boxes: NDArray, height: float) -> list[list[int]]:
         (groups if nearest in groups else settled).remove(nearest)
         groups.append(group.joined(nearest))
         groups.sort(key=lambda group: group.size)
-    return [group.members for group in settled if group.size[0] >= MIN_DIGIT * height]
+    return [group for group in settled if group.size[0] >= MIN_DIGIT * height]
 
 
 @dataclass(frozen=True, eq=False)
 class _Group:
-    """Components of one digit, and the box around them: top, left, bottom, right."""
+    """Components of one digit, and the box around them: top, left, bottom, right.
+
+    parts   where two were joined that may be two digits as well: the members of each; else empty
+    """
 
     members: list[int]
     box: NDArray
+    parts: tuple[list[int], ...] = ()
 
     @property
     def size(self) -> tuple[int, int]:
@@ -247,7 +347,11 @@ class _Group:
 
     def joined(self, other: _Group) -> _Group:
         low, high = np.minimum(self.box, other.box), np.maximum(self.box, other.box)
-        return _Group(self.members + other.members, np.array([*low[:2], *high[2:]]))
+        narrower = min(self.size[1], other.size[1])
+        parts: tuple[list[int], ...] = ()
+        if _overlap(self.box, other.box, 1) < SAME_DIGIT * narrower:  # side by side
+            parts = (*(self.parts or (self.members,)), *(other.parts or (other.members,)))
+        return _Group(self.members + other.members, np.array([*low[:2], *high[2:]]), parts)
 
     def belongs_to(self, other: _Group, height: float) -> bool:
         """Whether the two are one digit: strokes above each other, or a part beside a digit."""
@@ -284,15 +388,73 @@ class _Piece:
     cost: float
 
 
-def _read_marks(marks: list[_Mark], height: float, model: Classifier, scale: float) -> list[Digit]:
-    """Every mark read as one digit or more, all pieces of all marks in one batch."""
-    rows = [_pieces(mark, height) for mark in marks]
-    images = np.stack([to_form(piece.mark.ink) for row in rows for piece in row])
-    answers = iter(zip(images, model.predict(images, batch_size=256), strict=True))
-    digits = []
-    for row in rows:
-        digits += _best_row([(piece, _digit(piece.mark, *next(answers), scale)) for piece in row])
-    return digits
+@dataclass(frozen=True)
+class _Readers:
+    """The model, and the judge if there is one."""
+
+    model: Classifier
+    judge: Classifier | None
+
+    def probabilities(self, images: NDArray) -> tuple[NDArray, NDArray]:
+        """The model's (n, classes), and what each label is worth in the search for cuts."""
+        read = self.model.predict(images, batch_size=256)
+        if self.judge is None:
+            return read, read
+        judged = self.judge.predict(images, batch_size=256)[:, : read.shape[1]]
+        return read, np.sqrt(read * judged)
+
+
+@dataclass(frozen=True)
+class _Read:
+    """Digits, and how sure they are on the average: a logarithm."""
+
+    digits: list[Digit]
+    sure: float
+
+
+def _read_marks(found: _Found, readers: _Readers) -> _Read:
+    """Every group read as one digit or more, all pieces of all marks in one batch."""
+    height = found.height
+    rows = [[_pieces(mark, height) for mark in group] for group in found.groups]
+    turn = np.degrees(np.arctan(found.slope))
+    upright = abs(turn) >= MIN_TURN
+    inks = [piece.mark.ink for group in rows for row in group for piece in row]
+    images = np.stack([to_form(_turned(ink, turn) if upright else ink) for ink in inks])
+    answers = iter(zip(images, *readers.probabilities(images), strict=True))
+    digits, sure = [], 0.0
+    for group in rows:
+        ways = []
+        for row in group:
+            read = []
+            for piece in row:
+                image, probabilities, worth = next(answers)
+                digit = _digit(piece.mark, image, probabilities)
+                read.append((piece, digit, float(worth[digit.label])))
+            ways.append(_best_row(read))
+        one, several = ways[0], ways[1:]
+        if several and readers.judge is not None:
+            apart = sum(way.sure for way in several) - PART_COST
+            if apart > one.sure and all(_is_tall(way, height) for way in several):
+                one = _Read([digit for way in several for digit in way.digits], apart)
+        digits += one.digits
+        sure += one.sure
+    return _Read(digits, sure / len(digits))
+
+
+def _is_tall(way: _Read, height: float) -> bool:
+    """Whether all its digits are high enough to be digits by themselves."""
+    return all(digit.box[3] - digit.box[1] >= MIN_ALONE * height for digit in way.digits)
+
+
+def _turned(ink: NDArray, degrees: float) -> NDArray:
+    """The ink of a digit in a line that runs down by so much, upright."""
+    from PIL import Image
+
+    image = Image.fromarray(np.asarray(ink, np.float32))
+    turned = np.asarray(image.rotate(degrees, Image.Resampling.BICUBIC, expand=True)).clip(0, 1)
+    if not (turned > 0.5).any():
+        return ink
+    return turned[extent(turned > 0.02)]
 
 
 def _pieces(mark: _Mark, height: float) -> list[_Piece]:
@@ -324,22 +486,22 @@ def _pieces(mark: _Mark, height: float) -> list[_Piece]:
     return pieces if any(piece.stop == width for piece in pieces) else whole
 
 
-def _digit(mark: _Mark, image: NDArray[np.uint8], probabilities: NDArray, scale: float) -> Digit:
+def _digit(mark: _Mark, image: NDArray[np.uint8], probabilities: NDArray) -> Digit:
     label = int(probabilities.argmax())
-    left, top, right, bottom = (round(scale * edge) for edge in mark.box)
-    return Digit(label, float(probabilities[label]), (left, top, right, bottom), image)
+    return Digit(label, float(probabilities[label]), mark.box, image)
 
 
-def _best_row(read: list[tuple[_Piece, Digit]]) -> list[Digit]:
+def _best_row(read: list[tuple[_Piece, Digit, float]]) -> _Read:
     """The row of pieces that is surest as a whole, by the best way to each place in turn."""
     best: dict[int, tuple[float, list[Digit]]] = {0: (0.0, [])}
-    for piece, digit in sorted(read, key=lambda pair: pair[0].stop):
+    for piece, digit, worth in sorted(read, key=lambda one: one[0].stop):
         if piece.start in best:
             sure, row = best[piece.start]
-            sure += np.log(max(digit.confidence, 1e-9)) - piece.cost
+            sure += np.log(max(worth, 1e-9)) - piece.cost
             if piece.stop not in best or sure > best[piece.stop][0]:
                 best[piece.stop] = sure, [*row, digit]
-    return best[max(best)][1]
+    sure, row = best[max(best)]
+    return _Read(row, sure)
 
 
 # --- From digits to lines

@@ -4,17 +4,27 @@ read -> grey -> polarity -> flattened -> ink -> cropped -> thickened -> scaled -
 """
 
 from dataclasses import dataclass
+from typing import Protocol
 
+import numpy as np
 from numpy.typing import NDArray
 
 from .. import showing
 from ..errors import InputError
 from .arrays import to_uint8
 from .form import centre, crop, scale_to_box, thicken
+from .frame import without_frame
 from .grey import to_grey
 from .ink import find_ink
 from .paper import flatten, ink_is_dark
 from .pixels import Source, name_of, read_pixels
+
+
+class Classifier(Protocol):
+    """What reads the pieces: a `Sequential`, or whatever else has its `predict`."""
+
+    def predict(self, x: NDArray, batch_size: int) -> NDArray:
+        """x (n, 28, 28) uint8 -> probabilities (n, classes)."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -34,10 +44,14 @@ class Step:
 
 @dataclass(frozen=True, repr=False)
 class Prepared:
-    """A digit in MNIST's form, (28, 28) uint8 with light ink on 0, and how it got there."""
+    """A digit in MNIST's form, (28, 28) uint8 with light ink on 0, and how it got there.
+
+    several   whether the strokes look like more than one digit, side by side
+    """
 
     image: NDArray
     steps: tuple[Step, ...]
+    several: bool = False
 
     def __repr__(self) -> str:
         return f"Prepared({' -> '.join(step.name for step in self.steps)}; {self.image.shape})"
@@ -46,48 +60,80 @@ class Prepared:
         return showing.pictures((step.name, step.image) for step in self.steps)
 
 
-def prepare(source: Source) -> Prepared:
+def prepare(source: Source, model: Classifier | None = None) -> Prepared:
     """Bring the image of one handwritten digit into MNIST's form.
 
     `source` is a path, a file opened in binary mode, a Pillow image, or an array: (h, w),
     (h, w, 1), (h, w, 3) or (h, w, 4), of uint8, uint16, bool or float in [0, 1] or [0, 255].
+    Where it is not certain whether the ink is dark or light, `model` reads both, and the one that
+    it is surer of is returned; without a model it is what the paper's border says.
     Raises InputError, with one line, for whatever is no image of a digit.
     """
-    steps: list[Step] = []
-
-    def keep(step: str, caption: str, image: NDArray) -> None:
-        steps.append(Step(step, caption, to_uint8(image)))
-
     name = name_of(source)
     try:
         pixels, caption, _ = read_pixels(source)
-        keep("read", caption, pixels)
-
-        grey, caption = to_grey(pixels)
-        keep("grey", caption, grey)
-
-        is_dark_ink = ink_is_dark(grey)
-        light = 255 - grey if is_dark_ink else grey
-        caption = "dark ink on light: inverted" if is_dark_ink else "light ink on dark: kept"
-        keep("polarity", caption, light)
-
-        flat, unevenness, caption = flatten(light, is_dark_ink)
-        keep("flattened", caption, flat)
-
-        ink, caption = find_ink(flat, unevenness)
-        keep("ink", caption, 255 * ink)
-
-        ink, caption = crop(ink)
-        keep("cropped", caption, 255 * ink)
-
-        ink, caption = thicken(ink)
-        keep("thickened", caption, 255 * ink)
-
-        digit, caption = scale_to_box(ink)
-        keep("scaled", caption, digit)
-
-        digit, caption = centre(digit)
-        keep("centred", caption, digit)
+        read = Step("read", caption, to_uint8(pixels))
+        pixels, _, frame = without_frame(pixels)
+        grey, axis, caption = to_grey(pixels)
+        steps = (read, Step("grey", caption + frame, to_uint8(grey)))
+        is_dark, certain = ink_is_dark(grey)
+        if certain or model is None:
+            return _from_grey(steps, grey, pixels, axis, is_dark)
+        return _surer(model, steps, grey, pixels, axis, is_dark)
     except InputError as error:
         raise InputError(f"{name}: {error}") from None
-    return Prepared(steps[-1].image, tuple(steps))
+
+
+def _surer(
+    model: Classifier,
+    steps: tuple[Step, ...],
+    grey: NDArray,
+    pixels: NDArray,
+    axis: NDArray | None,
+    is_dark: bool,
+) -> Prepared:
+    """The ink taken as dark and as light; of the two, the one that the model is surer of."""
+    first = _from_grey(steps, grey, pixels, axis, is_dark)
+    try:
+        second = _from_grey(steps, grey, pixels, axis, not is_dark)
+    except InputError:
+        return first
+    sure = model.predict(np.stack([first.image, second.image]), batch_size=2).max(axis=1)
+    return second if sure[1] > sure[0] else first
+
+
+def _from_grey(
+    steps: tuple[Step, ...],
+    grey: NDArray,
+    pixels: NDArray,
+    axis: NDArray | None,
+    is_dark_ink: bool,
+) -> Prepared:
+    """The stages from the polarity on, after those that both polarities share."""
+    stages = list(steps)
+
+    def keep(step: str, caption: str, image: NDArray) -> None:
+        stages.append(Step(step, caption, to_uint8(image)))
+
+    light = 255 - grey if is_dark_ink else grey
+    caption = "dark ink on light: inverted" if is_dark_ink else "light ink on dark: kept"
+    keep("polarity", caption, light)
+
+    flat, unevenness, caption = flatten(light, pixels, axis, is_dark_ink)
+    keep("flattened", caption, flat)
+
+    ink, several, caption = find_ink(flat, unevenness)
+    keep("ink", caption, 255 * ink)
+
+    ink, caption = crop(ink)
+    keep("cropped", caption, 255 * ink)
+
+    ink, caption = thicken(ink)
+    keep("thickened", caption, 255 * ink)
+
+    digit, caption = scale_to_box(ink)
+    keep("scaled", caption, digit)
+
+    digit, caption = centre(digit)
+    keep("centred", caption, digit)
+    return Prepared(stages[-1].image, tuple(stages), several)

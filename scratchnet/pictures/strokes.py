@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from ..backend import runs_twin
 from ..errors import InputError
 
 MAJOR_SHARE = 0.1  # a stroke of a digit has at least this share of the largest component's area
@@ -10,10 +11,14 @@ MAX_STROKES = 40  # more pieces are no digit, not even one drawn with a broken p
 MINOR_SHARE = 0.005  # a fragment next to the digit may be this small; below it is a speck
 NEAR_SHARE = 0.15  # "next to": within this share of the digit's size
 FOREIGN_CONTACT = 0.4  # running along this share of the border's length makes a mark foreign
+EQUAL_HEIGHT = 0.55  # of the highest: what is lower is no second digit
+EQUAL_AREA = 0.15  # of the largest: what has less ink is none either
+BESIDE = 0.5  # components that share less than this part of the narrower one's columns
 MIN_SIDE_SHARE = 0.015  # a digit is at least this share of the image's side
 MIN_INK_SHARE = 0.3  # the digit is at least this share of all marks; else they are texture
 
 
+@runs_twin("components")
 def components(mask: NDArray) -> tuple[NDArray, NDArray]:
     """Label 8-connected components 1, 2, ...; 0 is outside. Returns labels (h, w) and the areas.
 
@@ -44,6 +49,7 @@ def components(mask: NDArray) -> tuple[NDArray, NDArray]:
     return labels, areas
 
 
+@runs_twin("components")
 def bounding_boxes(labels: NDArray, count: int) -> NDArray:
     """The bounding box of each label, (count, 4): top, left, bottom, right, as in a slice."""
     y, x = np.indices(labels.shape).reshape(2, -1)
@@ -96,3 +102,29 @@ def digit_components(labels: NDArray, areas: NDArray) -> NDArray:
             f"({len(areas) - 1} separate marks)"
         )
     return kept
+
+
+def side_by_side(labels: NDArray, areas: NDArray, kept: NDArray) -> bool:
+    """Whether the components that were kept are several digits rather than the strokes of one.
+
+    Two of them are about equally high and stand beside each other. So do no two strokes of a digit:
+    the hat of a 5 is low, the bars of a 4 cross.
+    """
+    numbers = np.flatnonzero(kept)
+    if len(numbers) < 2:
+        return False
+    boxes = bounding_boxes(labels, len(areas))[numbers]
+    heights = boxes[:, 2] - boxes[:, 0]
+    large = (heights >= EQUAL_HEIGHT * heights.max()) & (
+        areas[numbers] >= EQUAL_AREA * areas[numbers].max()
+    )
+    top, left, bottom, right = boxes[large].T
+    width = right - left
+    for k in range(len(width)):
+        columns = np.minimum(right, right[k]) - np.maximum(left, left[k])
+        rows = np.minimum(bottom, bottom[k]) - np.maximum(top, top[k])
+        beside = columns < BESIDE * np.minimum(width, width[k])
+        level = rows > EQUAL_HEIGHT * np.minimum(bottom - top, bottom[k] - top[k])
+        if (beside & level).any():
+            return True
+    return False

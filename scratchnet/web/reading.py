@@ -2,14 +2,14 @@
 
 import base64
 from io import BytesIO
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..model import Sequential
-from ..pictures import prepare, sequences
+from ..pictures import look, sequences
 from . import schemas as s
 from .fields import Pixels
 from .limits import checked_image
@@ -29,16 +29,24 @@ def predict_file(turns: Turns, model: Sequential, content: bytes, steps: bool) -
 
 
 def _found(turns: Turns, model: Sequential, picture: Any, steps: bool) -> s.Prediction:
+    names = model.class_names
     try:
-        prepared = prepare(picture)
+        answer = look(picture, _InTurn(turns, model), of_digits=names == tuple("0123456789"))
     except InputError as error:  # an empty canvas is no mistake of whoever is drawing
         return s.Prediction(message=_why(error))
     pictures = [
         s.StepPicture(name=step.name, caption=step.caption, png=_png(step.image))
-        for step in prepared.steps
+        for step in answer.prepared.steps
         if steps
     ]
-    return _read(turns, model, prepared.image, pictures if steps else None)
+    prediction = _prediction(
+        model, answer.prepared.image, answer.probabilities, pictures if steps else None
+    )
+    if answer.reason is None:
+        return prediction
+    nothing = {"digit": None, "class_": None, "confidence": None}
+    why = {"several": answer.several, "reason": answer.reason, "message": answer.reason}
+    return prediction.model_copy(update={**nothing, **why})
 
 
 def _read(
@@ -46,6 +54,12 @@ def _read(
 ) -> s.Prediction:
     with turns:
         probabilities = model.predict(pixels)[0]
+    return _prediction(model, pixels, probabilities, steps)
+
+
+def _prediction(
+    model: Sequential, pixels: NDArray, probabilities: NDArray, steps: list[s.StepPicture] | None
+) -> s.Prediction:
     digit = int(probabilities.argmax())
     return s.Prediction(
         digit=digit,
@@ -78,8 +92,7 @@ class _InTurn:
 
 def _sequence(turns: Turns, model: Sequential, picture: Any) -> s.Sequence:
     try:
-        # of a model it needs no more than `predict`
-        reading = sequences.read(picture, cast(Sequential, _InTurn(turns, model)))
+        reading = sequences.read(picture, _InTurn(turns, model))
     except InputError as error:
         return s.Sequence(number="", lines=[], digits=[], message=_why(error))
     height, width = (round(reading.scale * side) for side in reading.picture.shape[:2])
@@ -97,7 +110,14 @@ def _sequence(turns: Turns, model: Sequential, picture: Any) -> s.Sequence:
         for left, top, right, bottom in [digit.box]
     ]
     lines = ["".join(names[digit.label] for digit in line) for line in reading.lines]
-    return s.Sequence(number="".join(lines), lines=lines, digits=digits, width=width, height=height)
+    return s.Sequence(
+        number="".join(lines),
+        lines=lines,
+        text="\n".join(reading.texts(names)),
+        digits=digits,
+        width=width,
+        height=height,
+    )
 
 
 def _why(error: InputError) -> str:

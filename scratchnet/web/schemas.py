@@ -101,7 +101,10 @@ class StepPicture(Answer):
 
 
 class Prediction(Answer):
-    """Where there is no digit to be found, all is null but `message`, which says why."""
+    """Where there is no digit to be found, all is null but `message`, which says why.
+
+    Where there is ink, but no single digit, `digit` is null, and `reason` and `message` say why.
+    """
 
     digit: int | None = None
     class_: Text | None = Field(default=None, serialization_alias="class")
@@ -111,6 +114,8 @@ class Prediction(Answer):
         default=None, description="28 x 28: what the network saw."
     )
     steps: list[StepPicture] | None = None
+    several: bool = Field(default=False, description="Whether there are several digits.")
+    reason: str | None = Field(default=None, description="Why no digit is named.")
     message: str | None = None
 
 
@@ -132,6 +137,7 @@ class Sequence(Answer):
 
     number: Text
     lines: list[Text]
+    text: Text = Field(default="", description="all lines, with the signs between the digits")
     digits: list[SequenceDigit]
     width: int | None = Field(default=None, description="of the picture, upright, in pixels")
     height: int | None = None

@@ -211,7 +211,7 @@ def test_names_of_classes_are_no_markup_in_the_table_of_confusions(capsys):
 def test_the_shipped_weights_read_mnist(here, mnist):
     done = good("predict", *(f"{i}.png" for i in range(20)), "--json", cwd=here)
     found = last_json(done)
-    keys = {"path", "digit", "class", "confidence", "probabilities"}
+    keys = {"path", "digit", "class", "confidence", "probabilities", "several", "reason"}
     assert all(set(e) == keys and e["class"] == str(e["digit"]) for e in found)
     assert [entry["path"] for entry in found] == [f"{i}.png" for i in range(20)]
     assert sum(f["digit"] == y for f, y in zip(found, mnist[1][1][:20], strict=True)) >= 18

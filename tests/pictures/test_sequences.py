@@ -202,7 +202,8 @@ def test_the_command_reads_numbers(mnist, tmp_path):
     assert done.returncode == 1
     assert done.stderr.startswith("scratchnet: blank.png: expected a digit")
     (found,) = json.loads(done.stdout)
-    assert set(found) == {"path", "number", "lines", "digits"}
+    assert set(found) == {"path", "number", "lines", "text", "digits"}
+    assert found["text"] == "31\n4159"
     assert (found["path"], found["number"], found["lines"]) == ("a.png", "31 4159", ["31", "4159"])
     assert [digit["class"] for digit in found["digits"]] == list("314159")
     assert [digit["line"] for digit in found["digits"]] == [0, 0, 1, 1, 1, 1]

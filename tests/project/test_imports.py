@@ -54,7 +54,7 @@ ROOMS = {
     "architectures": {"layers", "model", "errors", "ranges"},
     "microscope": MODEL | {"microscope", "model", "frozen", "text", "plots"} | {"showing"},
     "datasets": {"datasets", "errors", "files", "backend", "pictures", "showing"},
-    "pictures": {"errors", "pictures", "showing"},
+    "pictures": {"backend", "errors", "pictures", "showing"},
     "plots": {"errors", "layers", "plots", "checkpoint", "pictures", "showing"},
     "recipes": MODEL | {"model", "architectures", "datasets"},
     "_moved": set(),

@@ -113,6 +113,18 @@ PROMISES = {
         "pictures/test_sequences.py::test_digits_are_read_from_left_to_right",
         "pictures/test_sequences.py::test_lines_run_from_top_to_bottom",
     ],
+    "Ruled and squared paper, boxes and tables are taken out of the ink": [
+        "pictures/test_reading.py::test_ruled_lines_go_and_strokes_that_cross_them_stay",
+        "pictures/test_reading.py::test_a_box_goes_where_there_is_ink_inside_and_stays_where_there_is_none",
+        "pictures/test_reading.py::test_pictures_that_were_misread_once_are_read",
+    ],
+    "Where a picture shows several digits, `predict` names none": [
+        "pictures/test_reading.py::test_two_digits_are_said_to_be_several",
+        "pictures/test_reading.py::test_the_command_says_that_there_are_several",
+    ],
+    "commas, hyphens and pluses between the digits are in its `text`": [
+        "pictures/test_reading.py::test_signs_are_in_the_text_and_not_among_the_digits",
+    ],
     "a sixth of each is held out": [
         "data/test_folder.py::test_sub_folders_are_classes_and_a_sixth_is_held_out",
     ],

@@ -62,8 +62,8 @@ async function answerOf(ask, label, isFile = false) {
     if (mine !== drawing) return;
     if (isFile && answer.pixels) pad.clear(pictureOf(answer.pixels));
     if (answer.steps) showStages(answer.steps);
-    if (answer.pixels || !isFile) look(answer, label);
-    if (!answer.pixels) throw new Error(answer.message);
+    if (answer.pixels || !isFile) look(answer.digit === null ? { pixels: null } : answer, label);
+    if (answer.message) throw new Error(answer.message);
     $("#latency").textContent = `Read in ${Math.ceil(performance.now() - start)} ms.`;
   });
 }

@@ -1,0 +1,93 @@
+"""Photographs that are made: seeded, of every kind, and what they say is written is there."""
+
+import numpy as np
+import pytest
+
+from scratchnet import InputError
+from scratchnet.datasets import photos
+from scratchnet.datasets.photos import judging, writing
+
+
+def a_seven():
+    digit = np.zeros((28, 28), np.uint8)
+    digit[5:8, 8:20] = 255
+    for k in range(15):
+        digit[8 + k, 17 - k // 2 : 20 - k // 2] = 255
+    return digit
+
+
+@pytest.mark.parametrize("name", photos.SERIES)
+def test_every_series_makes_pictures_and_the_same_ones_again(name):
+    (first,) = photos.examples(name, 1)
+    again, _ = photos.examples(name, 2)
+    assert first.picture.dtype == np.uint8 and first.picture.shape[2:] == (3,)
+    assert min(first.picture.shape[:2]) > 100 or name.startswith("cut close")
+    assert first.truth == again.truth and (first.picture == again.picture).all()
+    kind = photos.SERIES[name].kind
+    assert (first.truth == "") == (kind == "blank")
+    if kind == "digit":
+        assert first.truth in list("0123456789")
+
+
+def test_another_seed_makes_other_pictures():
+    (one,), (other,) = (photos.examples("plain paper", 1, seed=seed) for seed in (0, 1))
+    assert one.picture.shape != other.picture.shape or (one.picture != other.picture).any()
+
+
+def test_an_unknown_series_is_named():
+    with pytest.raises(InputError, match="series: expected one of plain paper, .* found 'moon'"):
+        next(photos.examples("moon"))
+
+
+@pytest.mark.parametrize("height", [40, 120])
+def test_ink_has_the_height_that_is_asked_for_and_a_sharp_edge(height):
+    for ink in (writing.inked(a_seven(), height), writing.traced(a_seven(), height, 4)):
+        assert abs(max(ink.shape) - height) <= 6
+        assert ink.dtype == np.float32 and ink.min() >= 0 and ink.max() <= 1
+        assert ((ink > 0.1) & (ink < 0.9)).mean() < 0.5
+
+
+def test_a_thicker_pen_leaves_more_ink_and_a_traced_line_has_the_pen_s_width():
+    usual, thick = (writing.inked(a_seven(), 100, by) for by in (0, 3))
+    assert (thick > 0.5).mean() > 1.3 * (usual > 0.5).mean()
+    thin, wide = (writing.traced(a_seven(), 100, pen) for pen in (3, 9))
+    assert 2 < (wide > 0.5).sum() / (thin > 0.5).sum() < 4
+
+
+def test_thinning_keeps_a_line_whole_and_one_pixel_wide():
+    mask = np.zeros((30, 40), bool)
+    mask[10:17, 4:36] = True
+    line = writing.thinned(mask)
+    assert line.sum(axis=0).max() == 1
+    assert 20 <= line.any(axis=0).sum() <= 32 and not (line & ~mask).any()
+
+
+def test_a_row_has_the_gaps_that_are_asked_for():
+    a, b = np.ones((20, 8), np.float32), np.ones((20, 6), np.float32)
+    for gap in (5, 0, -3):
+        row = writing.in_a_row([a, b], [gap], True, [0, 0])
+        assert row.shape == (20, 14 + gap)
+    slanted = np.eye(20, dtype=np.float32)
+    row = writing.in_a_row([slanted, slanted], [2], True, [0, 0])
+    assert row.shape[1] == 23  # their boxes overlap, their ink is two pixels apart
+
+
+def test_light_and_camera_do_what_they_say(rng):
+    nothing = np.zeros((120, 160), np.float32)
+    still = photos.Camera(blur=0, noise=0, quality=0)
+    plain = photos.Paper(grain=0)
+    even = photos.photograph(nothing, rng, plain, None, photos.Light(slope=0), still)
+    assert (even == np.array(plain.colour, int)).all()
+    shadow = photos.Light(slope=0, shadow=0.5)
+    dark = photos.photograph(nothing, rng, plain, None, shadow, still)
+    assert set(np.unique(dark[:, :, 0])) > {116, 232} and 0.2 < (dark[:, :, 0] < 200).mean() < 0.8
+    turned = photos.Camera(turn=8, perspective=0.03)
+    assert photos.photograph(nothing + 0.5, rng, camera=turned).shape == (120, 160, 3)
+
+
+def test_what_a_judge_learns_from_is_in_mnist_s_form(rng):
+    x = np.stack([a_seven()] * 4)
+    images, labels = judging.examples(x, np.full(4, 7), 12, rng)
+    assert images.shape == (12, 28, 28) and images.dtype == np.uint8
+    assert (labels == judging.NOT_A_DIGIT).all() and (images.max(axis=(1, 2)) > 150).all()
+    assert judging.digits(x, rng, 1.0).shape == x.shape
