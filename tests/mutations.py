@@ -292,7 +292,7 @@ MUTATIONS = [
     Mutation("prepared: the recorded image's output again", "engine/single.py",
              "return segment.y.copy() if segment.run() else None", "return segment.y.copy()",
              "engine/test_prepared.py same_bits"),
-    Mutation("winograd: two terms of the output tile exchanged", "engine/winograd.py",
+    Mutation("winograd: two terms of the output tile exchanged", "engine/transforms.py",
              "sub(sub(m[1], m[2]), m[3])", "sub(sub(m[2], m[1]), m[3])", f"{PLAN} winograd"),
     Mutation("winograd: what lies in dx stays there", "engine/winograd.py",
              "dx[new * image : old * image] = 0", "pass",

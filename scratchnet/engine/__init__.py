@@ -8,12 +8,16 @@ loaded when a model first runs.
     group               what groups share: buffers, the memory of gradients
     conv, conv_pool, winograd, patches, depthwise, dense, normalization, pooling, placing,
     elementwise, curves, residual, ends, lenet
-                        one kind a file: the group, and below it its loops
+                        one kind a file: the group, and below it its loops; transforms is
+                        winograd's, exponential curves' and the losses'
     functions, steps, augment
                         compiled twins of what layers/functions.py, optimizers.py and
                         datasets/augmentation.py say in NumPy
     single              one image through all groups in one native call
-    simd, memory        vectors as Numba values; arrays with room for whole ones
+    simd, simd_numpy    vectors as Numba values, and what that means in NumPy
+    memory              arrays with room for whole ones
+    target              what this processor has for vectors: how large a tile may be
+    first_start         what a first training has to compile, shared between processes
     runner              what one Python thread needs to run a model
     compiler, cache     how loops are compiled, and kept between processes
     launch, threads     how parallel loops are entered; cores, BLAS beside them, the environment

@@ -40,7 +40,6 @@ from .simd import (
     neg,
     prefetch,
     relu,
-    scale,
     store,
     store_largest,
     store_rows,
@@ -49,6 +48,20 @@ from .simd import (
     zeros,
 )
 from .target import target
+from .transforms import (
+    differences,
+    get,
+    put,
+    sums,
+    times_a,
+    times_at,
+    times_b,
+    times_b1,
+    times_b2,
+    times_bt,
+    times_g,
+    times_gt,
+)
 
 #: tiles worked on together; a multiple of the rows that block_for names
 TILES = 40
@@ -193,102 +206,6 @@ class ConvReluWinograd(ConvGroup):
         return dx if need_dx else None
 
 
-# ---- columns of four vectors -------------------------------------------------------------------
-
-
-@inner
-def _get(a, at, step):
-    return (
-        load(ONE, a, at),
-        load(ONE, a, at + step),
-        load(ONE, a, at + 2 * step),
-        load(ONE, a, at + 3 * step),
-    )
-
-
-@inner
-def _put(a, at, step, column):
-    store(a, at, column[0])
-    store(a, at + step, column[1])
-    store(a, at + 2 * step, column[2])
-    store(a, at + 3 * step, column[3])
-
-
-@inner
-def _sums(a, p, q, step):
-    """Two columns of four vectors, added."""
-    return (
-        add(load(ONE, a, p), load(ONE, a, q)),
-        add(load(ONE, a, p + step), load(ONE, a, q + step)),
-        add(load(ONE, a, p + 2 * step), load(ONE, a, q + 2 * step)),
-        add(load(ONE, a, p + 3 * step), load(ONE, a, q + 3 * step)),
-    )
-
-
-@inner
-def _differences(a, p, q, step):
-    """The second of two columns subtracted from the first."""
-    return (
-        sub(load(ONE, a, p), load(ONE, a, q)),
-        sub(load(ONE, a, p + step), load(ONE, a, q + step)),
-        sub(load(ONE, a, p + 2 * step), load(ONE, a, q + 2 * step)),
-        sub(load(ONE, a, p + 3 * step), load(ONE, a, q + 3 * step)),
-    )
-
-
-@inner
-def _bt(d):
-    """B' d"""
-    return sub(d[0], d[2]), add(d[1], d[2]), sub(d[2], d[1]), sub(d[1], d[3])
-
-
-@inner
-def _b(p0, p1, p2, p3):
-    """B p"""
-    between = sub(p1, p2)
-    return p0, add(between, p3), sub(add(p1, p2), p0), neg(p3)
-
-
-@inner
-def _b1(a, at, step):
-    """The second entry of B p, p the column a[at], a[at + step], ..."""
-    between = sub(load(ONE, a, at + step), load(ONE, a, at + 2 * step))
-    return add(between, load(ONE, a, at + 3 * step))
-
-
-@inner
-def _b2(a, at, step):
-    """The third entry of B p."""
-    both = add(load(ONE, a, at + step), load(ONE, a, at + 2 * step))
-    return sub(both, load(ONE, a, at))
-
-
-@inner
-def _a(y0, y1):
-    """A y"""
-    return y0, add(y0, y1), sub(y0, y1), neg(y1)
-
-
-@inner
-def _at(m):
-    """A' m"""
-    return add(add(m[0], m[1]), m[2]), sub(sub(m[1], m[2]), m[3])
-
-
-@inner
-def _g(g0, g1, g2, half):
-    """G g; half is the number, in g's dtype"""
-    outer, middle = scale(half, add(g0, g2)), scale(half, g1)
-    return g0, add(outer, middle), sub(outer, middle), g2
-
-
-@inner
-def _gt(m, half):
-    """G' m"""
-    between = scale(half, add(m[1], m[2]))
-    return add(m[0], between), scale(half, sub(m[1], m[2])), add(between, m[3])
-
-
 # ---- filters and their gradient ----------------------------------------------------------------
 
 
@@ -320,30 +237,30 @@ def filters(w, bits, kept, size, half, u):
     for shard in prange(SHARDS):
         for v in range(shard * vectors // SHARDS, (shard + 1) * vectors // SHARDS):
             at = v * lane
-            c0 = _g(
+            c0 = times_g(
                 load(ONE, w, at), load(ONE, w, at + 3 * size), load(ONE, w, at + 6 * size), half
             )
             at += size
-            c1 = _g(
+            c1 = times_g(
                 load(ONE, w, at), load(ONE, w, at + 3 * size), load(ONE, w, at + 6 * size), half
             )
             at += size
-            c2 = _g(
+            c2 = times_g(
                 load(ONE, w, at), load(ONE, w, at + 3 * size), load(ONE, w, at + 6 * size), half
             )
             at = v * lane
-            _put(u, at, size, _g(c0[0], c1[0], c2[0], half))
-            _put(u, at + 4 * size, size, _g(c0[1], c1[1], c2[1], half))
-            _put(u, at + 8 * size, size, _g(c0[2], c1[2], c2[2], half))
-            _put(u, at + 12 * size, size, _g(c0[3], c1[3], c2[3], half))
+            put(u, at, size, times_g(c0[0], c1[0], c2[0], half))
+            put(u, at + 4 * size, size, times_g(c0[1], c1[1], c2[1], half))
+            put(u, at + 8 * size, size, times_g(c0[2], c1[2], c2[2], half))
+            put(u, at + 12 * size, size, times_g(c0[3], c1[3], c2[3], half))
 
 
 @inner
 def _total(du, shards, size, at):
     """Four places of the filters' gradient, summed over the shards."""
-    total = _get(du, at, size)
+    total = get(du, at, size)
     for shard in range(1, shards):
-        part = _get(du, at + shard * 16 * size, size)
+        part = get(du, at + shard * 16 * size, size)
         total = (
             add(total[0], part[0]), add(total[1], part[1]),
             add(total[2], part[2]), add(total[3], part[3]),
@@ -359,13 +276,13 @@ def filters_backward(du, shards, size, half, dw):
     for shard in prange(SHARDS):
         for v in range(shard * vectors // SHARDS, (shard + 1) * vectors // SHARDS):
             at = v * lane
-            r0 = _gt(_total(du, shards, size, at), half)
-            r1 = _gt(_total(du, shards, size, at + 4 * size), half)
-            r2 = _gt(_total(du, shards, size, at + 8 * size), half)
-            r3 = _gt(_total(du, shards, size, at + 12 * size), half)
+            r0 = times_gt(_total(du, shards, size, at), half)
+            r1 = times_gt(_total(du, shards, size, at + 4 * size), half)
+            r2 = times_gt(_total(du, shards, size, at + 8 * size), half)
+            r3 = times_gt(_total(du, shards, size, at + 12 * size), half)
             for k in range(3):
                 to = at + k * size
-                column = _gt((r0[k], r1[k], r2[k], r3[k]), half)
+                column = times_gt((r0[k], r1[k], r2[k], r3[k]), half)
                 store(dw, to, column[0])
                 store(dw, to + 3 * size, column[1])
                 store(dw, to + 6 * size, column[2])
@@ -464,10 +381,10 @@ def _input(x, p, c, row, v, to, step):
         below = at + 2 * row
         _ask_for_next(x, at, c, row)
         # the four rows of B' d, each times B as soon as it is there
-        _put(v, to + k, step, _bt(_differences(x, at, below, c)))
-        _put(v, to + k + 4 * step, step, _bt(_sums(x, at + row, below, c)))
-        _put(v, to + k + 8 * step, step, _bt(_differences(x, below, at + row, c)))
-        _put(v, to + k + 12 * step, step, _bt(_differences(x, at + row, below + row, c)))
+        put(v, to + k, step, times_bt(differences(x, at, below, c)))
+        put(v, to + k + 4 * step, step, times_bt(sums(x, at + row, below, c)))
+        put(v, to + k + 8 * step, step, times_bt(differences(x, below, at + row, c)))
+        put(v, to + k + 12 * step, step, times_bt(differences(x, at + row, below + row, c)))
 
 
 @inner
@@ -491,9 +408,9 @@ def _output(m, at, step, bias, f):
     """The four outputs of a tile, row by row: A' m A + bias, one vector of filters."""
     start = load(ONE, bias, f)
     # A' times the four columns of m A, each added as soon as it is there
-    r, s = _at(_get(m, at, step)), _at(_get(m, at + 4 * step, step))
+    r, s = times_at(get(m, at, step)), times_at(get(m, at + 4 * step, step))
     top0, top1, low0, low1 = add(r[0], s[0]), add(r[1], s[1]), s[0], s[1]
-    r, s = _at(_get(m, at + 8 * step, step)), _at(_get(m, at + 12 * step, step))
+    r, s = times_at(get(m, at + 8 * step, step)), times_at(get(m, at + 12 * step, step))
     top0, top1 = add(top0, r[0]), add(top1, r[1])
     low0, low1 = sub(sub(low0, r[0]), s[0]), sub(sub(low1, r[1]), s[1])
     return add(top0, start), add(top1, start), add(low0, start), add(low1, start)
@@ -582,10 +499,10 @@ def _output_gradients(t, dy, y, rectified, first, count, e, db):
                 if j + 1 < out_w:
                     g3 = _gradient(dy, y, at + k + (out_w + 1) * f, rectified)
             store(db, k, add(load(ONE, db, k), add(add(g0, g1), add(g2, g3))))
-            _put(e, to + k, step, _a(g0, g1))
-            _put(e, to + k + 4 * step, step, _a(add(g0, g2), add(g1, g3)))
-            _put(e, to + k + 8 * step, step, _a(sub(g0, g2), sub(g1, g3)))
-            _put(e, to + k + 12 * step, step, _a(neg(g2), neg(g3)))
+            put(e, to + k, step, times_a(g0, g1))
+            put(e, to + k + 4 * step, step, times_a(add(g0, g2), add(g1, g3)))
+            put(e, to + k + 8 * step, step, times_a(sub(g0, g2), sub(g1, g3)))
+            put(e, to + k + 12 * step, step, times_a(neg(g2), neg(g3)))
         image, i, j = _next(t, image, i, j)
 
 
@@ -621,18 +538,28 @@ def _add_inputs(t, p, first, count, dx):
             q0 = number * c + k
             q1, q2, q3 = q0 + 4 * step, q0 + 8 * step, q0 + 12 * step
             # column by column of B p B'
-            column = _b(load(ONE, p, q0), load(ONE, p, q1), load(ONE, p, q2), load(ONE, p, q3))
+            column = times_b(load(ONE, p, q0), load(ONE, p, q1), load(ONE, p, q2), load(ONE, p, q3))
             if whole or 0 <= j < w:
                 _add_column(dx, at + k, w * c, column, whole, i, h)
-            column = _b(_b1(p, q0, step), _b1(p, q1, step), _b1(p, q2, step), _b1(p, q3, step))
+            column = times_b(
+                times_b1(p, q0, step),
+                times_b1(p, q1, step),
+                times_b1(p, q2, step),
+                times_b1(p, q3, step),
+            )
             if whole or 0 <= j + 1 < w:
                 _add_column(dx, at + k + c, w * c, column, whole, i, h)
-            column = _b(_b2(p, q0, step), _b2(p, q1, step), _b2(p, q2, step), _b2(p, q3, step))
+            column = times_b(
+                times_b2(p, q0, step),
+                times_b2(p, q1, step),
+                times_b2(p, q2, step),
+                times_b2(p, q3, step),
+            )
             if whole or 0 <= j + 2 < w:
                 _add_column(dx, at + k + 2 * c, w * c, column, whole, i, h)
             if whole or 0 <= j + 3 < w:
                 last = 3 * step
-                column = _b(
+                column = times_b(
                     neg(load(ONE, p, q0 + last)), neg(load(ONE, p, q1 + last)),
                     neg(load(ONE, p, q2 + last)), neg(load(ONE, p, q3 + last)),
                 )  # fmt: skip
