@@ -16,7 +16,7 @@ from ..learn import notebooks, runner, workplace
 from ..learn.exercise import Exercise, read_exercises
 from ..learn.workplace import Workplace
 from . import learn_report as report
-from .shared import JsonOption, app, command
+from .shared import JsonOption, app, command, examples
 
 #: seconds between two looks at the files
 POLL = 0.25
@@ -47,6 +47,7 @@ learn = typer.Typer(
     help="Write the layers yourself, in small steps, each checked. `learn` alone, or with a "
     "folder's name, puts the exercises there.",
     short_help="Exercises: write the layers yourself, each checked; and the lessons.",
+    epilog=examples("learn", "learn check --watch", "learn hint", "learn lessons"),
 )
 app.add_typer(learn, name="learn")
 

@@ -38,7 +38,7 @@ class InOrder(TyperGroup):
         return sorted(names, key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER))
 
 
-def _examples(*lines: str) -> str:
+def examples(*lines: str) -> str:
     """What a help ends with."""
     return "\n".join(["Examples:", *(f"scratchnet {line}" for line in lines)])
 
@@ -46,7 +46,7 @@ def _examples(*lines: str) -> str:
 app = typer.Typer(
     cls=InOrder,
     help="A convolutional network written out by hand: train it, test it, show it your own digit.",
-    epilog=_examples(
+    epilog=examples(
         "train --out my-run", "evaluate my-run", "predict photo.jpg --model my-run", "serve my-run"
     ),
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -57,9 +57,9 @@ app = typer.Typer(
 
 
 def command(
-    *examples: str, into: typer.Typer = app
+    *lines: str, into: typer.Typer = app
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Decorates the function of a command; its help is the docstring, and ends with the examples.
+    """Decorates the function of a command; its help is the docstring, and ends with those examples.
 
     into    the application that it is a command of
 
@@ -70,7 +70,7 @@ def command(
         paragraphs = (inspect.getdoc(function) or "").split("\n\n")
         text = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
         short = text.partition("\n\n")[0]  # Typer's own would end in dots
-        return into.command(help=text, short_help=short, epilog=_examples(*examples))(function)
+        return into.command(help=text, short_help=short, epilog=examples(*lines))(function)
 
     return added
 
@@ -156,9 +156,16 @@ def compile_first(net: Sequential, batch_size: int, labels: Any) -> None:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
     from rich.progress import TimeRemainingColumn as Left
 
-    columns = TextColumn("compiling"), BarColumn(), MofNCompleteColumn(), Left(compact=True)
-    console = Console(file=file)
-    with Progress(*columns, TextColumn("left"), console=console, transient=True) as bar:
+    columns = (
+        TextColumn("compiling", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        Left(compact=True),
+    )
+    console = Console(file=file, markup=False, emoji=False)
+    with Progress(
+        *columns, TextColumn("left", markup=False), console=console, transient=True
+    ) as bar:
         task = bar.add_task("", total=None)
         first_start.compile_for(
             net, batch_size, labels, lambda done, of: bar.update(task, completed=done - 1, total=of)

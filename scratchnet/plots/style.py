@@ -61,12 +61,12 @@ class Picture(Figure):
 
     def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
         """The picture, and the size at which it is meant to be seen."""
-        from PIL import Image
+        from ..pictures.formats import open_image
 
         drawn, into = io.BytesIO(), io.BytesIO()
         self.savefig(drawn, format="png", dpi=SHOWN_DPI)
         # a third of the size, or a notebook of a few pictures would have megabytes
-        Image.open(drawn).convert("RGB").quantize(256).save(into, "png", optimize=True)
+        open_image(drawn).convert("RGB").quantize(256).save(into, "png", optimize=True)
         width, height = self.get_size_inches()
         return into.getvalue(), {"width": round(96 * width), "height": round(96 * height)}
 

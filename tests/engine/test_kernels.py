@@ -60,7 +60,9 @@ def test_both_backends_have_the_kernel_with_the_same_signature(name):
 @given(data=st.data())
 def test_compiled_equals_reference(name, data):
     arguments = data.draw(kernel_arguments(name))
-    assert_same(call(compiled, name, arguments), call(reference, name, arguments))
+    # RMSprop centered divides by the root of a difference, which may be small
+    tolerance = 1e-11 if name == "rmsprop_step" else 1e-12
+    assert_same(call(compiled, name, arguments), call(reference, name, arguments), tolerance)
 
 
 @every_kernel

@@ -235,7 +235,7 @@ def test_health_is_answered_beside_any_single_request(server, name):
         longest = max(longest, time.monotonic() - begun)
         time.sleep(0.002)
     assert found[0].status_code in (200, 400, 415, 422), found[0].text
-    assert len(found[0].text) < 1000
+    assert len(found[0].text) < 5000
     # 0.1 s on a quiet machine; the unguarded reader took from 8 s on
     assert longest < 1, f"{longest:.2f} s"
 

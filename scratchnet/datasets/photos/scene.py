@@ -14,6 +14,7 @@ from io import BytesIO
 import numpy as np
 from numpy.typing import NDArray
 
+from ...pictures.formats import open_image
 from .writing import Ink
 
 Colour = tuple[float, float, float]
@@ -249,7 +250,7 @@ def _taken(
     if camera.quality:
         file = BytesIO()
         Image.fromarray(pixels).save(file, "JPEG", quality=camera.quality)
-        with Image.open(file) as opened:
+        with open_image(file) as opened:
             pixels = np.asarray(opened)
     return pixels
 
