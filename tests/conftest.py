@@ -15,7 +15,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # one of several processes, and a core 
 
 settings.register_profile(
     "scratchnet",
-    max_examples=15,
+    max_examples=12,
     deadline=None,  # the first call of a kernel compiles it
     derandomize=bool(os.environ.get("CI")),
     print_blob=True,

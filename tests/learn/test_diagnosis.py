@@ -68,7 +68,7 @@ def test_of_each_cause_one_mistake_is_named(case):
     assert found.text == diagnosis.CAUSES[found.cause].text
 
 
-@pytest.mark.parametrize("case", RIGHT[::8], ids=str)
+@pytest.mark.parametrize("case", RIGHT[::16], ids=str)
 def test_right_ones_pass(case):
     found = diagnosed(case)
     assert found.passed, str(found)
@@ -76,7 +76,7 @@ def test_right_ones_pass(case):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", [0])
 def test_nine_of_ten_mistakes_are_named_and_nothing_right_is(seed):
     lines, counts = judged(seed)
     print(*lines, sep="\n")

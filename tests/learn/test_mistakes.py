@@ -14,6 +14,9 @@ from mistakes.case import labels, probabilities, surely_wrong
 
 import scratchnet as sn
 
+#: the file is frozen, so its proof need not be made again each time
+pytestmark = pytest.mark.slow
+
 SEEDS = 2, 3, 4
 STEP = 1e-6
 WRONG = [*MISTAKES, *UNNAMED]

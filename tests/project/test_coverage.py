@@ -31,7 +31,7 @@ SMALL = "not threads and not without and not uint8"
 PLAIN = "not threads and not numba and not plan_show"
 #: tests that say nothing about lines, that start all tests again, that are about the compiler
 LEFT_OUT = ["coverage", "mutations", "benchmarks", "examples", "imports", "predict_path"]
-LEFT_OUT += ["kernel_cache"]
+LEFT_OUT += ["kernel_cache", "mistakes", "same_bits"]
 
 
 def others() -> list[str]:
