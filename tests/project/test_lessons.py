@@ -17,7 +17,7 @@ LESSONS = notebooks.lessons()
 README = notebooks.LESSONS / "README.md"
 #: kilobytes of all together, and of one
 ALL, ONE = 6000, 900
-HOUSE = r"/home/|/root/|/tmp/|/work/|/Users/|[A-Z]:\\|site-packages|0x[0-9a-f]{8}"
+HOUSE = r"/home/|/root/|/tmp/|/Users/|/mnt/|/opt/|[A-Z]:\\|site-packages|0x[0-9a-f]{8}"
 
 
 def words(notebook):
