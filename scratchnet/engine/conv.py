@@ -15,7 +15,7 @@ from ..layers import Layer
 from .compiler import inner, parallel
 from .functions import sum_rows_into
 from .group import Array, Gradients, Group
-from .memory import SHARDS, SLACK, VECTOR_BYTES, lanes, padded
+from .memory import SHARDS, VECTOR_BYTES, lanes, padded
 from .simd import add_at, add_rows, fma_patch, load, relu, repeat, store_rows, zeros
 from .target import target
 
@@ -162,7 +162,8 @@ class ConvRelu(ConvGroup):
         self.block = block_of(rows_for(self.out_w, len(tile)), tile)
         self.dw_block = block_of(rows_for(self.run, len(tile)), tile)
         # one vector: the order in which dx is summed must not depend on the registers
-        self.dx_block = block_of(target().rows(1, 1, 2, 4, 6, 12), ONE)
+        rows = [rows for rows in (1, 2, 4, 6, 12) if rows <= self.out_h * self.out_w]
+        self.dx_block = block_of(target().rows(1, *rows), ONE)
 
     def forward(self, x: Array, training: bool) -> Array:
         self.begin(x)
@@ -192,9 +193,11 @@ class ConvRelu(ConvGroup):
             self.grads["b"][:] = self.total("db", db)[:f]
         if not need_dx:
             return None
-        flat = self.flat("dy in one", dy)
+        flat = self.contiguous("dy in one", dy).reshape(-1)
         dx = self.dx((n, *self.image), flat)
-        scratch = self.buffer("image_dx", (SHARDS, self.at.size + SLACK))
+        # and behind the image as much as the last window covers
+        size = self.at.size + self.kh * self.at.row + self.runp
+        scratch = self.buffer("image_dx", (SHARDS, size))
         self.call(
             conv_inputs, self.at, self.dx_block, flat, f, self.filters_by_vector(), places,
             scratch, dx.reshape(-1), self.inside(),
@@ -202,12 +205,17 @@ class ConvRelu(ConvGroup):
         return dx
 
     def window_places(self) -> Array:
-        """Where each position's window starts; after them as many as a block has, in the slack."""
-        positions = self.out_h * self.out_w
-        places = self.buffer("places", (positions + len(self.dx_block.rows),), np.int64)
+        """Where each position's window starts; and then again for the last ones, a block of them.
+
+        Of these, what a block before has done already goes behind the image, where nothing is read.
+        """
+        positions, rows = self.out_h * self.out_w, len(self.dx_block.rows)
+        places = self.buffer("places", (positions + rows,), np.int64)
         i, j = np.divmod(np.arange(positions), self.out_w)
         places[:positions] = i * self.at.down + j * self.at.right
-        places[positions:] = self.at.size + self.run
+        places[positions:] = self.at.size
+        if rest := positions % rows:
+            places[-rest:] = places[positions - rest : positions]
         return places
 
 
@@ -302,12 +310,14 @@ def _spread_all(g, block, dy, at, filters, wt, places, dx):
     for u in range(g.kh):
         for v in range(0, g.runp, lane):
             for first in range(0, positions, len(rows)):
-                acc = zeros(whole, dx)
+                acc, own = zeros(whole, dx), first
+                if first + len(rows) > positions:  # the last ones overlap those before
+                    first, own = positions - len(rows), positions
                 p = at + first * filters
                 for k in range(part, part + filters * lane, lane):
                     acc = fma_patch(acc, rows, ONE, dy, p, filters, load(tile, wt, k))
                     p += 1
-                add_at(acc, dx, u * g.row + v, places, first)
+                add_at(acc, dx, u * g.row + v, places, own)
             part += filters * lane
 
 
@@ -315,9 +325,9 @@ def _spread_all(g, block, dy, at, filters, wt, places, dx):
 def conv_inputs(g, block, dy, filters, wt, places, image_dx, dx, inside):
     """dx (n, h, w, c) <- dy (n, out_h, out_w, filters), wt (kh, runp / lane, filters, lane).
 
-    places: where each position's window starts in an image, and for what is beyond the last one, up
-    to a whole group of block.rows, where nothing is read. dy has slack after it.
-    Scratch: image_dx (SHARDS, size + SLACK), a framed image for each shard.
+    places: where each position's window starts in an image; and after them the last block.rows once
+    more, behind the image where they were done before.
+    Scratch: image_dx (SHARDS, size + kh * row + runp), a framed image for each shard.
     """
     whole, rows, tile = block
     for shard in prange(SHARDS):
