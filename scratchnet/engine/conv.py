@@ -137,11 +137,9 @@ class ConvGroup(Group):
         kh, run, f, lane = self.kh, self.run, self.f, self.lane
         wt = self.buffer("wt", (kh, self.runp // lane, f, lane))
         W = self.params["W"].reshape(kh, run, f)
-        whole = run // lane * lane
-        # (kh, whole, f) -> (kh, whole / lane, lane, f) -> (kh, whole / lane, f, lane)
-        wt[:, : run // lane] = W[:, :whole].reshape(kh, -1, lane, f).transpose(0, 1, 3, 2)
-        if whole < run:
-            wt[:, -1, :, : run - whole] = W[:, whole:].transpose(0, 2, 1)
+        for part, first in enumerate(range(0, run, lane)):
+            some = W[:, first : first + lane].transpose(0, 2, 1)  # (kh, lane, f) -> (kh, f, lane)
+            wt[:, part, :, : some.shape[2]] = some
         return wt.reshape(-1)
 
     def inside(self) -> Inside:
@@ -210,6 +208,8 @@ class ConvRelu(ConvGroup):
         Of these, what a block before has done already goes behind the image, where nothing is read.
         """
         positions, rows = self.out_h * self.out_w, len(self.dx_block.rows)
+        if "places" in self.memory:  # the same for every batch
+            return self.buffer("places", (positions + rows,), np.int64)
         places = self.buffer("places", (positions + rows,), np.int64)
         i, j = np.divmod(np.arange(positions), self.out_w)
         places[:positions] = i * self.at.down + j * self.at.right

@@ -144,12 +144,13 @@ class ConvReluPool(ConvGroup):
         """dW (kh, run, f), filter by filter, from the live positions alone."""
         dw = self.buffer("dw", (SHARDS, self.fp * self.kh * self.runp))
         at, shape = self.at, (SHARDS, self.out_h * self.out_w + 1)
+        known = "corners" in self.memory  # the same for every batch
         corners = self.buffer("corners", (self.out_h, self.out_w), np.int64)
-        corners[:] = 2 * np.add.outer(
-            at.row * np.arange(self.out_h), at.right * np.arange(self.out_w)
-        )
         offsets = self.buffer("offsets", (DEAD + 1,), np.int64)
-        offsets[:] = 0, at.right, at.row, at.row + at.right, 0
+        if not known:
+            down, right = 2 * at.row * np.arange(self.out_h), 2 * at.right * np.arange(self.out_w)
+            corners[:] = np.add.outer(down, right)
+            offsets[:] = 0, at.right, at.row, at.row + at.right, 0
         places, values = self.buffer("places", shape, np.int64), self.buffer("values", shape)
         live = Live(places, values, corners.reshape(-1), offsets)
         self.call(conv_relu_pool_weights, self.at, self.part, dy, self.code, self.x, live, dw, db)

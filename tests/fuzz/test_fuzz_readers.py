@@ -192,7 +192,8 @@ def image_files():
         image.save(file, kind, **options)
         files.append(file.getvalue())
     plain = " ".join(map(str, np.asarray(drawn()).ravel()))
-    return [*files, f"P2 40 40 255 {plain}".encode(), b"P1 40 40 " + b"0 1" * 800]
+    bits = " ".join("01"[value] for value in np.asarray(drawn("1")).ravel().astype(int))
+    return [*files, f"P2 40 40 255 {plain}".encode(), f"P1 40 40 {bits}".encode()]
 
 
 def read_image(content, folder):
