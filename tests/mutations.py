@@ -238,7 +238,7 @@ MUTATIONS = [
     Mutation("fused: the few weights' patch read a row too low", "engine/conv_pool.py",
              "i, j = q // 2, q % 2 * self.c", "i, j = 0, q % 2 * self.c", f"{PLAN} pool"),
     Mutation("fused: a strided convolution's gradient one position late", "engine/conv.py",
-             "+ v, places, own)", "+ v, places, max(own - 1, 0))", f"{PLAN} stride"),
+             "+ v, places, own)", "+ v, places, max(own - 1, 0))", f"{PLAN} convolution_equals"),
     Mutation("fused: the last rows of a product left out", "engine/dense.py",
              "(m + many - 1) // many", "m // many", f"{PLAN} dense"),
     Mutation("fused: a long sum starts anew in every part", "engine/dense.py",

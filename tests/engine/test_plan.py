@@ -168,6 +168,19 @@ def test_wide_patches_are_worked_on_in_parts(rng):
     assert_same(run(plan.make(layers), x, dy), run(plan.make(layers, fuse=False), x, dy), 1e-11)
 
 
+def test_a_strided_convolution_keeps_to_its_shards_memory(rng):
+    """Many filters, wide rows, and a last block that overlaps the one before: nobody else's dx."""
+    layers, shape = built([sn.Conv2D(70, 3, 2, "same"), sn.ReLU()], (7, 30, 70), rng)
+    x, dy = rng.standard_normal((9, 7, 30, 70)), rng.standard_normal((9, *shape))
+    expected, found = run(plan.make(layers, fuse=False), x, dy), []
+    for threads in (1, 2, 2, 2):
+        numba.set_num_threads(threads)
+        found.append(run(plan.make(layers), x, dy))
+        assert_same(found[-1], expected, 1e-11)
+    first, *others = ([a.tobytes() for a in arrays] for arrays in found)
+    assert all(other == first for other in others)
+
+
 def test_same_bits_for_one_and_two_threads(rng):
     layers, shape = built(chain(), (12, 12, 1), rng, np.float32)
     x = rng.standard_normal((11, 12, 12, 1)).astype(np.float32)
