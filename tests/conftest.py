@@ -32,7 +32,7 @@ settings.register_profile(
     database=None,
     phases=[Phase.explicit, Phase.generate],
 )
-settings.register_profile("few", settings.get_profile("unshrunk"), max_examples=8)
+settings.register_profile("few", settings.get_profile("unshrunk"), max_examples=5)
 settings.load_profile("scratchnet")  # `pytest --hypothesis-profile=thorough` for the other
 
 
