@@ -15,12 +15,9 @@ from ..layers import Layer
 from .compiler import inner, parallel
 from .functions import sum_rows_into
 from .group import Array, Gradients, Group
-from .memory import SHARDS, VECTOR_BYTES, lanes, padded
+from .memory import SHARDS, VECTOR_BYTES, padded
 from .simd import add_at, add_rows, fma_patch, load, relu, repeat, store_rows, zeros
-from .target import target
-
-#: a tile of one vector, or one row
-ONE = (0,)
+from .target import ONE, Block, block_of, target, tile_for
 
 
 class Geometry(NamedTuple):
@@ -49,35 +46,12 @@ class Geometry(NamedTuple):
     fp: int
 
 
-class Block(NamedTuple):
-    """How much of a result is held in registers: tuples as long as
-
-    whole   the vectors in all
-    rows    its rows
-    tile    the vectors of a row
-    """
-
-    whole: tuple[int, ...]
-    rows: tuple[int, ...]
-    tile: tuple[int, ...]
-
-
 class Inside(NamedTuple):
     """Where the image lies in its frame: its first element, its rows, and how long one is."""
 
     start: int
     h: int
     run: int
-
-
-def tile_for(filters: int, dtype: Any) -> tuple[int, ...]:
-    """The widest tile, of at most 4 vectors, that divides the padded filters; as a tuple."""
-    vectors, most = padded(filters, dtype) // lanes(dtype), target().across
-    return (0,) * next(width for width in range(most, 0, -1) if vectors % width == 0)
-
-
-def block_of(rows: int, tile: tuple[int, ...]) -> Block:
-    return Block(tile * rows, (0,) * rows, tile)
 
 
 def rows_for(size: int, across: int) -> int:

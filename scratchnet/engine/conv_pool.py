@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from ..layers import Conv2D, Layer
 from . import winograd
 from .compiler import inner, parallel
-from .conv import ONE, ConvGroup, Geometry, copy_inside, tile_for
+from .conv import ConvGroup, Geometry, copy_inside
 from .group import Array, Gradients
 from .memory import SHARDS, SLACK, VECTOR_BYTES, padded
 from .simd import (
@@ -36,7 +36,7 @@ from .simd import (
     store_largest,
     zeros,
 )
-from .target import target
+from .target import ONE, target, tile_for
 
 #: what the code says of a window whose largest value was not positive
 DEAD = 4

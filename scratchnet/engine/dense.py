@@ -12,7 +12,6 @@ from numba import prange
 
 from ..layers import Dense, Layer
 from .compiler import inner, parallel, serial
-from .conv import ONE, Block, block_of, tile_for
 from .group import Array, Gradients, Group
 from .memory import SHARDS, VECTOR_BYTES, flat_with_slack, padded
 from .simd import (
@@ -28,7 +27,7 @@ from .simd import (
     store_rows,
     zeros,
 )
-from .target import target
+from .target import ONE, Block, block_of, target, tile_for
 
 #: how many terms of a product are added up at a time: b's part is then 16 or 32 KiB
 TERMS = 128 if target().across > 1 else 256

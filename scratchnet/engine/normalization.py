@@ -25,13 +25,12 @@ from .simd import (
     wide,
     zeros,
 )
+from .target import ONE
 
 #: rows whose mean and squares are taken together
 BLOCK = 64
 #: rows whose gradients are summed before the sum goes on in float64
 RUN = 8
-#: a tile of one vector
-ONE = (0,)
 
 
 class Affine(NamedTuple):

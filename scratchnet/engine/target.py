@@ -16,9 +16,13 @@ from typing import Any, NamedTuple
 import llvmlite.binding as llvm
 import numba
 
-from .memory import VECTOR_BYTES
+from .memory import VECTOR_BYTES, lanes, padded
 
 config: Any = numba.config  # it makes its attributes as it is loaded; mypy does not see them
+
+
+#: a tile of one vector, or one row
+ONE = (0,)
 
 
 class Target(NamedTuple):
@@ -86,3 +90,26 @@ def of(triple: str, name: str, features: str) -> Target:
     if "ymm" in code:
         return Target(32, 16, fma)
     return Target(16, 16 if "xmm" in code else 32, fma)
+
+
+class Block(NamedTuple):
+    """How much of a result is held in registers: tuples as long as
+
+    whole   the vectors in all
+    rows    its rows
+    tile    the vectors of a row
+    """
+
+    whole: tuple[int, ...]
+    rows: tuple[int, ...]
+    tile: tuple[int, ...]
+
+
+def tile_for(filters: int, dtype: Any) -> tuple[int, ...]:
+    """The widest tile, of at most 4 vectors, that divides the padded filters; as a tuple."""
+    vectors, most = padded(filters, dtype) // lanes(dtype), target().across
+    return (0,) * next(width for width in range(most, 0, -1) if vectors % width == 0)
+
+
+def block_of(rows: int, tile: tuple[int, ...]) -> Block:
+    return Block(tile * rows, (0,) * rows, tile)

@@ -5,8 +5,8 @@ needed twice is read twice, from the first cache.
 """
 
 from .compiler import inner
-from .conv import ONE
 from .simd import add, load, neg, scale, store, sub
+from .target import ONE
 
 
 @inner

@@ -29,7 +29,7 @@ from numba import prange
 
 from ..layers import Conv2D, Layer
 from .compiler import inner, parallel
-from .conv import ONE, Block, ConvGroup, block_of, tile_for
+from .conv import ConvGroup
 from .group import Array, Gradients, Group
 from .memory import SHARDS, VECTOR_BYTES, lanes
 from .simd import (
@@ -47,7 +47,7 @@ from .simd import (
     where_positive,
     zeros,
 )
-from .target import target
+from .target import ONE, Block, block_of, target, tile_for
 from .transforms import (
     differences,
     get,

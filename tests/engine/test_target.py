@@ -10,7 +10,7 @@ from numba import typeof
 llvm = pytest.importorskip("llvmlite.binding")
 
 from scratchnet.engine import conv, conv_pool, dense, simd, winograd  # noqa: E402
-from scratchnet.engine.target import Target, of  # noqa: E402
+from scratchnet.engine.target import ONE, Target, block_of, of  # noqa: E402
 from scratchnet.engine.threads import compiles  # noqa: E402
 
 X86, ARM = "x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu"
@@ -51,11 +51,11 @@ def loops(target):
     places, code, few = np.zeros(9, np.int64), np.zeros(99, np.uint8), np.zeros(9, np.int32)
     g, t = conv.Geometry(*range(11)), winograd.Tiling(*range(11))
     tile = (0,) * max(w for w in (1, 2, 4) if w <= target.across)
-    block = conv.block_of(target.rows(len(tile), 2, 4, 8), tile)
-    four = conv.block_of(target.rows(len(tile), 2, 4), tile)
-    column = conv.block_of(target.rows(1, 1, 2, 4, 6, 12), conv.ONE)
+    block = block_of(target.rows(len(tile), 2, 4, 8), tile)
+    four = block_of(target.rows(len(tile), 2, 4), tile)
+    column = block_of(target.rows(1, 1, 2, 4, 6, 12), ONE)
     matrix, across = winograd.Matrix(a, i, i, i), (0,) * min(6, target.sums)
-    part = conv_pool.Part(across, conv.ONE, across)
+    part = conv_pool.Part(across, ONE, across)
     sizes, piece = dense.Sizes(*range(7)), dense.Part(*range(5))
     yield winograd._multiply, (block, matrix, matrix, matrix, i, i, i, True)
     yield winograd._input, (a, i, i, i, a, i, i)
