@@ -38,7 +38,6 @@ settings.load_profile("scratchnet")  # `pytest --hypothesis-profile=thorough` fo
 
 #: `pytest -m quick`: what a change of a layer, a loop or the training breaks first. Under a minute.
 QUICK = {
-    "data": ["datasets"],
     "engine": ["kernels", "prepared"],
     "layers": ["layers", "losses", "optimizers"],
     "project": [
@@ -56,10 +55,19 @@ QUICK = {
 }
 
 
+def is_quick(file):
+    return file.stem.removeprefix("test_") in QUICK.get(file.parent.name, ())
+
+
+def pytest_ignore_collect(collection_path, config):
+    """With `-m quick` the other files are not even imported: that alone takes a process seconds."""
+    others = collection_path.name.startswith("test_") and not is_quick(collection_path)
+    return True if others and config.option.markexpr == "quick" else None
+
+
 def pytest_collection_modifyitems(items):
     for item in items:
-        room, name = item.path.parent.name, item.path.stem.removeprefix("test_")
-        if name in QUICK.get(room, ()) and not item.get_closest_marker("slow"):
+        if is_quick(item.path) and not item.get_closest_marker("slow"):
             item.add_marker("quick")
 
 

@@ -244,7 +244,10 @@ def linked_types(context: jinja2.runtime.Context, text: str) -> Markup:
 
 
 def modules_of_the_package() -> dict[str, pdoc.doc.Module]:
-    """Every module but the private ones; one that needs what is not installed is left out."""
+    """Every module but the private ones and the exercises, which a learner gets as files.
+
+    One that needs what is not installed is left out.
+    """
     loaded: dict[str, Any] = sys.modules
     loaded |= dict.fromkeys(FRAMEWORKS)  # as if they were not installed
     found = {}
@@ -252,7 +255,7 @@ def modules_of_the_package() -> dict[str, pdoc.doc.Module]:
     for path in sorted((ROOT / PACKAGE).rglob("*.py")):
         parts = path.relative_to(ROOT).with_suffix("").parts
         name = ".".join(parts).removesuffix(".__init__")
-        if any(part.startswith("_") for part in name.split(".")):
+        if any(part.startswith("_") for part in parts) or "exercises" in parts:
             continue
         try:
             module = importlib.import_module(name)
