@@ -31,7 +31,10 @@ SMALL = "not threads and not without and not uint8"
 PLAIN = "not threads and not numba and not plan_show"
 #: tests that say nothing about lines, that start all tests again, that are about the compiler
 LEFT_OUT = ["coverage", "mutations", "benchmarks", "examples", "imports", "predict_path"]
-LEFT_OUT += ["kernel_cache", "mistakes", "same_bits"]
+LEFT_OUT += ["kernel_cache", "mistakes", "same_bits", "first_start", "sizes", "portable"]
+#: those beside the frameworks, and those that go through whole programs where others see the lines
+LEFT_OUT += ["parity_torch", "parity_keras", "learning_torch", "learning_keras", "onnx_exporters"]
+LEFT_OUT += ["interop_frameworks", "web_page", "web_limits", "resume_cli", "streams"]
 
 
 def others() -> list[str]:
@@ -43,7 +46,7 @@ def covered(folder: Path, names: list[str], *options: str, **environment: str) -
     """Run those test files under coverage; its data stays in folder."""
     files = [str(path) for name in names for path in TESTS.glob(f"*/test_{name}.py")]
     done = measure(
-        folder, "run", "-m", "pytest", "-n0", "-q", "--hypothesis-profile=few", *options, *files,
+        folder, "run", "-m", "pytest", "-q", "--hypothesis-profile=few", *options, *files,
         NUMBA_DISABLE_JIT="1", **environment,
     )  # fmt: skip
     assert " passed" in done
