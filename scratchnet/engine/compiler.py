@@ -1,11 +1,12 @@
-"""How loops become machine code: three decorators, and the cache in which it is kept."""
+"""How loops become machine code: four decorators, and the cache in which it is kept."""
 
 import os
 from collections.abc import Callable
 from typing import Any
 
 import numba
-from numba.core import event
+from numba.core import event, types
+from numba.core.sigutils import normalize_signature
 
 from .cache import KernelCache
 from .launch import Parallel
@@ -50,16 +51,30 @@ event.register("numba:compile", _Compiling())
 
 
 def parallel(loop: Callable[..., Any]) -> Any:
-    """For a loop over `prange`, called from Python: its parts run on all threads."""
+    """For a loop over `prange`, called from Python: its parts run on all threads.
+
+    It writes into what it is given to write into, which is new memory; see `in_place` else.
+    """
+    return _on_all_threads(loop, _takes_read_only)
+
+
+def in_place(loop: Callable[..., Any]) -> Any:
+    """As `parallel`, for a loop that changes its caller's arrays: those may not be read-only."""
+    return _on_all_threads(loop, lambda compiled: compiled)
+
+
+def _on_all_threads(loop: Callable[..., Any], adapted: Callable[[Any], Any]) -> Any:
     # only prange: Numba would look for parallelism in every `a[:] = 0` as well, for seconds
     others = ("comprehension", "reduction", "inplace_binop", "setitem", "numpy", "stencil")
-    found = _compiled(loop, parallel={**dict.fromkeys((*others, "fusion"), False), "prange": True})
+    found = adapted(
+        _compiled(loop, parallel={**dict.fromkeys((*others, "fusion"), False), "prange": True})
+    )
     return Parallel(found) if compiles() else found
 
 
 def serial(loop: Callable[..., Any]) -> Any:
     """For a loop that is called from Python and runs on the calling thread alone."""
-    return _compiled(loop)
+    return _takes_read_only(_compiled(loop))
 
 
 def inner(loop: Callable[..., Any]) -> Any:
@@ -76,3 +91,34 @@ def _compiled(loop: Callable[..., Any], **options: Any) -> Any:
     if compiles():
         compiled._cache = KernelCache(loop, options)
     return compiled
+
+
+def _takes_read_only(compiled: Any) -> Any:
+    """The same loop, not compiled once more for arrays that are read-only.
+
+    Numba gives those a type of their own, and so twice the time to whoever reads images from a
+    file that is mapped into memory. To the machine they are the same. Here the loop is compiled, or
+    taken from the cache, as if they could be written to, and entered under both types.
+    """
+    if not compiles():
+        return compiled
+    compile_as_given = compiled.compile
+
+    def compile(signature: Any) -> Any:
+        kinds, returns = normalize_signature(signature)
+        as_writable = tuple(_writable(kind) for kind in kinds)
+        if as_writable == tuple(kinds) or returns is not None:
+            return compile_as_given(signature)
+        entry = compile_as_given(as_writable)
+        if kinds not in compiled.overloads:
+            compiled.overloads[kinds] = compiled.overloads[as_writable]
+            compiled._insert([kind._code for kind in kinds], entry, False)
+        return entry
+
+    compiled.compile = compile
+    return compiled
+
+
+def _writable(kind: Any) -> Any:
+    """A type of Numba's, where it is that of a read-only array as that of another."""
+    return kind.copy(readonly=False) if isinstance(kind, types.Array) else kind

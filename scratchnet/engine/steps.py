@@ -10,7 +10,7 @@ import numpy as np
 from numba import prange
 from numpy.typing import NDArray
 
-from .compiler import parallel
+from .compiler import in_place
 from .memory import SHARDS
 
 Array = NDArray[np.floating]
@@ -24,7 +24,7 @@ def sgd_step(
     _sgd_step(params, grads, velocity, number(lr), number(momentum), bool(nesterov))
 
 
-@parallel
+@in_place
 def _sgd_step(params, grads, velocity, lr, momentum, nesterov):
     for part in prange(SHARDS):
         start, stop = part * params.size // SHARDS, (part + 1) * params.size // SHARDS
@@ -91,7 +91,7 @@ def adam_step(
     _adam_step(params, grads, m, v, factors)
 
 
-@parallel
+@in_place
 def _adam_step(params, grads, m, v, factors):
     lr, b1, c1, b2, c2, eps, correct_1, correct_2, keep = factors
     for part in prange(SHARDS):
@@ -111,7 +111,7 @@ def average_step(average: Array, values: Array, momentum: float) -> None:
     _average_step(average, np.ascontiguousarray(values), number(momentum), number(1 - momentum))
 
 
-@parallel
+@in_place
 def _average_step(average, values, momentum, rest):
     for part in prange(SHARDS):
         start, stop = part * average.size // SHARDS, (part + 1) * average.size // SHARDS
@@ -160,7 +160,7 @@ def rmsprop_step(
     _rmsprop_step(params, grads, v, mean, velocity, factors)
 
 
-@parallel
+@in_place
 def _rmsprop_step(params, grads, v, mean, velocity, factors):
     lr, rho, rest, momentum, eps, keep = factors
     centered, moving = mean.size > 0, velocity.size > 0
@@ -192,7 +192,7 @@ def adagrad_step(
     _adagrad_step(params, grads, total, number(lr), number(epsilon), keep)
 
 
-@parallel
+@in_place
 def _adagrad_step(params, grads, total, lr, eps, keep):
     for part in prange(SHARDS):
         start, stop = part * params.size // SHARDS, (part + 1) * params.size // SHARDS
@@ -252,7 +252,7 @@ def nadam_step(
     _nadam_step(params, grads, m, v, factors)
 
 
-@parallel
+@in_place
 def _nadam_step(params, grads, m, v, factors):
     lr, b1, c1, b2, c2, eps, correct_2, ahead, now, keep = factors
     for part in prange(SHARDS):
@@ -299,7 +299,7 @@ def lion_step(
     _lion_step(params, grads, m, factors)
 
 
-@parallel
+@in_place
 def _lion_step(params, grads, m, factors):
     lr, b1, c1, b2, c2, keep = factors
     for part in prange(SHARDS):
@@ -321,7 +321,7 @@ def penalize(W: Array, dW: Array, l1: float, l2: float) -> float:
     return float(parts.sum())
 
 
-@parallel
+@in_place
 def _penalize(W, dW, pull, rise, l1, l2, parts):
     """pull, rise: l1 and 2 l2 in W's dtype; parts (SHARDS,) <- each shard's penalty in float64."""
     for part in prange(SHARDS):

@@ -11,13 +11,14 @@ import sys
 import warnings
 from pathlib import Path
 
+import numba
 import numpy as np
 import pytest
 from arrays import fortran, read_only, strided
 from grouped import assert_same, built
 
 import scratchnet as sn
-from scratchnet.engine import plan
+from scratchnet.engine import functions, plan, steps, threads
 
 TESTS = Path(__file__).parents[1]
 layouts = pytest.mark.parametrize("layout", [read_only, strided, fortran])
@@ -327,3 +328,20 @@ def test_without_the_compiler_a_fused_network_is_the_same(tmp_path):
     """The quick part of the slow test above."""
     name = "test_nan_and_infinity_go_forward or test_layout_does_not_matter_to_a_fused_group"
     suite(["test_robust.py"], tmp_path, "-k", name, NUMBA_DISABLE_JIT="1")
+
+
+@pytest.mark.skipif(not threads.compiles(), reason="nothing is compiled")
+def test_a_loop_is_not_compiled_again_for_read_only_arrays():
+    x = np.array([[-1.0, 2.0]], np.float32)
+    assert np.array_equal(functions.relu(read_only(x)), functions.relu(x))
+    loops = functions.relu_into.loop.overloads
+    assert len({id(loop) for kinds, loop in loops.items() if kinds[0].dtype == numba.float32}) == 1
+    assert {kinds[0].mutable for kinds in loops} == {True, False}
+
+
+@pytest.mark.skipif(not threads.compiles(), reason="NumPy refuses it, too, with words of its own")
+def test_parameters_that_are_read_only_are_not_written_to():
+    params, grads = read_only(np.ones(3, np.float32)), np.ones(3, np.float32)
+    with pytest.raises(numba.TypingError, match="readonly"):
+        steps.sgd_step(params, grads, np.zeros(3, np.float32), 0.1, 0.9, False)
+    assert (params == 1).all()
