@@ -66,9 +66,8 @@ def in_place(loop: Callable[..., Any]) -> Any:
 def _on_all_threads(loop: Callable[..., Any], adapted: Callable[[Any], Any]) -> Any:
     # only prange: Numba would look for parallelism in every `a[:] = 0` as well, for seconds
     others = ("comprehension", "reduction", "inplace_binop", "setitem", "numpy", "stencil")
-    found = adapted(
-        _compiled(loop, parallel={**dict.fromkeys((*others, "fusion"), False), "prange": True})
-    )
+    options = {**dict.fromkeys((*others, "fusion"), False), "prange": True}
+    found = adapted(_compiled(loop, parallel=options))
     return Parallel(found) if compiles() else found
 
 
