@@ -1,8 +1,8 @@
 """What no kernel may mind: how arrays lie in memory, that a batch is empty, NaN and infinity.
 
 The kernels and the layers one by one are in test_kernels.py and test_layers.py; here are the fused
-groups, the losses and whole models, and the suite once more without the compiler and with checked
-indices.
+groups, the losses and whole models, and the suite once more with checked indices. Once more without
+the compiler it runs in test_coverage.py.
 """
 
 import os
@@ -305,19 +305,6 @@ def suite(files, tmp_path, *options, **environment):
 
 
 @pytest.mark.slow
-def test_the_suite_passes_without_the_compiler(tmp_path):
-    files = [
-        "test_kernels.py",
-        "test_layers.py",
-        "test_plan.py",
-        "test_losses.py",
-        "test_robust.py",
-    ]
-    small = "not threads and not without and not uint8"
-    suite([*files, "test_optimizers.py"], tmp_path, "-k", small, NUMBA_DISABLE_JIT="1")
-
-
-@pytest.mark.slow
 def test_the_suite_passes_with_checked_indices(tmp_path):
     # not test_plan.py: its many shapes are many compilations; every fused group is here, too
     files = ["test_kernels.py", "test_layers.py", "test_robust.py"]
@@ -325,7 +312,7 @@ def test_the_suite_passes_with_checked_indices(tmp_path):
 
 
 def test_without_the_compiler_a_fused_network_is_the_same(tmp_path):
-    """The quick part of the slow test above."""
+    """The quick part of what test_coverage.py runs."""
     name = "test_nan_and_infinity_go_forward or test_layout_does_not_matter_to_a_fused_group"
     suite(["test_robust.py"], tmp_path, "-k", name, NUMBA_DISABLE_JIT="1")
 
