@@ -1,9 +1,12 @@
 """The lessons: where they are, a copy of them, and Jupyter on the copy.
 
-They stand in examples/lessons, and a wheel has them in learn/lessons (see pyproject.toml).
+They stand in examples/lessons, and a wheel has them in learn/lessons (see pyproject.toml). A lesson
+links to files of the package; with the copies comes a folder of what they link to, since Jupyter
+opens nothing outside the folder that it was started on.
 """
 
 import importlib.util
+import re
 import shutil
 import subprocess
 import sys
@@ -16,6 +19,9 @@ HERE = Path(__file__).parent
 PLACES = (HERE / "lessons", HERE.parents[1] / "examples" / "lessons")
 #: the folder of the copies when none is named
 USUAL = Path("scratchnet-lessons")
+#: in a lesson, the start of a link to a file or folder of the package; and in a copy, which may not
+#: be called like the package: Python would import it
+LINK, COPIED = re.compile(r"\]\(\.\./\.\./scratchnet/([\w/.]+)"), "source"
 
 
 def lessons() -> list[Path]:
@@ -41,9 +47,21 @@ def copy_lessons(folder: Path) -> tuple[list[Path], list[Path]]:
         if copy.exists():
             kept.append(copy)
         else:
-            shutil.copyfile(notebook, copy)
+            text = notebook.read_text("utf-8")
+            copy.write_text(LINK.sub(rf"]({COPIED}/\1", text), "utf-8")
             copied.append(copy)
+            for path in LINK.findall(text):
+                _copy_source(path, folder / COPIED / path)
     return copied, kept
+
+
+def _copy_source(path: str, to: Path) -> None:
+    """Copy a file of the package, or a folder's modules, to be read."""
+    found = HERE.parent / path
+    for file in sorted(found.glob("*.py")) if found.is_dir() else [found]:
+        copy = to / file.name if found.is_dir() else to
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, copy)
 
 
 def check_jupyter() -> None:

@@ -272,6 +272,17 @@ def test_without_jupyter_a_line_says_what_to_install(here, two_lessons, monkeypa
     assert not (here / "mine").exists()
 
 
+def test_what_a_lesson_links_to_comes_with_its_copy(here):
+    notebooks.copy_lessons(here / "mine")
+    links = [
+        link
+        for lesson in (here / "mine").glob("*.ipynb")
+        for link in re.findall(r"\]\((?!https?:|#|attachment:)([^)]+)\)", lesson.read_text("utf-8"))
+    ]
+    assert len(links) > 10
+    assert [link for link in links if not (here / "mine" / link).exists()] == []
+
+
 def test_without_notebooks_a_line_says_where_they_should_be(here, monkeypatch):
     monkeypatch.setattr(notebooks, "PLACES", (here / "none",) * 2)
     with pytest.raises(InputError, match="expected notebooks in"):
