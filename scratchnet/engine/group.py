@@ -15,6 +15,8 @@ from ..layers.window import Pads
 from .compiler import parallel, serial
 from .functions import relu_backward_into
 from .memory import SHARDS, SLACK, flat_with_slack, flat_zeros, lanes
+from .sums import Share, tree_sum
+from .threads import threads
 
 Array = NDArray[np.floating]
 
@@ -59,8 +61,12 @@ class Buffers:
         return out
 
     def total(self, name: str, parts: Array) -> Array:
-        """The sum of the shards' parts, along the first axis."""
-        return parts.sum(axis=0, out=self.buffer(f"{name} in all", parts.shape[1:]))
+        """The sum of the shards' parts, along the first axis; the parts change."""
+        return tree_sum(parts, self.buffer(f"{name} in all", parts.shape[1:]))
+
+    def totals(self, name: str, parts: Array, lots: int) -> Array:
+        """The same for each lot: (lots, ...)"""
+        return tree_sum(parts, self.buffer(f"{name} by lot", (lots, *parts.shape[1:])), lots)
 
 
 class Gradients:
@@ -72,9 +78,12 @@ class Gradients:
     All groups of a model share it: two arrays in turn instead of one for each group, and a third
     and a fourth while a Residual goes back along both its rows. What is so small stays in the
     processor's caches.
+
+    share   which part of the batch the groups compute
     """
 
     def __init__(self) -> None:
+        self.share = Share()
         self.slots: list[NDArray] = []
         self.held: list[NDArray] = []
 
@@ -148,6 +157,8 @@ class Group(Buffers):
     only_kernels = False
     #: where `call` notes what it calls, while somebody wants to know
     record: list[tuple[Any, tuple]] | None = None
+    #: whether backward leaves the gradients of the whole batch, wherever that is computed
+    sums_whole = False
 
     def __init__(self, layers: Sequence[Layer], gradients: Gradients) -> None:
         self.layers = list(layers)
@@ -187,6 +198,19 @@ class Group(Buffers):
         out = self.buffer(name, a.shape)
         out[:] = a
         return out
+
+    @property
+    def share(self) -> Share:
+        return self.gradients.share
+
+    def shards(self, n: int) -> int:
+        """Into how many parts a sum over n images is cut."""
+        return self.gradients.share.shards(n)
+
+    @staticmethod
+    def workers() -> int:
+        """Into how many parts work is cut whose bits do not depend on that: each has scratch."""
+        return min(threads(), SHARDS)
 
     def dx(self, shape: tuple[int, ...], *keep: Array) -> Array:
         """Memory for what backward returns; keep: what it reads meanwhile."""
