@@ -114,7 +114,7 @@ class ProductGroup(Group):
             for lot, (first, end) in enumerate(itertools.pairwise(cuts)):
                 part = sizes._replace(k=int(end - first))
                 self.product(rows[first:end], part, b[first:end], parts[lot], sparse=sparse)
-            tree_sum(parts, c)
+            tree_sum(parts, c, 1, self.call)
             return
         flat, block = a.reshape(-1), self._block(sizes)
         listed = self._listed(flat, sizes, cuts) if sparse else (None, None)

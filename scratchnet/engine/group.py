@@ -60,14 +60,6 @@ class Buffers:
         out[:] = a
         return out
 
-    def total(self, name: str, parts: Array) -> Array:
-        """The sum of the shards' parts, along the first axis; the parts change."""
-        return tree_sum(parts, self.buffer(f"{name} in all", parts.shape[1:]))
-
-    def totals(self, name: str, parts: Array, lots: int) -> Array:
-        """The same for each lot: (lots, ...)"""
-        return tree_sum(parts, self.buffer(f"{name} by lot", (lots, *parts.shape[1:])), lots)
-
 
 class Gradients:
     """Memory for the gradients between groups, which a backward pass needs for a moment each.
@@ -120,6 +112,7 @@ class Single:
     """A layer that runs by itself, as it is written in layers/."""
 
     only_kernels = False
+    sums_whole = False
 
     def __init__(self, layer: Layer) -> None:
         self.layers = [layer]
@@ -134,6 +127,9 @@ class Single:
     def by_themselves(self) -> Iterator[Layer]:
         """The layers that keep in themselves what backward needs, and not in the group."""
         yield from self.layers[0].leaves()
+
+    def inner(self) -> "Iterator[Single | Group]":
+        yield self
 
     def __repr__(self) -> str:
         return f"{self.layers[0].name}: by itself"
@@ -177,6 +173,10 @@ class Group(Buffers):
         """See `Single`; most groups have none in them."""
         yield from ()
 
+    def inner(self) -> "Iterator[Single | Group]":
+        """The groups that this one is made of; most are one."""
+        yield self
+
     def begin(self, x: Array) -> None:
         """Check the input; and note in the layers that they did not run themselves."""
         self.layers[0].check_input(x)
@@ -211,6 +211,16 @@ class Group(Buffers):
     def workers() -> int:
         """Into how many parts work is cut whose bits do not depend on that: each has scratch."""
         return min(threads(), SHARDS)
+
+    def total(self, name: str, parts: Array) -> Array:
+        """The sum of the shards' parts, along the first axis; the parts change."""
+        out = self.buffer(f"{name} in all", parts.shape[1:], parts.dtype)
+        return tree_sum(parts, out, 1, self.call)
+
+    def totals(self, name: str, parts: Array, lots: int) -> Array:
+        """The same for each lot: (lots, ...)"""
+        out = self.buffer(f"{name} by lot", (lots, *parts.shape[1:]), parts.dtype)
+        return tree_sum(parts, out, lots, self.call)
 
     def dx(self, shape: tuple[int, ...], *keep: Array) -> Array:
         """Memory for what backward returns; keep: what it reads meanwhile."""

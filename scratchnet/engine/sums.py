@@ -6,6 +6,8 @@ tree of these halves, ((0 + 1) + (2 + 3)) + ((4 + 5) + (6 + 7)). Who computes a 
 process, does not matter to it. A process that has the images of one branch computes the branch.
 """
 
+from typing import Any
+
 import numpy as np
 from numba import prange
 from numpy.typing import NDArray
@@ -47,16 +49,25 @@ class Share:
         """The shards' parts (shards, ...) of the whole batch, from those of the shards here."""
         return parts
 
+    def draw(self, rng: np.random.Generator, out: NDArray[np.float32]) -> None:
+        """out (n, ...) <- numbers from 0 to 1, for the images here."""
+        rng.random(dtype=np.float32, out=out)
+
+    def draw_normal(self, rng: np.random.Generator, out: NDArray[np.float32]) -> None:
+        """out (n, ...) <- numbers of the standard normal distribution, for the images here."""
+        rng.standard_normal(dtype=np.float32, out=out)
+
 
 def images_of_parts(n: int, parts: int) -> NDArray[np.int64]:
     """How many of n images are in each part."""
     return np.diff([cut(n, parts, number) for number in range(parts + 1)])
 
 
-def tree_sum(parts: NDArray, out: NDArray, trees: int = 1) -> NDArray:
+def tree_sum(parts: NDArray, out: NDArray, trees: int = 1, call: Any = None) -> NDArray:
     """out <- the sum of parts (1, 2, 4, 8, ...; ...) along the first axis, in the tree.
 
     trees   that many sums (trees, ...), each of as many parts as lie side by side
+    call    how the loop is called: Group.call
 
     The parts change.
     """
@@ -65,7 +76,11 @@ def tree_sum(parts: NDArray, out: NDArray, trees: int = 1) -> NDArray:
             parts = parts[0::2] + parts[1::2]
         out[...] = parts.reshape(out.shape)
     else:
-        add_up(parts.reshape(-1), len(parts) // trees, trees, out.reshape(-1))
+        given = parts.reshape(-1), len(parts) // trees, trees, out.reshape(-1)
+        if call is None:
+            add_up(*given)
+        else:
+            call(add_up, *given)
     return out
 
 
