@@ -158,10 +158,7 @@ def train(
     Under mpiexec, which pip install "scratchnet[mpi]" brings, several processes share the training.
     """
     with distributed.join(same_bits=not any_ranks) as world:
-        if world.rank == 0:
-            code = _lead(world, given, out, resume, json_)
-        else:
-            code = _take_part(world)
+        code = _lead(world, given, out, resume, json_) if world.rank == 0 else _take_part(world)
         if world.size > 1:
             world.wait()
     if code:
