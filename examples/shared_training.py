@@ -1,7 +1,6 @@
 """What an all-reduce does, on one gradient; then a training that several processes share.
 
-    python examples/shared_training.py
-    mpiexec -n 4 python examples/shared_training.py       # after: pip install ".[mpi]"
+By itself, or on four processes, after pip install ".[mpi]": mpiexec -n 4 python shared_training.py
 """
 
 import hashlib

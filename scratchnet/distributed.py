@@ -105,7 +105,8 @@ class World:
 
     def __init__(self, comm: Any = None, same_bits: bool = True) -> None:
         self.comm, self.same_bits = comm, same_bits
-        self.rank, self.size = (comm.Get_rank(), comm.Get_size()) if comm else (0, 1)
+        self.rank: int = comm.Get_rank() if comm else 0
+        self.size: int = comm.Get_size() if comm else 1
         self.local_rank, self.local_size = 0, 1
         self.bad: int | None = None
         self._rooms: dict[Any, NDArray] = {}

@@ -123,6 +123,8 @@ def fit(
     if (world := distributed.current()) is not None:
         run.shared = distributed.Shared(model, world)
         run.shared.begin(run)
+    if run.rank > 0:
+        progress = Progress(verbose=0)
     progress = Progress() if progress is None else progress
     first, last = _in_order(run, progress)
     everyone = [*first, *last]
@@ -237,7 +239,7 @@ def _step(
 def _in_order(run: Run, progress: Progress) -> tuple[list[Callback], list[Callback]]:
     """Who is called first, and who last when an epoch is in History."""
     called = [one for one in run.callbacks if run.rank == 0 or not one.writes]
-    first = [*([progress] if run.rank == 0 else []), *(one for one in called if not one.runs_last)]
+    first = [progress, *(one for one in called if not one.runs_last)]
     agreement = [] if run.shared is None else [distributed.Agreement()]
     return [*first, *agreement], [one for one in called if one.runs_last]
 

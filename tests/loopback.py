@@ -7,6 +7,7 @@ A rank that raises ends the others, whose calls raise `Ended`; `run` raises the 
 """
 
 import contextvars
+import pickle
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -103,10 +104,10 @@ class Comm:
         return found
 
     def bcast(self, value, root):
-        return self._together("bcast", value)[root]
+        return pickle.loads(self._together("bcast", pickle.dumps(value))[root])
 
     def allgather(self, value):
-        return self._together("allgather", value)
+        return [pickle.loads(part) for part in self._together("allgather", pickle.dumps(value))]
 
     def Ibarrier(self):
         return self._begin("Ibarrier", None, lambda parts: None)

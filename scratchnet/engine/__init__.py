@@ -33,8 +33,8 @@ The words that the loops use
     run     how many values of one row a window covers: kw * c
     patch   what lies under a window: kh rows of `run` values
     shard   one of the parts into which work is split, whatever the number of threads. Of a sum over
-            a batch each is added up by itself, in memory of its own, and the shards' sums in a fixed
-            tree (sums.py): the same bits always. Other work has SHARDS of them
+            a batch each is added up by itself, in memory of its own, and the shards' sums in a
+            fixed tree (sums.py): the same bits always. Other work has SHARDS of them
     lot     an eighth of a batch: so many processes may share it. It has one shard, or four
     worker  what one thread does of a loop whose bits do not depend on how it is split; each has
             scratch memory of its own
