@@ -2,11 +2,12 @@
 
     python benchmarks/shards.py
 
-Each loop of a step is timed on one thread, and again on the images of every shard by itself. Loops
-that add up a gradient are shared shard by shard; the others image by image, or by the blocks of
-their result. A thread's part is the sum of its shards' or images' times, and a loop takes as long
-as the thread with most to do. Busy is what all threads work, divided by threads times what the
-loops take. Beside it: the same with all that runs on one thread (small loops, NumPy, Python).
+Each loop of a step is timed on one thread, in its processor time, which other programs leave as it
+is; and again on the images of every shard by itself. Loops that add up a gradient are shared shard
+by shard; the others image by image, or by the blocks of their result. A thread's part is the sum of
+its shards' or images' times, and a loop takes as long as the thread with most to do. Busy is what
+all threads work, divided by threads times what the loops take. Beside it: the same with all that
+runs on one thread (small loops, NumPy, Python, here also the optimizer).
 """
 
 import argparse
@@ -43,9 +44,9 @@ class Timed:
         self.plain, found = Group.call, self.found
 
         def call(group: Any, loop: Any, *arguments: Any) -> None:
-            start = time.perf_counter()
+            start = time.thread_time()
             self.plain(group, loop, *arguments)
-            seconds = time.perf_counter() - start
+            seconds = time.thread_time() - start
             name = loop.__name__ if isinstance(loop, Parallel) else "serial"
             found[str(group.layers[0].name), name, units(name, arguments)] += seconds
 
@@ -70,10 +71,10 @@ def step(model: sn.Sequential, x: np.ndarray, y: np.ndarray, times: int) -> dict
     """The least time of each loop in a step, and of the whole step."""
     best: dict[Any, float] = {}
     for _ in range(times):
-        start = time.perf_counter()
+        start = time.thread_time()
         with Timed() as watch:
             model.train_on_batch(x, y)
-        whole = time.perf_counter() - start
+        whole = time.thread_time() - start
         for key, seconds in {**watch.found, "step": whole}.items():
             best[key] = min(best.get(key, np.inf), seconds)
     return best
