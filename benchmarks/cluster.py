@@ -201,7 +201,7 @@ def draw(path: Path, results: dict[str, Any], title: str) -> None:
                     ax.plot(row["ranks"], row["epoch"], "X", markersize=11, color=color)
             first = next(iter(networks.values()))[0]["epoch"]
             ideal = [first / ranks for ranks in RANKS]
-            ax.plot(RANKS, ideal, "--", color=style.FAINT, label="ideal", zorder=0)
+            ax.plot(RANKS, ideal, "--", color="0.6", label="ideal", zorder=0)
             ax.set_xscale("log", base=2)
             ax.set_yscale("log")
             ax.set_xticks(RANKS[::2], [f"{ranks:,}" for ranks in RANKS[::2]])
@@ -213,9 +213,8 @@ def draw(path: Path, results: dict[str, Any], title: str) -> None:
         axes[0].set_ylabel(f"seconds for an epoch of {IMAGES:,} images")
         handles, labels = axes[0].get_legend_handles_labels()
         cross = axes[0].plot([], [], "X", color=style.INK, markersize=8, linestyle="none")
-        axes[0].legend(
-            [*handles, *cross], [*labels, "more is sent than computed"], edgecolor=style.FAINT
-        )
+        labels = [*labels, "from here on more is sent than computed"]
+        figure.legend([*handles, *cross], labels, loc="outside lower center", ncols=3)
         figure.suptitle(title)
         return figure
 
