@@ -72,13 +72,21 @@ class BackupAndRestore(Callback):
         self.kept: list[Path] = []  # good ones, the newest last
 
     def on_train_begin(self, logs: dict[str, float]) -> None:
+        self.kept = []
+        self.saved_at = time.monotonic()
+        found = self._found() if self.run.rank == 0 else None
+        if self.run.shared is not None:  # the first of the processes reads for all
+            found = self.run.shared.world.told(found)
+        if found is not None:
+            self._restore(*found)
+
+    def _found(self) -> tuple[Path, dict[str, Any], dict[str, NDArray]] | None:
+        """The newest good backup: its place, description and arrays."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"{self.folder}: expected a folder: {error.strerror}") from None
         checkpoint.remove_leftovers(self.folder, "state-*")
-        self.kept = []
-        self.saved_at = time.monotonic()
         model, run = self.model, self.run
         #: what a backup must have in common with this training
         self.training = {
@@ -106,9 +114,9 @@ class BackupAndRestore(Callback):
                     raise InputError(f"{error}; no backup before it is left") from None
                 print(f"scratchnet: {error}; going on from the one before it", file=sys.stderr)
                 continue
-            self._restore(path, description, arrays)
             self.kept = files[: number + 1]
-            break
+            return path, description, arrays
+        return None
 
     def on_batch_end(self, batch: int, logs: dict[str, float]) -> None:
         due = self.model.stop_training
@@ -142,6 +150,8 @@ class BackupAndRestore(Callback):
 
     def _save(self) -> None:
         run = self.run
+        if run.rank > 0:  # it would save the same
+            return
         arrays = {f"model/{name}": array for name, array in self.model.arrays().items()}
         if run.order is not None:
             arrays["order"] = run.order
@@ -194,6 +204,8 @@ class BackupAndRestore(Callback):
         """Take over what `training_state.check` has found good."""
         run, model = self.run, self.model
         for i, callback in enumerate(run.callbacks):  # first: one of a user's own may still refuse
+            if callback.writes and run.rank > 0:
+                continue
             numbers = description["callbacks"][i]
             state = training_state.part(f"callback {i}", numbers, arrays)
             try:

@@ -178,6 +178,8 @@ class ModelCheckpoint(Callback):
     monitor, mode    see `Best`; used with save_best_only
     """
 
+    writes = True
+
     def __init__(
         self,
         filepath: str | PathLike,
@@ -405,7 +407,7 @@ class _Logger(Callback):
     missing, where a training was killed and went on.
     """
 
-    runs_last = True
+    runs_last = writes = True
 
     def __init__(self, filename: str | PathLike) -> None:
         self.path = Path(filename)
@@ -481,12 +483,13 @@ class StopOnNaN(Callback):
             self._keep_state()
             return
         what, step = self._where(), self.model.optimizer.iterations
+        whose = self.run.whose()
         self.model.optimizer.load_state(self.good_state)
         for kept, array in zip(self.good, self.watched, strict=True):
             np.copyto(array, kept)
         raise DivergedError(
             f"the training diverged in step {step} "
-            f"(epoch {self.run.epoch + 1}, batch {batch + 1}): {what} no longer finite; "
+            f"(epoch {self.run.epoch + 1}, batch {batch + 1}): {what} no longer finite{whose}; "
             "the model keeps the weights of the step before"
         )
 

@@ -77,6 +77,8 @@ class Callback:
     run: Any = None
     #: called after the others at the end of an epoch, when History has the epoch already
     runs_last = False
+    #: writes files and changes nothing else: of processes that share a training, one calls it
+    writes = False
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float]) -> None:
         """epoch counts from 0; logs is empty."""
@@ -237,6 +239,7 @@ class Run:
     first_loss  of the first batch that was trained on, since when this call began
     steps       batches in an epoch, where that is not all there are
     started     the epoch with which this call began to count
+    shared      how other processes take part (distributed.Shared); None where none do
     """
 
     x: NDArray
@@ -255,12 +258,29 @@ class Run:
     first_loss: float | None = None
     steps: int | None = None
     started: int = 0
+    shared: Any = None
     _memory: dict[str, NDArray] = field(default_factory=dict, repr=False)
 
     def __repr__(self) -> str:
         done = f"epoch {self.epoch} of {self.epochs}, batch {self.batch} of {self.batches}"
         of = getattr(self.x, "shape", type(self.x).__name__)  # a source of batches has none
         return f"{type(self).__name__}({of}, {done})"
+
+    @property
+    def rank(self) -> int:
+        """Which of the processes that share the training this is; 0 alone."""
+        return 0 if self.shared is None else int(self.shared.world.rank)
+
+    def whose(self) -> str:
+        """In which of the processes numbers are no longer finite, as part of a sentence; "" alone.
+
+        All of them ask together.
+        """
+        return "" if self.shared is None else str(self.shared.world.whose())
+
+    def rows(self, n: int) -> slice:
+        """Which images of a batch of n this process reads."""
+        return slice(n) if self.shared is None else self.shared.rows(n, self.augment)
 
     @property
     def batches(self) -> int | None:
@@ -294,12 +314,13 @@ class Run:
     def take(self, batch: int) -> Taken | None:
         """The examples of that batch of the epoch, valid until the next one is taken.
 
-        None where the epoch turns out to be over.
+        Of x those that `rows` says. None where the epoch turns out to be over.
         """
         assert self.order is not None  # the epoch has begun
         chosen = self.order[batch * self.batch_size : (batch + 1) * self.batch_size]
         weights = {} if self.weights is None else {"sample_weight": self.weights[chosen]}
-        return self._taken("x", chosen), self._taken("y", chosen), weights
+        x = self._taken("x", chosen[self.rows(len(chosen))])
+        return x, self._taken("y", chosen), weights
 
     def _taken(self, name: str, chosen: NDArray[np.int64]) -> NDArray:
         source = getattr(self, name)

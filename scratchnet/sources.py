@@ -277,7 +277,8 @@ class SourceRun(Run):
             return None
         x, y, weights = self.last = found
         given = {"sample_weight": weights, "class_weight": self.class_weight}
-        return x, y, {name: value for name, value in given.items() if value is not None}
+        given = {name: value for name, value in given.items() if value is not None}
+        return x[self.rows(len(x))], y, given
 
     def begin_epoch(self, rng: np.random.Generator | None) -> None:
         self.ended = False

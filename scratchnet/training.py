@@ -21,11 +21,11 @@ from typing import Any, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
-from . import ending, regularizers, sources
+from . import distributed, ending, regularizers, sources
 from .engine import threads
 from .errors import InputError, is_whole
 from .progress import Progress, figures
-from .run import Callback, History, Means, Run, order_of, sampled
+from .run import Callback, History, Means, Run, Taken, order_of, sampled
 from .sources import Batch, Further, SourceRun
 from .targets import check_names, checked_weights, example_weights
 
@@ -67,19 +67,29 @@ def batches(
 
 
 def batches_of(
-    x: Any, y: Any, batch_size: int, steps: int | None = None, sample_weight: Any = None
+    x: Any,
+    y: Any,
+    batch_size: int,
+    steps: int | None = None,
+    sample_weight: Any = None,
+    rows: Callable[[int], slice] = slice,
 ) -> Iterator[Batch]:
-    """The batches of one evaluation, of arrays or of a source of batches: (x, y, weights)."""
+    """The batches of one evaluation, of arrays or of a source of batches: (x, y, weights).
+
+    rows   of a batch's x, those of n that are wanted
+    """
     if y is None:
         sources.refuse_weights(sample_weight)
-        yield from sources.one_pass(x, steps)
+        for some, labels, counts in sources.one_pass(x, steps):
+            yield some[rows(len(some))], labels, counts
         return
     x, y = paired(x, y)
     weights = checked_weights(sample_weight, len(x))
     number = sources.steps_of(len(x), batch_size, steps, "steps")
     order = order_of(len(x), None)
     for start in itertools.islice(range(0, len(x), batch_size), number):
-        yield _part((x, y, weights), order[start : start + batch_size])
+        chosen = order[start : start + batch_size]
+        yield x[chosen[rows(len(chosen))]], *_part((y, y, weights), chosen)[1:]
 
 
 def fit(
@@ -109,11 +119,15 @@ def fit(
     run, held_out = _begun(model, x, y, batch_size, validation_split, held_out, further)
     run.epoch = run.started = initial_epoch
     run.epochs, run.callbacks, run.augment = epochs, callbacks, augment
-    progress = Progress() if progress is None else progress
-    first = [progress, *(callback for callback in callbacks if not callback.runs_last)]
-    last = [callback for callback in callbacks if callback.runs_last]
-    everyone = [*first, *last]
     model.stop_training = False
+    if (world := distributed.current()) is not None:
+        run.shared = distributed.Shared(model, world)
+        run.shared.begin(run)
+    if run.rank > 0:
+        progress = Progress(verbose=0)
+    progress = Progress() if progress is None else progress
+    first, last = _in_order(run, progress)
+    everyone = [*first, *last]
     with threads.one_blas_thread(), progress:
         for callback in everyone:
             callback.model, callback.run = model, run
@@ -130,7 +144,7 @@ def fit(
             if run.batches is None or run.batch < run.batches:
                 break  # stopped in the middle of the epoch
             model.optimizer.use_average(model)  # until the next epoch's first batch
-            logs = run.means.logs() | _validate(model, held_out, batch_size)
+            logs = run.means.logs() | _validate(model, held_out, batch_size, run.shared)
             for callback in first:
                 callback.on_epoch_end(epoch, logs)
             run.end_epoch(logs)
@@ -192,11 +206,8 @@ def _train_epoch(
         taken = run.take(batch)
         if taken is None:
             return
-        x, y, weights = taken
-        if augment is not None:
-            x = augment(x, model.augment_rng)
-        loss, outputs = model.train_on_batch(x, y, **weights)
-        run.means.add(loss, outputs, y)
+        loss, outputs = _step(model, run, taken, augment)
+        run.means.add(loss, outputs, taken[1])
         run.batch = batch + 1
         logs = run.means.logs()
         for callback in callbacks:
@@ -206,9 +217,31 @@ def _train_epoch(
         if lost and not run.warned:  # none of the callbacks has ended the training
             where = f"the loss is {loss:g} in epoch {run.epoch + 1}, batch {batch + 1}"
             after = f", after {run.first_loss:g}" if math.isfinite(loss) else ""
+            after += run.whose()
             _warn(where + after, run, model)
         if model.stop_training:
             return
+
+
+def _step(
+    model: Any, run: Run, taken: Taken, augment: Augment | None
+) -> tuple[float, NDArray[np.floating]]:
+    """One batch: its loss, and the outputs for all of it."""
+    x, y, weights = taken
+    if run.shared is not None:
+        x = run.shared.augmented(augment, x, len(y))
+        return run.shared.train_on_batch(x, y, weights)
+    if augment is not None:
+        x = augment(x, model.augment_rng)
+    return model.train_on_batch(x, y, **weights)
+
+
+def _in_order(run: Run, progress: Progress) -> tuple[list[Callback], list[Callback]]:
+    """Who is called first, and who last when an epoch is in History."""
+    called = [one for one in run.callbacks if run.rank == 0 or not one.writes]
+    first = [progress, *(one for one in called if not one.runs_last)]
+    agreement = [] if run.shared is None else [distributed.Agreement()]
+    return [*first, *agreement], [one for one in called if one.runs_last]
 
 
 def evaluate(
@@ -218,19 +251,27 @@ def evaluate(
     batch_size: int,
     sample_weight: Any = None,
     steps: int | None = None,
+    shared: Any = None,
 ) -> dict[str, float]:
-    """The figures that `Sequential.evaluate` returns, by name; see there for the arguments."""
+    """The figures that `Sequential.evaluate` returns, by name; see there for the arguments.
+
+    shared   with whom, where several processes call it together
+    """
     check_count("batch_size", batch_size, 1)
     means: Means | None = None
     price = 0.0
-    for some, labels, weights in batches_of(x, y, batch_size, steps, sample_weight):
+    rows = slice if shared is None else shared.rows
+    for some, labels, weights in batches_of(x, y, batch_size, steps, sample_weight, rows):
         some = model._batch(some)
         if means is None:
             means = _means(model, some)
             price = regularizers.penalty(model.layers)
             model._watch.predict(some)
-        loss, groups = model._loss_on(model.groups())
-        out = model._forward(some, groups, training=False)
+        if shared is not None:
+            loss, out = shared.outputs(some, len(labels), training=False)
+        else:
+            loss, groups = model._loss_on(model.groups())
+            out = model._forward(some, groups, training=False)
         means.add(ending.loss_of(loss, out, labels, weights) + price, out, labels)
     assert means is not None  # there is at least one batch
     return means.logs()
@@ -289,12 +330,17 @@ def _labels(held_out: HeldOut) -> NDArray:
     return sampled(source.first()[1] if y is None else y)
 
 
-def _validate(model: Any, held_out: HeldOut | None, batch_size: int) -> dict[str, float]:
+def _validate(
+    model: Any, held_out: HeldOut | None, batch_size: int, shared: Any
+) -> dict[str, float]:
     """The figures of the held out examples, with Keras's names; none where nothing is held out."""
     if held_out is None:
         return {}
     x, y, weights = held_out
     weighted = {} if weights is None else {"sample_weight": weights}
+    if shared is not None:
+        found = evaluate(model, x, y, batch_size, weights, shared=shared)
+        return {f"val_{key}": value for key, value in found.items()}
     found = model.evaluate(x, y, batch_size, verbose=0, return_dict=True, **weighted)
     return {f"val_{key}": value for key, value in found.items()}
 

@@ -17,7 +17,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .. import datasets, kernels
+from .. import datasets, distributed, kernels
 from ..errors import InputError, InputWarning, printable
 from ..text import room
 from . import (  # noqa: F401 - each adds its command
@@ -42,13 +42,12 @@ WIDE_HELP = 78
 def main() -> None:
     """Run the command and turn every expected failure into one line and an exit code."""
     _open_streams()
+    if distributed.launched_as() > 0:  # the first of the processes speaks for all
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
     kernels.on_compiling(
-        lambda: print(
-            "scratchnet: compiling kernels for this machine, once (from seconds to a minute)",
-            file=sys.stderr,
-        )
+        lambda: _tell("compiling kernels for this machine, once (from seconds to a minute)")
     )
-    datasets.download.announce = lambda line: print(f"scratchnet: {line}", file=sys.stderr)
+    datasets.download.announce = _tell
     warnings.showwarning = _shown_in_one_line
     _fit_help(room())
     # a class's name may have letters that the pictures' font has not: it draws a box for them
@@ -84,7 +83,9 @@ def main() -> None:
 
 
 def _tell(line: str) -> None:
-    """Print the line on stderr, where anybody reads it."""
+    """Print the line on stderr, where anybody reads it; one for all processes of a training."""
+    if distributed.launched_as() > 0:
+        return
     with contextlib.suppress(OSError):
         print(f"scratchnet: {line}", file=sys.stderr)
 
@@ -133,8 +134,8 @@ def _shown_in_one_line(
     """Our own warnings as one line on stderr; others as Python prints them."""
     ours = filename.startswith(os.path.dirname(os.path.dirname(__file__)))
     if issubclass(category, InputWarning) or (ours and issubclass(category, RuntimeWarning)):
-        print(f"scratchnet: {printable(str(message))}", file=sys.stderr)
-    else:
+        _tell(printable(str(message)))
+    elif distributed.launched_as() == 0:
         sys.stderr.write(warnings.formatwarning(message, category, filename, lineno))
 
 

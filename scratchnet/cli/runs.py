@@ -171,7 +171,7 @@ def save_record(folder: Path, record: dict[str, Any]) -> None:
 class Recorder(Callback):
     """Keeps a run's record, and the file in its folder, up to date."""
 
-    runs_last = True
+    runs_last = writes = True
 
     def __init__(self, folder: Path, record: dict[str, Any]) -> None:
         self.folder, self.record = folder, record

@@ -18,7 +18,7 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from .. import architectures, callbacks, datasets, metrics, recipes, training
+from .. import architectures, callbacks, datasets, distributed, metrics, recipes, training
 from ..errors import InputError, printable
 from ..model import Sequential
 from ..model_files import MODEL_FILE
@@ -145,9 +145,34 @@ def train(
         Path | None,
         typer.Option(metavar="DIR", help="Go on with the run in that folder; no other settings."),
     ] = None,
+    any_ranks: Annotated[
+        bool,
+        typer.Option(
+            "--any-ranks", help="Under mpiexec: other numbers of processes than 1, 2, 4 and 8, too."
+        ),
+    ] = False,
     json_: JsonOption = False,
 ) -> None:
-    """Train a network; leaves the model, its history and pictures in a folder."""
+    """Train a network; leaves the model, its history and pictures in a folder.
+
+    Under mpiexec, which pip install "scratchnet[mpi]" brings, several processes share the training.
+    """
+    with distributed.join(same_bits=not any_ranks) as world:
+        code = _lead(world, given, out, resume, json_) if world.rank == 0 else _take_part(world)
+        if world.size > 1:
+            world.wait()
+    if code:
+        raise typer.Exit(code)
+
+
+def _lead(
+    world: distributed.World,
+    given: dict[str, Any],
+    out: Path | None,
+    resume: Path | None,
+    json_: bool,
+) -> int:
+    """Train, alone or as the first of several processes; the exit code."""
     data = given.get("data", Settings.data)
     if data not in datasets.NAMES and os.path.exists(data):
         given["data"] = os.path.abspath(data)  # the run may go on from another folder
@@ -159,8 +184,7 @@ def train(
         with runs.in_folder(resume):
             settings, record = runs.found_again(resume)
             _check_same(settings, given, resume)
-            _train(resume, settings, record, _prepared(settings), json_)
-        return
+            return _train(world, resume, settings, record, _prepared(settings), json_)
     try:
         settings = Settings.chosen(**given)
     except InputError as error:
@@ -168,7 +192,19 @@ def train(
     prepared = _prepared(settings)
     folder = out or _new_folder(settings.model)
     with runs.in_folder(folder):
-        _train(folder, settings, runs.started_anew(folder, settings), prepared, json_)
+        record = runs.started_anew(folder, settings)
+        return _train(world, folder, settings, record, prepared, json_)
+
+
+def _take_part(world: distributed.World) -> int:
+    """Train as one of several processes, which writes nothing; the exit code."""
+    told = world.told()
+    if told is None:
+        return 0
+    folder, settings = told
+    net, dataset = _prepared(settings)
+    x_train, y_train, _, _ = dataset.arrays()
+    return _fit(world, folder, settings, {"train_seconds": 0.0}, net, x_train, y_train)
 
 
 def _new_folder(model: str) -> Path:
@@ -222,19 +258,23 @@ def _images_to_train_on(settings: Settings, images: int) -> int:
 
 
 def _train(
+    world: distributed.World,
     folder: Path,
     settings: Settings,
     record: dict[str, Any],
     prepared: tuple[Sequential, datasets.Dataset],
     json_: bool,
-) -> None:
-    """Train to the end, or go on to it, and leave the results in the folder."""
+) -> int:
+    """Train to the end, or go on to it, and leave the results in the folder; the exit code."""
     net, dataset = prepared
     x_train, y_train, x_test, y_test = dataset.arrays()
     backup = settings.backup(folder)
+    if world.size > 1:
+        world.told(None if "test" in record else (folder.absolute(), settings))
     if "test" not in record:
         with runs.rescued(folder, net, record):
-            _fit(folder, settings, record, net, x_train, y_train)
+            if code := _fit(world, folder, settings, record, net, x_train, y_train):
+                return code
             probabilities, record["test"] = test(net, x_test, y_test)
             _save_pictures(folder, net, record, x_test, y_test, probabilities)
             runs.save_record(folder, record)  # now the run has ended
@@ -252,6 +292,7 @@ def _train(
             "model": str(folder / MODEL_FILE),
         }
         print(json.dumps(result))
+    return 0
 
 
 def _next(net: Sequential, settings: Settings, folder: Path) -> str:
@@ -263,20 +304,35 @@ def _next(net: Sequential, settings: Settings, folder: Path) -> str:
     return f"scratchnet evaluate {place} --data {data}"
 
 
+def _begin(
+    world: distributed.World, settings: Settings, net: Sequential, x: NDArray, y: NDArray
+) -> None:
+    """Say what is trained, and compile for it: on each machine one process for all."""
+    images = _images_to_train_on(settings, len(x))
+    line = f"training {settings.model}: {net.count_params():,} parameters, {images:,} images"
+    if world.size > 1:
+        line += f"; {world.described()}"
+    with suppress(OSError):  # as in the progress that follows
+        if world.rank == 0:
+            print(line, file=sys.stderr)
+    if world.local_rank == 0:
+        compile_first(net, settings.batch_size, y.dtype)
+    if world.size > 1:
+        world.wait()
+
+
 def _fit(
+    world: distributed.World,
     folder: Path,
     settings: Settings,
     record: dict[str, Any],
     net: Sequential,
     x: NDArray,
     y: NDArray,
-) -> None:
-    """Train, and save the model; raises if the training diverged, exits if it was stopped."""
-    images = _images_to_train_on(settings, len(x))
-    line = f"training {settings.model}: {net.count_params():,} parameters, {images:,} images"
-    with suppress(OSError):  # as in the progress that follows
-        print(line, file=sys.stderr)
-    compile_first(net, settings.batch_size, y.dtype)
+) -> int:
+    """Train, and save the model; raises if the training diverged. The exit code: 0, or what stands
+    for the signal that stopped it."""
+    _begin(world, settings, net, x, y)
     watching: list[training.Callback] = [callbacks.LearningRateLogger(), callbacks.StopOnNaN()]
     if settings.patience is not None:
         watching.append(
@@ -297,10 +353,15 @@ def _fit(
                 augment=settings.augmentation(),
             )
         except callbacks.DivergedError as error:
-            net.save(folder / MODEL_FILE)
+            if world.rank == 0:
+                net.save(folder / MODEL_FILE)
             raise InputError(f"--lr {settings.lr:g}: {error}; try a smaller rate") from None
-        net.save(folder / MODEL_FILE)
-    if stop.number is not None:
+        if world.rank == 0:
+            net.save(folder / MODEL_FILE)
+    number = stop.number or 0
+    if world.size > 1:  # it may have come to some of them only
+        (number,) = world.agreed(number)
+    if number and world.rank == 0:
         place = printable(str(folder))
         print(
             f"scratchnet: stopped after {len(record['epoch'])} of {settings.epochs} epochs; model, "
@@ -308,7 +369,7 @@ def _fit(
             f"scratchnet train --resume {shlex.quote(place)} goes on",
             file=sys.stderr,
         )
-        raise typer.Exit(128 + stop.number)
+    return 128 + number if number else 0
 
 
 def _save_pictures(

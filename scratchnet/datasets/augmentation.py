@@ -79,6 +79,13 @@ class Augmentation:
         x (n, h, w) or (n, h, w, c), uint8, float32 or float64, with 0 for the background. The same
         state of rng gives the same bits, whatever the number of threads.
         """
+        return self.part(x, rng, len(x), 0)
+
+    def part(self, x: NDArray, rng: np.random.Generator, n: int, first: int) -> NDArray:
+        """The same for a part of a batch of n images: x are those from number `first` on.
+
+        For processes that share a batch. Each draws the numbers of all images.
+        """
         x = np.asarray(x)
         if x.ndim not in (3, 4) or x.dtype not in (np.uint8, np.float32, np.float64):
             raise InputError(
@@ -87,14 +94,15 @@ class Augmentation:
             )
         if not isinstance(rng, np.random.Generator):
             raise InputError(f"rng: expected a numpy.random.Generator, found {rng!r}")
-        if x.size == 0:
-            return x.copy()
         images = x if x.ndim == 4 else x[..., None]
-        maps = self._maps(images.shape[:3], rng)
-        field = self._field(images.shape[:3], rng)
+        shape, mine = (n, *images.shape[1:3]), slice(first, first + len(x))
+        if 0 in (n, *images.shape[1:]):
+            return x.copy()
+        maps = self._maps(shape, rng)[mine]
+        field = self._field(shape, rng, mine)
         moves = (self.rotation, self.shift, self.scale, self.shear, self.elastic)
-        y = warp(images, maps, field) if any(moves) else images.copy()
-        self._erase(y, rng)
+        y = warp(images, maps, field) if any(moves) and len(x) else images.copy()
+        self._erase(y, rng, n, mine)
         return y.reshape(x.shape)
 
     def _maps(self, shape: tuple[int, int, int], rng: np.random.Generator) -> NDArray[np.float32]:
@@ -105,23 +113,23 @@ class Augmentation:
         return inverse_maps((h, w), self.rotation * degrees, shift, scale, shear)
 
     def _field(
-        self, shape: tuple[int, int, int], rng: np.random.Generator
+        self, shape: tuple[int, int, int], rng: np.random.Generator, mine: slice
     ) -> NDArray[np.float32] | None:
         if not self.elastic:
             return None
         # 256 values are fine enough: each displacement becomes a sum of many
-        noise = rng.integers(0, 256, (*shape, 2), np.uint8)
+        noise = rng.integers(0, 256, (*shape, 2), np.uint8)[mine]
         radius = int(np.ceil(3 * self.sigma))
         taps = np.exp(-0.5 * (np.arange(-radius, radius + 1) / self.sigma) ** 2)
         # the taps come twice into each product, once down and once sideways
         taps *= np.sqrt(self.elastic) / taps.sum()
         return smooth(noise, taps.astype(np.float32))
 
-    def _erase(self, y: NDArray, rng: np.random.Generator) -> None:
+    def _erase(self, y: NDArray, rng: np.random.Generator, n: int, mine: slice) -> None:
         if not self.erase:
             return
-        n, h, w, _ = y.shape
-        chance, share, form, down, right = rng.random((5, n), np.float32)
+        _, h, w, _ = y.shape
+        chance, share, form, down, right = rng.random((5, n), np.float32)[:, mine]
         least, most = self.erase_area
         area = (least + (most - least) * share) * (h * w)
         slender = np.log(SLENDER) * (2 * form - 1)

@@ -20,6 +20,8 @@ loaded when a model first runs.
     first_start         what a first training has to compile, shared between processes
     runner              what one Python thread needs to run a model
     compiler, cache     how loops are compiled, and kept between processes
+    sums, share         partial sums over a batch, and how they are added; a batch in several
+                        processes
     launch, threads     how parallel loops are entered; cores, BLAS beside them, the environment
 
 The words that the loops use
@@ -30,8 +32,12 @@ The words that the loops use
     row     of an image, or of a window: contiguous in memory, because channels come last
     run     how many values of one row a window covers: kw * c
     patch   what lies under a window: kh rows of `run` values
-    shard   one of the SHARDS parts into which work is split, whatever the number of threads. Each
-            writes memory of its own, and parts are added in order: the same bits always
+    shard   one of the parts into which work is split, whatever the number of threads. Of a sum over
+            a batch each is added up by itself, in memory of its own, and the shards' sums in a
+            fixed tree (sums.py): the same bits always. Other work has SHARDS of them
+    lot     an eighth of a batch: so many processes may share it. It has one shard, or four
+    worker  what one thread does of a loop whose bits do not depend on how it is split; each has
+            scratch memory of its own
     frame   an image with its padding of zeros around it
     slack   elements after the end of an array, so that its last row may be read in whole vectors
 

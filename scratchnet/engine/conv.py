@@ -17,6 +17,7 @@ from .functions import sum_rows_into
 from .group import Array, Gradients, Group
 from .memory import SHARDS, VECTOR_BYTES, padded
 from .simd import add_at, add_rows, fma_patch, load, relu, repeat, store_rows, zeros
+from .sums import first_of
 from .target import ONE, Block, block_of, target, tile_for
 
 
@@ -154,14 +155,15 @@ class ConvRelu(ConvGroup):
         wide = self.columns("dy", dy.reshape(-1, f), fp)
         rows = len(self.dw_block.rows)
         taps = -(-self.run // rows) * rows
-        dw = self.buffer("dw", (SHARDS, self.kh * taps * fp))
+        shards = self.shards(n)
+        dw = self.buffer("dw", (shards, self.kh * taps * fp))
         places = self.window_places()
         self.call(conv_weights, self.at, self.dw_block, self.x, wide.reshape(-1), places, dw)
         total = self.total("dw", dw).reshape(self.kh, taps, fp)
         self.grads["W"].reshape(self.kh, self.run, f)[:] = total[:, : self.run, :f]
         if "b" in self.grads:
-            db = self.buffer("db", (SHARDS, fp))
-            self.call(sum_rows_into, wide.reshape(-1, fp), db)
+            db = self.buffer("db", (shards, fp))
+            self.call(sum_rows_into, wide.reshape(-1, fp), n, db)
             self.grads["b"][:] = self.total("db", db)[:f]
         if not need_dx:
             return None
@@ -169,7 +171,7 @@ class ConvRelu(ConvGroup):
         dx = self.dx((n, *self.image), flat)
         # and behind the image as much as the last window covers
         size = self.at.size + self.kh * self.at.row + self.runp
-        scratch = self.buffer("image_dx", (SHARDS, size))
+        scratch = self.buffer("image_dx", (self.workers(), size))
         self.call(
             conv_inputs, self.at, self.dx_block, flat, f, self.filters_by_vector(), places,
             scratch, dx.reshape(-1), self.inside(),
@@ -261,15 +263,16 @@ def _conv_weights_image(g, block, x, at, dy, to, places, dw):
 
 @parallel
 def conv_weights(g, block, x, dy, places, dw):
-    """dw (SHARDS, kh * taps * fp) <- x, dy (n, out_h, out_w, fp): the gradient of conv's weights.
+    """dw (shards, kh * taps * fp) <- x, dy (n, out_h, out_w, fp): the gradient of conv's weights.
 
     places: where each position's window starts in an image
     """
     whole, rows, tile = block
-    for shard in prange(SHARDS):
+    shards = len(dw)
+    for shard in prange(shards):
         mine = dw[shard]
         mine[:] = 0
-        for image in range(shard * g.n // SHARDS, (shard + 1) * g.n // SHARDS):
+        for image in range(first_of(g.n, shards, shard), first_of(g.n, shards, shard + 1)):
             to = image * g.out_h * g.out_w * g.fp
             part = Block(whole, rows, tile)
             _conv_weights_image(g, part, x, image * g.size, dy, to, places, mine)
@@ -301,12 +304,13 @@ def conv_inputs(g, block, dy, filters, wt, places, image_dx, dx, inside):
 
     places: where each position's window starts in an image; and after them the last block.rows once
     more, behind the image where they were done before.
-    Scratch: image_dx (SHARDS, size + kh * row + runp), a framed image for each shard.
+    Scratch: image_dx (workers, size + kh * row + runp), a framed image for each worker.
     """
     whole, rows, tile = block
-    for shard in prange(SHARDS):
-        mine = image_dx[shard]
-        for image in range(shard * g.n // SHARDS, (shard + 1) * g.n // SHARDS):
+    workers = len(image_dx)
+    for worker in prange(workers):
+        mine = image_dx[worker]
+        for image in range(worker * g.n // workers, (worker + 1) * g.n // workers):
             mine[:] = 0
             part, at = Block(whole, rows, tile), image * g.out_h * g.out_w * filters
             _spread_all(g, part, dy, at, filters, wt, places, mine)

@@ -36,6 +36,7 @@ from .simd import (
     store_largest,
     zeros,
 )
+from .sums import first_of
 from .target import ONE, target, tile_for
 
 #: what the code says of a window whose largest value was not positive
@@ -68,7 +69,7 @@ class Patches(NamedTuple):
 
 
 class Live(NamedTuple):
-    """Lists of an image's windows, the first two (SHARDS, windows + 1).
+    """Lists of an image's windows, the first two (shards, windows + 1).
 
     places, values   where the live ones of a filter start in the image, and their gradients
     corners          where all pooling windows start in it
@@ -112,7 +113,8 @@ class ConvReluPool(ConvGroup):
         y = self.buffer("y", (n, self.out_h, self.out_w, self.fp))
         self.code = self.buffer("code", y.shape, np.uint8).reshape(-1)
         outputs = y.reshape(-1), self.code
-        if self.winograd_fits and n * self.out_h * self.out_w >= winograd.FEW_TILES:
+        tiles = self.share.whole(n) * self.out_h * self.out_w
+        if self.winograd_fits and tiles >= winograd.FEW_TILES:
             self._forward_winograd(*outputs)
         else:
             weights, bias = self.weights(self.forward_tile), self.bias(self.fp)
@@ -132,7 +134,7 @@ class ConvReluPool(ConvGroup):
 
     def backward(self, dy: Array, need_dx: bool = True) -> Array | None:
         dy = self.columns("dy", dy.reshape(-1, self.f), self.fp).reshape(-1)
-        db = self.buffer("db", (SHARDS, self.fp))
+        db = self.buffer("db", (self.shards(self.at.n), self.fp))
         few = self.run < self.lane
         dW = self._few_weights(dy, db) if few else self._weights(dy, db)
         self.grads["W"][:] = dW.reshape(self.grads["W"].shape)
@@ -142,8 +144,9 @@ class ConvReluPool(ConvGroup):
 
     def _weights(self, dy: Array, db: Array) -> Array:
         """dW (kh, run, f), filter by filter, from the live positions alone."""
-        dw = self.buffer("dw", (SHARDS, self.fp * self.kh * self.runp))
-        at, shape = self.at, (SHARDS, self.out_h * self.out_w + 1)
+        shards = self.shards(self.at.n)
+        dw = self.buffer("dw", (shards, self.fp * self.kh * self.runp))
+        at, shape = self.at, (shards, self.out_h * self.out_w + 1)
         known = "corners" in self.memory  # the same for every batch
         corners = self.buffer("corners", (self.out_h, self.out_w), np.int64)
         offsets = self.buffer("offsets", (DEAD + 1,), np.int64)
@@ -160,23 +163,27 @@ class ConvReluPool(ConvGroup):
     def _few_weights(self, dy: Array, db: Array) -> Array:
         """dW (kh, run, f), all of a pooling window's patches as one."""
         rows, run, size = at = self.patches
-        sums = self.buffer("sums", (SHARDS, self.fp * (DEAD + 1) * size))
-        scratch = self.buffer("patches", (SHARDS, self.out_w * size + self.lane))
+        shards = self.shards(self.at.n)
+        sums = self.buffer("sums", (shards, self.fp * (DEAD + 1) * size))
+        scratch = self.buffer("patches", (shards, self.out_w * size + self.lane))
         self.call(conv_relu_pool_few_weights, self.at, at, dy, self.code, self.x, scratch, sums, db)
-        total = self.total("sums", sums).reshape(self.fp, DEAD + 1, size)[..., : rows * run]
-        total = total.reshape(self.fp, DEAD + 1, rows, run)
-        dW = self.buffer("few dw", (self.f, self.kh, self.run))
+        # lot by lot: a gradient that is whole may be added to another, and its parts may not
+        lots = self.share.lots
+        total = self.totals("sums", sums, lots).reshape(lots, self.fp, DEAD + 1, size)
+        total = total[..., : rows * run].reshape(lots, self.fp, DEAD + 1, rows, run)
+        dW = self.buffer("few dw", (lots, self.f, self.kh, self.run))
         dW[:] = 0
         for q in range(4):  # where in the patch the window of position q is
             i, j = q // 2, q % 2 * self.c
-            dW += total[: self.f, q, i : i + self.kh, j : j + self.run]
-        return dW.transpose(1, 2, 0)  # (f, kh, run) -> (kh, run, f)
+            dW += total[:, : self.f, q, i : i + self.kh, j : j + self.run]
+        return self.total("few dw", dW).transpose(1, 2, 0)  # (f, kh, run) -> (kh, run, f)
 
     def _inputs(self, dy: Array) -> Array:
         """dx, image by image."""
-        shape = SHARDS, 4 * self.out_h * self.out_w, -(-self.fp // 64)
+        workers = self.workers()
+        shape = workers, 4 * self.out_h * self.out_w, -(-self.fp // 64)
         live = self.buffer("live", shape, np.int64)
-        scratch = self.buffer("image_dx", (SHARDS, self.at.size + SLACK))
+        scratch = self.buffer("image_dx", (workers, self.at.size + SLACK))
         dx = self.dx((self.at.n, *self.image), dy)
         wt, inside = self.filters_by_row(self.fp), self.inside()
         self.call(
@@ -284,19 +291,20 @@ def _add_patches(g, part, x, start, places, values, f, dw):
 
 @parallel
 def conv_relu_pool_weights(g, part, dy, code, x, live, dw, db):
-    """dw (SHARDS, fp * kh * runp), db (SHARDS, fp) <- dy, code, x: the weights' gradient.
+    """dw (shards, fp * kh * runp), db (shards, fp) <- dy, code, x: the weights' gradient.
 
     A patch's row is read as runp elements, whole vectors; what is read beyond the run ends up in
     columns of dw that are never read. live: scratch, the live windows of one filter and image.
     """
     tile, rows, across = part
     fp, windows, lane = g.fp, g.out_h * g.out_w, VECTOR_BYTES // x.itemsize
-    for shard in prange(SHARDS):
+    shards = len(dw)
+    for shard in prange(shards):
         mine, sums = dw[shard], db[shard]
         places, values = live.places[shard], live.values[shard]
         mine[:] = 0
         sums[:] = 0
-        for image in range(shard * g.n // SHARDS, (shard + 1) * g.n // SHARDS):
+        for image in range(first_of(g.n, shards, shard), first_of(g.n, shards, shard + 1)):
             first = image * windows * fp
             for window in range(first, first + windows * fp, fp):
                 for f in range(0, fp, lane):
@@ -324,18 +332,19 @@ def _copy_patches(g, patches, x, at, out):
 
 @parallel
 def conv_relu_pool_few_weights(g, patches, dy, code, x, scratch, sums, db):
-    """The same for windows of few values: sums (SHARDS, fp * 5 * size), db (SHARDS, fp).
+    """The same for windows of few values: sums (shards, fp * 5 * size), db (shards, fp).
 
     All four windows of a pooling window read one patch; which of them a filter's gradient belongs
     to decides which of its five sums the patch is added to. The fifth is of dead units, and never
-    read: no branch to mispredict. scratch (SHARDS, out_w * size + lane).
+    read: no branch to mispredict. scratch (shards, out_w * size + lane).
     """
-    lane, fp, size, lines = VECTOR_BYTES // x.itemsize, g.fp, patches.size, g.n * g.out_h
-    for shard in prange(SHARDS):
+    lane, fp, size, shards = VECTOR_BYTES // x.itemsize, g.fp, patches.size, len(db)
+    for shard in prange(shards):
         mine, total, copies = sums[shard], db[shard], scratch[shard]
         mine[:] = 0
         total[:] = 0
-        for line in range(shard * lines // SHARDS, (shard + 1) * lines // SHARDS):
+        first = g.out_h * first_of(g.n, shards, shard)
+        for line in range(first, g.out_h * first_of(g.n, shards, shard + 1)):
             at = line // g.out_h * g.size + 2 * (line % g.out_h) * g.row
             _copy_patches(g, patches, x, at, copies)
             for j in range(g.out_w):
@@ -401,12 +410,12 @@ def _spread(g, tile, dy, to, live, wt, dx):
 def conv_relu_pool_inputs(g, tile, dy, code, wt, live, image_dx, dx, inside):
     """dx (n, h, w, c) <- dy, code and wt (fp, kh, runp), the weights filter by filter.
 
-    Scratch: live int64 (SHARDS, 4 * windows, words), image_dx (SHARDS, size + SLACK).
+    Scratch: live int64 (workers, 4 * windows, words), image_dx (workers, size + SLACK).
     """
-    windows = g.out_h * g.out_w
-    for shard in prange(SHARDS):
-        mine, marks = image_dx[shard], live[shard]
-        for image in range(shard * g.n // SHARDS, (shard + 1) * g.n // SHARDS):
+    windows, workers = g.out_h * g.out_w, len(live)
+    for worker in prange(workers):
+        mine, marks = image_dx[worker], live[worker]
+        for image in range(worker * g.n // workers, (worker + 1) * g.n // workers):
             mine[:] = 0
             _mark_live(g, dy, code, image * windows * g.fp, marks)
             _spread(g, tile, dy, image * windows * g.fp, marks, wt, mine)

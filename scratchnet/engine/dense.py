@@ -4,8 +4,9 @@ Handwritten digits are zero in four pixels of five, and a layer after a ReLU in 
 Where a product is wide enough, the terms that are not zero are listed first.
 """
 
+import itertools
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import prange
@@ -13,8 +14,9 @@ from numba import prange
 from ..layers import Dense, Layer
 from .compiler import inner, parallel, serial
 from .group import Array, Gradients, Group
-from .memory import SHARDS, VECTOR_BYTES, flat_with_slack, padded
+from .memory import SHARDS, VECTOR_BYTES, cut, flat_with_slack, padded
 from .simd import (
+    add,
     fma,
     fma_patch,
     has_nan,
@@ -27,6 +29,7 @@ from .simd import (
     store_rows,
     zeros,
 )
+from .sums import first_of, tree_sum
 from .target import ONE, Block, block_of, target, tile_for
 
 #: how many terms of a product are added up at a time: b's part is then 16 or 32 KiB
@@ -37,6 +40,8 @@ LISTED = 4
 FOUR = (0,) * 4
 #: with fewer columns to compute, to list what is not zero costs more than it saves
 LIST_FROM = 256
+#: sums of so many terms over a batch are made lot by lot while they are in the first cache
+BY_LOT = 256
 
 
 class Sizes(NamedTuple):
@@ -80,20 +85,58 @@ class ProductGroup(Group):
         sparse: bool = False,
     ) -> None:
         """c = a @ b, + bias and ReLU. sparse: a may have many zeros, which are passed over."""
-        flat, places, counts = a.reshape(-1), None, None
-        m, k = sizes.m, sizes.k
-        tile = tile_for(sizes.width, self.dtype)
-        block = block_of(target().rows(len(tile), 1, 2, LISTED), tile)
-        if sparse and sizes.width >= LIST_FROM and k > 0:
-            blocks, parts = -(-m // LISTED), -(-k // TERMS)
-            places = self.buffer("places", (blocks * k,), np.int32)
-            counts = self.buffer("counts", (blocks * parts,), np.int32)
-            self.call(list_terms, flat.view(f"i{flat.itemsize}"), sizes, places, counts)
+        flat, block = a.reshape(-1), self._block(sizes)
+        listed: tuple[Any, Any] = (None, None)
+        if sparse:
+            parts = -(-sizes.k // TERMS)
+            cuts = self.buffer("cuts", (parts + 1,), np.int64)
+            cuts[:] = np.minimum(np.arange(parts + 1) * TERMS, sizes.k)
+            listed = self._listed(flat, sizes, cuts)
         if bias is None:
             bias = self.buffer("zeros", (sizes.width,))
-        scratch = self.buffer("packed", (SHARDS, (TERMS + 4) * len(tile) * self.lane))
+        scratch = self.buffer("packed", (self.workers(), (TERMS + 4) * len(block.tile) * self.lane))
         given = flat, b.reshape(-1), c.reshape(-1), bias, relu
-        self.call(product, sizes, block, *given, places, counts, scratch)
+        self.call(product, sizes, block, *given, *listed, scratch)
+
+    def product_over_batch(
+        self, a: Array, sizes: Sizes, b: Array, c: Array, n: int, sparse: bool = False
+    ) -> None:
+        """c = a @ b as `product` has it, where the terms are those of n images, in their order.
+
+        Each lot of the batch is summed by itself, and the lots in a tree: see sums.py.
+        """
+        lots, each = self.share.lots, sizes.k // max(n, 1)
+        cuts = self.buffer("lots' cuts", (lots + 1,), np.int64)
+        cuts[:] = [each * cut(n, lots, lot) for lot in range(lots + 1)]
+        if sizes.k > BY_LOT:
+            rows = a.reshape(sizes.k, -1)
+            parts = self.buffer("products", (lots, *c.shape))
+            for lot, (first, end) in enumerate(itertools.pairwise(cuts)):
+                part = sizes._replace(k=int(end - first))
+                self.product(rows[first:end], part, b[first:end], parts[lot], sparse=sparse)
+            tree_sum(parts, c, 1, self.call)
+            return
+        flat, block = a.reshape(-1), self._block(sizes)
+        listed = self._listed(flat, sizes, cuts) if sparse else (None, None)
+        width, levels = len(block.tile) * self.lane, lots.bit_length()
+        room = (sizes.k + 4) * width + levels * len(block.whole) * self.lane
+        scratch = self.buffer("packed lots", (self.workers(), room))
+        given = flat, b.reshape(-1), c.reshape(-1)
+        self.call(product_by_lots, sizes, block, *given, cuts, *listed, scratch)
+
+    def _block(self, sizes: Sizes) -> Block:
+        tile = tile_for(sizes.width, self.dtype)
+        return block_of(target().rows(len(tile), 1, 2, LISTED), tile)
+
+    def _listed(self, flat: Array, sizes: Sizes, cuts: Array) -> tuple[Any, Any]:
+        """places and counts of `list_terms`, or None where that is not worth its time."""
+        if sizes.width < LIST_FROM or sizes.k == 0:
+            return None, None
+        blocks = -(-sizes.m // LISTED)
+        places = self.buffer("places", (blocks * sizes.k,), np.int32)
+        counts = self.buffer("counts", (blocks * (len(cuts) - 1),), np.int32)
+        self.call(list_terms, flat.view(f"i{flat.itemsize}"), sizes, cuts, places, counts)
+        return places, counts
 
 
 class DenseRelu(ProductGroup):
@@ -130,17 +173,18 @@ class DenseRelu(ProductGroup):
 
     def backward(self, dy: Array, need_dx: bool = True) -> Array | None:
         n = len(dy)
-        dz, db = self.buffer("dz", (n, self.up)), self.buffer("db", (self.up,))
+        dz, lots = self.buffer("dz", (n, self.up)), self.share.lots
+        db = self.buffer("db", (lots, self.up))
         flat, y = self.contiguous("dy in one", dy).reshape(-1), self.memory["y"]
         self.call(relu_gradient, flat, y, self.relu, n, self.units, self.up, dz.reshape(-1), db)
         whole = self.up == self.units
         dW = self.grads["W"] if whole else self.buffer("dw", (self.d, self.up))
         transposed = Sizes(self.d, n, self.up, 1, self.d, self.up, self.up)
-        self.product(self.x, transposed, dz, dW, sparse=True)  # x.T @ dz
+        self.product_over_batch(self.x, transposed, dz, dW, n, sparse=True)  # x.T @ dz
         if not whole:
             self.grads["W"][:] = dW[:, : self.units]
         if "b" in self.grads:
-            self.grads["b"][:] = db[: self.units]
+            self.grads["b"][:] = self.total("db", db)[: self.units]
         if not need_dx:
             return None
         wt = self.transposed("wt", self.params["W"], self.dp)
@@ -150,14 +194,15 @@ class DenseRelu(ProductGroup):
 
 
 @parallel
-def list_terms(bits, s, places, counts):
-    """For every LISTED rows of a (m, k) and every TERMS of its columns: those not all zero.
+def list_terms(bits, s, cuts, places, counts):
+    """For every LISTED rows of a (m, k) and every part of its columns: those not all zero.
 
+    cuts (parts + 1,): where the parts begin, and where the last one ends
     places (blocks, k): the columns; counts (blocks, parts): how many of them. bits is a as
     integers: nothing but zero has none set (-0 counts as something).
     """
     m, k, row, column = s.m, s.k, s.row, s.column
-    blocks, parts = (m + LISTED - 1) // LISTED, _parts(k)
+    blocks, parts = (m + LISTED - 1) // LISTED, len(cuts) - 1
     for shard in prange(SHARDS):
         for block in range(shard * blocks // SHARDS, (shard + 1) * blocks // SHARDS):
             p0 = LISTED * block * row
@@ -165,8 +210,8 @@ def list_terms(bits, s, places, counts):
             p2 = min(LISTED * block + 2, m - 1) * row
             p3 = min(LISTED * block + 3, m - 1) * row
             for part in range(parts):
-                slot = first = block * k + part * TERMS
-                for p in range(part * TERMS, min((part + 1) * TERMS, k)):
+                slot = first = block * k + cuts[part]
+                for p in range(cuts[part], cuts[part + 1]):
                     at = p * column
                     # written always, counted only if not zero: no branch to mispredict
                     places[slot] = p
@@ -248,23 +293,16 @@ def product(s, block, a, b, c, bias, rectified, places, counts, scratch):
     """c (m, width) = a (m, k) @ b (k, width) + bias (width,), and ReLU if asked for.
 
     The work is split by c's longer side, so that the matrix which is larger is read once and not
-    by every shard; and along k, so that a tile's part of b stays in the first cache, where it is
+    by every worker; and along k, so that a tile's part of b stays in the first cache, where it is
     copied to lie in one. places and counts are None, or what `list_terms` finds in a: the same
-    sums, zeros left out. scratch (SHARDS, (TERMS + 4) * tile).
+    sums, zeros left out. scratch (workers, (TERMS + 4) * tile).
     """
     whole, rows, tile = block
-    lane, many = VECTOR_BYTES // a.itemsize, len(rows)
     m, k, width, row, column, ldb, ldc = s
-    step = len(tile) * lane
-    blocks, tiles = (m + many - 1) // many, width // step
-    for shard in prange(SHARDS):
-        first, last, left, right = 0, m, 0, tiles
-        if width >= m:
-            left, right = shard * tiles // SHARDS, (shard + 1) * tiles // SHARDS
-        else:
-            first = min(shard * blocks // SHARDS * many, m)
-            last = min((shard + 1) * blocks // SHARDS * many, m)
-        packed = scratch[shard]
+    step, workers = len(tile) * (VECTOR_BYTES // a.itemsize), len(scratch)
+    for worker in prange(workers):
+        first, last, left, right = _area(s, len(rows), step, worker, workers)
+        packed = scratch[worker]
         for start in range(0, max(k, 1) if first < last else 0, TERMS):
             for number in range(left, right):
                 part = Part(first, last, number * step, start, min(start + TERMS, k))
@@ -274,18 +312,94 @@ def product(s, block, a, b, c, bias, rectified, places, counts, scratch):
                 _product_rows(held, sizes, a, packed, c, bias, rectified, places, counts, part)
 
 
+@inner
+def _area(s, many, step, worker, workers):
+    """Rows first..last and tiles left..right of c: what a worker computes."""
+    blocks, tiles = (s.m + many - 1) // many, s.width // step
+    if s.width >= s.m:
+        return 0, s.m, worker * tiles // workers, (worker + 1) * tiles // workers
+    first, last = worker * blocks // workers * many, (worker + 1) * blocks // workers * many
+    return min(first, s.m), min(last, s.m), 0, tiles
+
+
+@inner
+def _tile_by_lots(block, s, a, b, c, cuts, places, counts, sparse, i, j, stack):
+    """One tile of c, rows i.. and columns j.., from b in those columns: (k, tile).
+
+    stack (levels, whole): sums of 1, 2, 4, ... lots that wait for a neighbour as large, as a binary
+    counter's digits wait for the carry.
+    """
+    whole, rows, tile = block
+    lane = VECTOR_BYTES // a.itemsize
+    step, size, lots, number = len(tile) * lane, len(whole) * lane, len(cuts) - 1, i // LISTED
+    level = 0
+    for lot in range(lots):
+        acc, p = zeros(whole, c), i * s.row + cuts[lot] * s.column
+        if places is not None and sparse:
+            slot = number * s.k + cuts[lot]
+            for listed in range(slot, slot + counts[number * lots + lot]):
+                term = np.int64(places[listed])
+                values = load(tile, b, term * step)
+                acc = fma_patch(acc, rows, ONE, a, i * s.row + term * s.column, s.row, values)
+        else:
+            for q in range(cuts[lot] * step, cuts[lot + 1] * step, step):
+                acc = fma_patch(acc, rows, ONE, a, p, s.row, load(tile, b, q))
+                p += s.column
+        level, full = 0, lot
+        while full & 1:
+            acc = add(load(whole, stack, level * size), acc)
+            full >>= 1
+            level += 1
+        store(stack, level * size, acc)
+    store_rows(load(whole, stack, level * size), rows, c, i * s.ldc + j, s.ldc)
+
+
+@parallel
+def product_by_lots(s, block, a, b, c, cuts, places, counts, scratch):
+    """c (m, width) = a (m, k) @ b (k, width), k's lots each by themselves and added in the tree.
+
+    cuts (lots + 1,): where they begin; places and counts as `list_terms` finds them with these, or
+    None. scratch (workers, (k + 4) * tile + levels * a block's elements).
+    """
+    whole, rows, tile = block
+    m, k, width, row, column, ldb, ldc = s
+    step, workers = len(tile) * (VECTOR_BYTES // a.itemsize), len(scratch)
+    for worker in prange(workers):
+        first, last, left, right = _area(s, len(rows), step, worker, workers)
+        packed, stack = scratch[worker, : (k + 4) * step], scratch[worker, (k + 4) * step :]
+        for number in range(left, right):
+            j = number * step
+            _pack(tile, b, ldb, Part(first, last, j, 0, k), packed)
+            sizes, held = Sizes(m, k, width, row, column, ldb, ldc), Block(whole, rows, tile)
+            # zero times infinity is NaN and may not be left out
+            sparse, i = places is not None and _is_finite(packed, k * step), first
+            while i + len(rows) <= last:
+                given = cuts, places, counts, sparse, i, j, stack
+                _tile_by_lots(held, sizes, a, packed, c, *given)
+                i += len(rows)
+            while i < last:
+                given = cuts, places, counts, sparse, i, j, stack
+                _tile_by_lots(Block(tile, ONE, tile), sizes, a, packed, c, *given)
+                i += 1
+
+
 @serial
 def relu_gradient(dy, y, rectified, n, units, wide, dz, db):
-    """dz (n, wide) <- dy (n, units) where y (n, wide) > 0, or everywhere; db (wide,) <- its sums.
+    """dz (n, wide) <- dy (n, units) where y (n, wide) > 0, or everywhere.
 
-    Columns beyond the units become zero.
+    db (lots, wide) <- the sums of each lot. Columns beyond the units become zero.
     """
     db[:] = 0
+    lot, end = -1, 0
     for i in range(n):
+        while i >= end:
+            lot += 1
+            end = first_of(n, len(db), lot + 1)
+        sums = db[lot]
         grad, row = dy[i * units : (i + 1) * units], y[i * wide : (i + 1) * wide]
         out = dz[i * wide : (i + 1) * wide]
         for k in range(units):
             out[k] = grad[k] if row[k] > 0 or not rectified else grad.dtype.type(0)
         out[units:] = 0
         for k in range(units):
-            db[k] += out[k]
+            sums[k] += out[k]

@@ -8,6 +8,7 @@ from .compiler import inner, parallel
 from .functions import sum_rows_into
 from .group import Array, Group
 from .memory import SHARDS
+from .sums import first_of
 
 
 class Taps(NamedTuple):
@@ -58,16 +59,17 @@ class DepthwiseGroup(Group):
         W, at = self.params["W"], self.taps()
         dy = self.contiguous("dy in one", dy)
         taps, width = at.kh * at.kw, dy.shape[3]
-        dw = self.buffer("dw", (SHARDS, taps, width))
+        n = len(dy)
+        dw = self.buffer("dw", (self.shards(n), taps, width))
         self.call(depthwise_weights, at, self.x, dy, dw)
         self.grads["W"][:] = self.total("dw", dw).reshape(W.shape)
         if "b" in self.grads:
-            db = self.buffer("db", (SHARDS, width))
-            self.call(sum_rows_into, dy.reshape(-1, width), db)
+            db = self.buffer("db", (self.shards(n), width))
+            self.call(sum_rows_into, dy.reshape(-1, width), n, db)
             self.grads["b"][:] = self.total("db", db)
         if not need_dx:
             return None
-        dx = self.dx((len(dy), *self.layers[0].input_shape), dy)
+        dx = self.dx((n, *self.layers[0].input_shape), dy)
         self.call(depthwise_inputs, at, dy, W.reshape(taps, width), dx)
         return dx
 
@@ -104,11 +106,12 @@ def depthwise(t, x, w, b, y):
 
 @parallel
 def depthwise_weights(t, x, dy, dw):
-    """dw (SHARDS, kh * kw, c * many) <- x, framed, and dy: parts of the weights' gradient."""
+    """dw (shards, kh * kw, c * many) <- x, framed, and dy: parts of the weights' gradient."""
     n, out_h, out_w, _ = dy.shape
-    for shard in prange(SHARDS):
+    shards = len(dw)
+    for shard in prange(shards):
         dw[shard] = 0
-        for image in range(shard * n // SHARDS, (shard + 1) * n // SHARDS):
+        for image in range(first_of(n, shards, shard), first_of(n, shards, shard + 1)):
             for u in range(t.kh):
                 for v in range(t.kw):
                     mine = dw[shard, u * t.kw + v]

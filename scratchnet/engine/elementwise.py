@@ -67,7 +67,7 @@ class DropoutGroup(Group):
         self.dtype = x.dtype
         draws, mask = self.buffer("draws", x.shape, np.float32), self.buffer("mask", x.shape)
         y = self.buffer("y", x.shape)
-        layer.rng.random(dtype=np.float32, out=draws)
+        self.share.draw(layer.rng, draws)
         flat = self.contiguous("x", x).reshape(-1)
         outputs = mask.reshape(-1), y.reshape(-1)
         self.call(drop, flat, draws.reshape(-1), 1 - layer.rate, *outputs)
@@ -95,7 +95,7 @@ class GaussianNoiseGroup(Group):
             return x
         self.dtype = x.dtype
         draws, y = self.buffer("draws", x.shape, np.float32), self.buffer("y", x.shape)
-        layer.rng.standard_normal(dtype=np.float32, out=draws)
+        self.share.draw_normal(layer.rng, draws)
         flat, stddev = self.contiguous("x", x).reshape(-1), x.dtype.type(layer.stddev)
         self.call(add_scaled, flat, draws.reshape(-1), stddev, y.reshape(-1))
         return y

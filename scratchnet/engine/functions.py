@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 
 from ..layers.window import BatchShape, Pads, Pair, output_size, spread, winner_dtype
 from .compiler import parallel
-from .memory import SHARDS
+from .memory import LOTS, SHARDS
+from .sums import first_of, tree_sum
 
 Array = NDArray[np.floating]
 
@@ -291,18 +292,20 @@ def erfc_into(x, y):
 
 def sum_rows(a: Array) -> Array:
     """(m, k) -> (k,): the sum over the rows, as a bias's gradient needs it."""
-    parts = np.empty((SHARDS, a.shape[1]), a.dtype)
-    sum_rows_into(np.ascontiguousarray(a), parts)
-    return parts.sum(axis=0)
+    parts = np.empty((LOTS, a.shape[1]), a.dtype)
+    sum_rows_into(np.ascontiguousarray(a), len(a), parts)
+    return tree_sum(parts, np.empty(a.shape[1], a.dtype))
 
 
 @parallel
-def sum_rows_into(a, parts):
-    m, width = a.shape
-    for part in prange(SHARDS):
+def sum_rows_into(a, n, parts):
+    """parts (shards, width) <- sums of a's rows, which are those of n images."""
+    shards, width = parts.shape
+    m = len(a) // max(n, 1)
+    for part in prange(shards):
         total = parts[part]
         total[:] = 0
-        for i in range(part * m // SHARDS, (part + 1) * m // SHARDS):
+        for i in range(m * first_of(n, shards, part), m * first_of(n, shards, part + 1)):
             row = a[i]
             for k in range(width):
                 total[k] += row[k]

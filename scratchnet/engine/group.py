@@ -15,6 +15,8 @@ from ..layers.window import Pads
 from .compiler import parallel, serial
 from .functions import relu_backward_into
 from .memory import SHARDS, SLACK, flat_with_slack, flat_zeros, lanes
+from .sums import Share, tree_sum
+from .threads import threads
 
 Array = NDArray[np.floating]
 
@@ -58,10 +60,6 @@ class Buffers:
         out[:] = a
         return out
 
-    def total(self, name: str, parts: Array) -> Array:
-        """The sum of the shards' parts, along the first axis."""
-        return parts.sum(axis=0, out=self.buffer(f"{name} in all", parts.shape[1:]))
-
 
 class Gradients:
     """Memory for the gradients between groups, which a backward pass needs for a moment each.
@@ -72,9 +70,12 @@ class Gradients:
     All groups of a model share it: two arrays in turn instead of one for each group, and a third
     and a fourth while a Residual goes back along both its rows. What is so small stays in the
     processor's caches.
+
+    share   which part of the batch the groups compute
     """
 
     def __init__(self) -> None:
+        self.share = Share()
         self.slots: list[NDArray] = []
         self.held: list[NDArray] = []
 
@@ -111,6 +112,7 @@ class Single:
     """A layer that runs by itself, as it is written in layers/."""
 
     only_kernels = False
+    sums_whole = False
 
     def __init__(self, layer: Layer) -> None:
         self.layers = [layer]
@@ -125,6 +127,9 @@ class Single:
     def by_themselves(self) -> Iterator[Layer]:
         """The layers that keep in themselves what backward needs, and not in the group."""
         yield from self.layers[0].leaves()
+
+    def inner(self) -> "Iterator[Single | Group]":
+        yield self
 
     def __repr__(self) -> str:
         return f"{self.layers[0].name}: by itself"
@@ -148,6 +153,8 @@ class Group(Buffers):
     only_kernels = False
     #: where `call` notes what it calls, while somebody wants to know
     record: list[tuple[Any, tuple]] | None = None
+    #: whether backward leaves the gradients of the whole batch, wherever that is computed
+    sums_whole = False
 
     def __init__(self, layers: Sequence[Layer], gradients: Gradients) -> None:
         self.layers = list(layers)
@@ -165,6 +172,10 @@ class Group(Buffers):
     def by_themselves(self) -> Iterator[Layer]:
         """See `Single`; most groups have none in them."""
         yield from ()
+
+    def inner(self) -> "Iterator[Single | Group]":
+        """The groups that this one is made of; most are one."""
+        yield self
 
     def begin(self, x: Array) -> None:
         """Check the input; and note in the layers that they did not run themselves."""
@@ -187,6 +198,29 @@ class Group(Buffers):
         out = self.buffer(name, a.shape)
         out[:] = a
         return out
+
+    @property
+    def share(self) -> Share:
+        return self.gradients.share
+
+    def shards(self, n: int) -> int:
+        """Into how many parts a sum over n images is cut."""
+        return self.gradients.share.shards(n)
+
+    @staticmethod
+    def workers() -> int:
+        """Into how many parts work is cut whose bits do not depend on that: each has scratch."""
+        return min(threads(), SHARDS)
+
+    def total(self, name: str, parts: Array) -> Array:
+        """The sum of the shards' parts, along the first axis; the parts change."""
+        out = self.buffer(f"{name} in all", parts.shape[1:], parts.dtype)
+        return tree_sum(parts, out, 1, self.call)
+
+    def totals(self, name: str, parts: Array, lots: int) -> Array:
+        """The same for each lot: (lots, ...)"""
+        out = self.buffer(f"{name} by lot", (lots, *parts.shape[1:]), parts.dtype)
+        return tree_sum(parts, out, lots, self.call)
 
     def dx(self, shape: tuple[int, ...], *keep: Array) -> Array:
         """Memory for what backward returns; keep: what it reads meanwhile."""

@@ -13,6 +13,7 @@ from .conv import ConvRelu
 from .functions import sum_rows_into
 from .group import Array, Gradients, Group
 from .memory import SHARDS
+from .sums import first_of
 
 
 class ScaledTanhGroup(Group):
@@ -51,12 +52,12 @@ class SubsamplingGroup(Group):
 
     def backward(self, dy: Array, need_dx: bool = True) -> Array:
         layer: Any = self.layers[0]
-        c = dy.shape[3]
+        n, c, shards = len(dy), dy.shape[3], self.shards(len(dy))
         dx = self.dx((len(dy), *layer.input_shape), dy)
         dy = self.contiguous("dy in one", dy)
-        dw, db = self.buffer("dw", (SHARDS, c)), self.buffer("db", (SHARDS, c))
-        self.call(products, self.s.reshape(-1), dy.reshape(-1), dw)
-        self.call(sum_rows_into, dy.reshape(-1, c), db)
+        dw, db = self.buffer("dw", (shards, c)), self.buffer("db", (shards, c))
+        self.call(products, self.s.reshape(-1), dy.reshape(-1), n, dw)
+        self.call(sum_rows_into, dy.reshape(-1, c), n, db)
         self.grads["W"][:] = self.total("dw", dw)
         self.grads["b"][:] = self.total("db", db)
         self.call(subsample_backward, dy, layer.pool_size, self.params["W"], dx)
@@ -133,14 +134,14 @@ def subsample(x, window, w, b, s, y):
 
 
 @parallel
-def products(s, dy, dw):
-    """dw (SHARDS, c) <- s and dy (m, c): parts of the sums of s * dy for each channel."""
-    c = dw.shape[1]
-    m = s.size // c
-    for shard in prange(SHARDS):
+def products(s, dy, n, dw):
+    """dw (shards, c) <- s and dy (m, c), of n images: parts of each channel's sum of s * dy."""
+    shards, c = dw.shape
+    m = s.size // c // max(n, 1)
+    for shard in prange(shards):
         mine = dw[shard]
         mine[:] = 0
-        for i in range(shard * m // SHARDS, (shard + 1) * m // SHARDS):
+        for i in range(m * first_of(n, shards, shard), m * first_of(n, shards, shard + 1)):
             one, other = s[i * c : (i + 1) * c], dy[i * c : (i + 1) * c]
             for k in range(c):
                 mine[k] += one[k] * other[k]

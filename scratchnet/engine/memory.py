@@ -3,12 +3,36 @@
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-#: a kernel's work is split into this many parts, whatever the number of threads
-SHARDS = 8
+#: a kernel's work is split into this many parts: as many for each of 2, 4, 6, 8, 12 or 16 threads
+SHARDS = 48
+#: a batch is cut into so many parts whose gradients are added in a tree, whatever the number of
+#: threads and processes: as many processes may share a batch
+LOTS = 8
+#: and each of these, of so large a batch, into as many again
+LARGE_BATCH, PARTS_OF_A_LOT = 64, 4
 #: a vector's length: AVX-512's; LLVM splits it in two or four where the processor has less
 VECTOR_BYTES = 64
 #: elements after the end of an array that is read in whole vectors
 SLACK = 1024
+
+
+def cut(n: int, parts: int, number: int) -> int:
+    """Where part `number` begins of n things in a row, cut into 1, 2, 4, 8, ... parts.
+
+    Halves are cut into halves, the first half the larger one: so each half is cut as if it stood
+    alone, which is what lets several processes cut a batch as one would.
+    """
+    start = 0
+    while parts > 1:
+        parts >>= 1
+        half = (n + 1) >> 1
+        if number >= parts:
+            number -= parts
+            start += half
+            n -= half
+        else:
+            n = half
+    return start + n * number
 
 
 def lanes(dtype: DTypeLike) -> int:

@@ -25,6 +25,7 @@ from .simd import (
     wide,
     zeros,
 )
+from .sums import first_of
 from .target import ONE
 
 #: rows whose mean and squares are taken together
@@ -53,6 +54,7 @@ class BatchNormRelu(Group):
     """
 
     kernel = "normalized and rectified in one pass"
+    sums_whole = True
 
     def __init__(self, layers: Sequence[Layer], gradients: Gradients) -> None:
         super().__init__(layers, gradients)
@@ -63,16 +65,18 @@ class BatchNormRelu(Group):
         layer = self.layers[0]
         assert isinstance(layer, BatchNorm)
         self.begin(x)
-        self.m = x.size // self.c
+        self.places = places = math.prod(x.shape[1:-1])  # values of a channel in one image
+        #: values of a channel in the whole batch, wherever they are
+        self.m = self.share.whole(len(x)) * places
         self.fold = self.lane // math.gcd(self.c, self.lane)
         self.width = self.fold * self.c
-        if self.m % self.fold:
+        if places % self.fold:
             self.fold, self.width = 1, padded(self.c, self.dtype)
         self.x = self._rows("x", x)
         mu, var = layer.buffers["running_mean"], layer.buffers["running_var"]
         self.from_batch = training and layer.trainable and self.m > 0
         if self.from_batch:
-            found = self._moments(self.x)
+            found = self._moments(self.x, len(x))
             mu += (1 - layer.momentum) * (found[0] - mu)
             var += (1 - layer.momentum) * (found[1] - var)
             mu, var = found
@@ -105,23 +109,26 @@ class BatchNormRelu(Group):
         return out
 
     def _by_channel(self, sums: Array) -> Array:
-        """(SHARDS, 2, width) -> (SHARDS, fold, 2, c)"""
-        parts = sums[:, :, : self.fold * self.c].reshape(SHARDS, 2, self.fold, self.c)
+        """(shards, 2, width) -> (shards, fold, 2, c), of all shards of the batch."""
+        sums = self.share.all_of(sums)
+        parts = sums[:, :, : self.fold * self.c].reshape(len(sums), 2, self.fold, self.c)
         return parts.swapaxes(1, 2)
 
-    def _moments(self, rows: Array) -> tuple[Array, Array]:
+    def _moments(self, rows: Array, n: int) -> tuple[Array, Array]:
         """Mean and variance of each channel: the parts' own, put together in float64."""
-        sums = self.buffer("moments", (SHARDS, 2, self.width), np.float64)
+        shards = self.shards(n)
+        sums = self.buffer("moments", (shards, 2, self.width), np.float64)
         mu, var = self.buffer("mu", (self.c,)), self.buffer("var", (self.c,))
-        self.call(moments, rows.reshape(-1), sums, self.buffer("means", (SHARDS, self.lane)))
-        self.call(put_together, self._by_channel(sums), len(rows), mu, var)
+        self.call(moments, rows.reshape(-1), n, sums, self.buffer("means", (shards, self.lane)))
+        counts = self.share.counts(n) * (self.places // self.fold)  # images, as rows
+        self.call(put_together, self._by_channel(sums), counts, mu, var)
         return mu, var
 
     def backward(self, dy: Array, need_dx: bool = True) -> Array | None:
         rows, m = self._rows("dy in one", dy), max(self.m, 1)
-        sums = self.buffer("sums", (SHARDS, 2, self.width), np.float64)
+        sums = self.buffer("sums", (self.shards(len(dy)), 2, self.width), np.float64)
         given = rows.reshape(-1), self.x.reshape(-1), self.affine, self.relu
-        self.call(gradient_sums, *given, sums)
+        self.call(gradient_sums, *given, len(dy), sums)
         dbeta, along = self._by_channel(sums).sum(axis=(0, 1))  # of dy, and of dy * (x - mu)
         dgamma = along * self.s
         self.grads["gamma"][:], self.grads["beta"][:] = dgamma, dbeta
@@ -160,33 +167,35 @@ class LayerNormGroup(Group):
         gamma = self.contiguous("gamma", self.params["gamma"]).reshape(-1)
         k = gamma.size
         dx, rows = self.dx(dy.shape, dy), self.contiguous("dy in one", dy).reshape(-1, k)
-        parts = self.buffer("parts", (SHARDS, 2, k), np.float64)
+        n = len(dy)
+        parts = self.buffer("parts", (self.shards(n), 2, k), np.float64)
         given = rows, self.x, gamma, self.scales
-        self.call(normalize_rows_backward, *given, parts, dx.reshape(-1, k))
-        sums = self.buffer("sums", (2, *self.params["gamma"].shape))
-        self.call(add_parts, parts, sums.reshape(2, k))
+        self.call(normalize_rows_backward, *given, n, parts, dx.reshape(-1, k))
+        # rounded by lot: the float32 of a lot is what another process would add to
+        lots = self.totals("sums", parts, self.share.lots).astype(self.dtype)
+        sums = self.total("sums", lots).reshape(2, *self.params["gamma"].shape)
         self.grads["gamma"][:], self.grads["beta"][:] = sums
         return dx if need_dx else None
 
 
 @parallel
-def moments(x, sums, means):
-    """sums (SHARDS, 2, width) <- of each shard's rows of x (m, width), sum and sum (x - mean)^2.
+def moments(x, n, sums, means):
+    """sums (shards, 2, width) <- of each shard's rows of x (m, width), sum and sum (x - mean)^2.
 
     The rows of a block are read twice while they are in the first cache: for its mean, and for the
     squares about that. Two blocks' squares about their own means become those about the common one
     by adding n_a n_b / (n_a + n_b) (mean_a - mean_b)^2. So no digits are lost, whatever the values
     are. Source: Chan, Golub and LeVeque 1983, "Algorithms for computing the sample variance", 1.3.
-    Scratch: means (SHARDS, lane).
+    n: images, of which x has the rows. Scratch: means (shards, lane).
     """
-    width, lane = sums.shape[2], VECTOR_BYTES // x.itemsize
-    m = x.size // width
-    for shard in prange(SHARDS):
+    shards, _, width = sums.shape
+    m, lane = x.size // width // max(n, 1), VECTOR_BYTES // x.itemsize
+    for shard in prange(shards):
         first, second, mean = sums[shard, 0], sums[shard, 1], means[shard]
         first[:] = 0
         second[:] = 0
         total, squares = np.empty(lane, np.float64), np.empty(lane, np.float64)
-        begin, end = shard * m // SHARDS, (shard + 1) * m // SHARDS
+        begin, end = m * first_of(n, shards, shard), m * first_of(n, shards, shard + 1)
         for start in range(begin, end, BLOCK):
             stop = min(start + BLOCK, end)
             before, here = np.float64(start - begin), np.float64(stop - start)
@@ -218,9 +227,13 @@ def _block_moments(x, at, width, rows, total, squares, mean):
 
 
 @serial
-def put_together(sums, rows, mu, var):
-    """mu, var (c,) <- of all, from what `moments` found: sums (SHARDS, fold, 2, c)."""
+def put_together(sums, counts, mu, var):
+    """mu, var (c,) <- of all, from what `moments` found: sums (shards, fold, 2, c).
+
+    counts (shards,): of how many rows each
+    """
     shards, fold, _, c = sums.shape
+    rows = counts.sum()
     for k in range(c):
         total = 0.0
         for shard in range(shards):
@@ -228,7 +241,7 @@ def put_together(sums, rows, mu, var):
                 total += sums[shard, part, 0, k]
         mean, squares = total / (rows * fold), 0.0
         for shard in range(shards):
-            count = (shard + 1) * rows // shards - shard * rows // shards
+            count = counts[shard]
             for part in range(fold):
                 squares += sums[shard, part, 1, k]
                 if count > 0:
@@ -265,19 +278,19 @@ def normalize(x, affine, rectified, y):
 
 
 @parallel
-def gradient_sums(dy, x, affine, rectified, sums):
-    """sums (SHARDS, 2, width) <- in parts, over the rows: of dy, and of dy * (x - mu).
+def gradient_sums(dy, x, affine, rectified, n, sums):
+    """sums (shards, 2, width) <- in parts, over the rows: of dy, and of dy * (x - mu).
 
     rectified: only where the ReLU was alive. Of RUN rows in the arrays' dtype, of runs in float64.
     """
     width, lane = affine.mu.size, VECTOR_BYTES // x.itemsize
-    m = x.size // width
-    for shard in prange(SHARDS):
+    m, shards = x.size // width // max(n, 1), len(sums)
+    for shard in prange(shards):
         first, second = sums[shard, 0], sums[shard, 1]
         first[:] = 0
         second[:] = 0
-        end = (shard + 1) * m // SHARDS
-        for start in range(shard * m // SHARDS, end, RUN):
+        end = m * first_of(n, shards, shard + 1)
+        for start in range(m * first_of(n, shards, shard), end, RUN):
             for v in range(0, width, lane):
                 total, along, mu = zeros(ONE, x), zeros(ONE, x), load(ONE, affine.mu, v)
                 for i in range(start, min(start + RUN, end)):
@@ -343,17 +356,18 @@ def normalize_rows(x, epsilon, gamma, beta, scales, y):
 
 
 @parallel
-def normalize_rows_backward(dy, x, gamma, scales, parts, dx):
+def normalize_rows_backward(dy, x, gamma, scales, n, parts, dx):
     """dx (m, k) = s * (d - mean d - x_hat * mean(d * x_hat)) for every row, with d = gamma * dy.
 
-    parts (SHARDS, 2, k) <- over each shard's rows, the sums of dy * x_hat and of dy.
+    parts (shards, 2, k) <- over each shard's rows, the sums of dy * x_hat and of dy; n images.
     """
     m, k = x.shape
-    for shard in prange(SHARDS):
+    m, shards = m // max(n, 1), len(parts)
+    for shard in prange(shards):
         dgamma, dbeta = parts[shard, 0], parts[shard, 1]
         dgamma[:] = 0
         dbeta[:] = 0
-        for i in range(shard * m // SHARDS, (shard + 1) * m // SHARDS):
+        for i in range(m * first_of(n, shards, shard), m * first_of(n, shards, shard + 1)):
             grad, row, out, mu, s = dy[i], x[i], dx[i], scales[i, 0], scales[i, 1]
             total, product = np.float64(0), np.float64(0)
             for j in range(k):
@@ -366,15 +380,3 @@ def normalize_rows_backward(dy, x, gamma, scales, parts, dx):
             for j in range(k):
                 x_hat = (row[j] - mu) * s
                 out[j] = s * (gamma[j] * grad[j] - mean - x_hat * along)
-
-
-@serial
-def add_parts(parts, sums):
-    """sums (2, k) <- the shards' parts, in order."""
-    shards, _, k = parts.shape
-    for which in range(2):
-        for j in range(k):
-            total = 0.0
-            for shard in range(shards):
-                total += parts[shard, which, j]
-            sums[which, j] = total

@@ -55,11 +55,11 @@ class PatchGroup(ProductGroup):
         self.call(col2im_into, patches, out.reshape(n, h, w * c), *self.where)
         return out
 
-    def bias_gradient(self, dy: Array) -> None:
-        """db <- the sums of dy (m, f or more)."""
+    def bias_gradient(self, dy: Array, n: int) -> None:
+        """db <- the sums of dy (m, f or more), of n images."""
         if "b" in self.grads:
-            db = self.buffer("db", (SHARDS, dy.shape[1]))
-            self.call(sum_rows_into, dy, db)
+            db = self.buffer("db", (self.shards(n), dy.shape[1]))
+            self.call(sum_rows_into, dy, n, db)
             self.grads["b"][:] = self.total("db", db)[: self.grads["b"].size]
 
 
@@ -94,9 +94,10 @@ class ConvPatches(PatchGroup):
             dy = self.where_alive(dy, self.y)
         wide = self.columns("dy", dy.reshape(m, f), fp)
         dW = self.buffer("dw", (k, fp))
-        self.product(self.cols, Sizes(k, m, fp, 1, k, fp, fp), wide, dW)  # cols.T @ dy
+        sizes = Sizes(k, m, fp, 1, k, fp, fp)
+        self.product_over_batch(self.cols, sizes, wide, dW, n)  # cols.T @ dy
         self.grads["W"].reshape(k, f)[:] = dW[:, :f]
-        self.bias_gradient(wide)
+        self.bias_gradient(wide, n)
         if not need_dx:
             return None
         wt = self.buffer("wt", (f, kp))
@@ -136,9 +137,9 @@ class ConvTransposeGroup(PatchGroup):
         dcols = self.patches(dy)
         x = self.columns("x wide", self.x, cp)
         dW = self.buffer("dw", (k, cp))
-        self.product(dcols, Sizes(k, m, cp, 1, k, cp, cp), x, dW)  # dcols.T @ x
+        self.product_over_batch(dcols, Sizes(k, m, cp, 1, k, cp, cp), x, dW, n)  # dcols.T @ x
         self.grads["W"].reshape(k, c)[:] = dW[:, :c]
-        self.bias_gradient(self.contiguous("dy in one", dy).reshape(-1, self.image[2]))
+        self.bias_gradient(self.contiguous("dy in one", dy).reshape(-1, self.image[2]), n)
         if not need_dx:
             return None
         W = self.columns("w", self.params["W"].reshape(k, c), cp)

@@ -37,6 +37,10 @@ class ResidualGroup(Group):
         for group in (*self.main, *self.shortcut):
             yield from group.by_themselves()
 
+    def inner(self) -> Iterator[Single | Group]:
+        for group in (*self.main, *self.shortcut):
+            yield from group.inner()
+
     def forward(self, x: Array, training: bool) -> Array:
         self.begin(x)
         main = shortcut = x

@@ -138,6 +138,27 @@ def _set_threads(number: int | str, name: str) -> None:
     numba.set_num_threads(int(number))
 
 
+def bind(number: int, of: int) -> None:
+    """Share this machine's cores with other processes: this is number `number` of so many.
+
+    Each has its own cores, and as many threads. Where there are fewer cores than processes they are
+    not held to any, and have one thread. SCRATCHNET_THREADS and NUMBA_NUM_THREADS go before.
+    """
+    if of < 2 or "SCRATCHNET_THREADS" in os.environ or "NUMBA_NUM_THREADS" in os.environ:
+        return
+    if hasattr(os, "sched_getaffinity"):
+        cores = sorted(os.sched_getaffinity(0))
+        each = max(len(cores) // of, 1)
+        if len(cores) >= of:
+            os.sched_setaffinity(0, cores[number * each : (number + 1) * each])
+    else:
+        each = max((os.cpu_count() or 1) // of, 1)
+    if "numba" in sys.modules:
+        set_threads(min(each, sys.modules["numba"].config.NUMBA_NUM_THREADS))
+    else:
+        os.environ["NUMBA_NUM_THREADS"] = str(each)
+
+
 def threads() -> int:
     """How many threads the kernels use."""
     import numba

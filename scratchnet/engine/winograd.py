@@ -47,6 +47,7 @@ from .simd import (
     where_positive,
     zeros,
 )
+from .sums import first_of
 from .target import ONE, Block, block_of, target, tile_for
 from .transforms import (
     differences,
@@ -92,7 +93,7 @@ class Tiling(NamedTuple):
 
 
 class Scratch(NamedTuple):
-    """Memory that a block of tiles passes through, a row for each shard.
+    """Memory that a block of tiles passes through, a row for each worker.
 
     v       the 16 matrices of the inputs' transforms
     m       the 16 matrices of the outputs', or of their gradients'
@@ -114,9 +115,15 @@ class Matrix(NamedTuple):
 
 
 class Totals(NamedTuple):
-    """What backward adds up: du (SHARDS, 16 * c * f), db (SHARDS, f), dx (n, h, w, c)."""
+    """What backward adds up, each shard by itself but for dx.
+
+    du      (workers, 16 * c * f): scratch, the gradient of the transformed filters
+    dw, db  (shards, 3 * 3 * c * f), (shards, f)
+    dx      (n, h, w, c)
+    """
 
     du: Array
+    dw: Array
     db: Array
     dx: Array
 
@@ -152,10 +159,10 @@ def scratch_of(group: Group, c: int, f: int) -> Scratch:
     """Each matrix starts a vector further on than a power of two, or the 16 stores of a tile would
     all go to one set of the first cache."""
     v, m = (
-        group.buffer(name, (SHARDS, 16 * (TILES * channels + group.lane)))
+        group.buffer(name, (group.workers(), 16 * (TILES * channels + group.lane)))
         for name, channels in (("v", c), ("m", f))
     )
-    return Scratch(v, m, group.buffer("patch", (SHARDS, 16 * c)))
+    return Scratch(v, m, group.buffer("patch", (group.workers(), 16 * c)))
 
 
 class ConvReluWinograd(ConvGroup):
@@ -188,8 +195,9 @@ class ConvReluWinograd(ConvGroup):
         return self.y
 
     def backward(self, dy: Array, need_dx: bool = True) -> Array | None:
-        size = self.c * self.f
-        du, db = self.buffer("du", (SHARDS, 16 * size)), self.buffer("db", (SHARDS, self.f))
+        size, shards = self.c * self.f, self.shards(len(dy))
+        du = self.buffer("du", (self.workers(), 16 * size))
+        dw, db = self.buffer("dw", (shards, 9 * size)), self.buffer("db", (shards, self.f))
         flat = self.contiguous("dy in one", dy).reshape(-1)
         dx = self.dx(self.x.shape, flat)
         ut = filters_of(self, "ut", self.params["W"].transpose(0, 1, 3, 2))
@@ -197,10 +205,9 @@ class ConvReluWinograd(ConvGroup):
             conv_backward,
             self.tiling, self.block_f, self.block_c, self.x.reshape(-1), ut, flat,
             self.y.reshape(-1), self.relu, need_dx, scratch_of(self, self.c, self.f),
-            Totals(du, db, dx.reshape(-1)),
+            Totals(du, dw, db, dx.reshape(-1)),
         )  # fmt: skip
-        dW = self.grads["W"].reshape(-1)
-        self.call(filters_backward, du.reshape(-1), SHARDS, size, self.dtype.type(0.5), dW)
+        self.grads["W"].reshape(-1)[:] = self.total("dw", dw)
         if "b" in self.grads:
             self.grads["b"][:] = self.total("db", db)
         return dx if need_dx else None
@@ -256,36 +263,19 @@ def filters(w, bits, kept, size, half, u):
 
 
 @inner
-def _total(du, shards, size, at):
-    """Four places of the filters' gradient, summed over the shards."""
-    total = get(du, at, size)
-    for shard in range(1, shards):
-        part = get(du, at + shard * 16 * size, size)
-        total = (
-            add(total[0], part[0]), add(total[1], part[1]),
-            add(total[2], part[2]), add(total[3], part[3]),
-        )  # fmt: skip
-    return total
-
-
-@parallel
-def filters_backward(du, shards, size, half, dw):
-    """dw (3, 3, size) = G' du G, du (shards, 16, size) summed over the shards."""
-    lane = VECTOR_BYTES // dw.itemsize
-    vectors = size // lane
-    for shard in prange(SHARDS):
-        for v in range(shard * vectors // SHARDS, (shard + 1) * vectors // SHARDS):
-            at = v * lane
-            r0 = times_gt(_total(du, shards, size, at), half)
-            r1 = times_gt(_total(du, shards, size, at + 4 * size), half)
-            r2 = times_gt(_total(du, shards, size, at + 8 * size), half)
-            r3 = times_gt(_total(du, shards, size, at + 12 * size), half)
-            for k in range(3):
-                to = at + k * size
-                column = times_gt((r0[k], r1[k], r2[k], r3[k]), half)
-                store(dw, to, column[0])
-                store(dw, to + 3 * size, column[1])
-                store(dw, to + 6 * size, column[2])
+def _filters_gradient(du, size, half, dw):
+    """dw (3, 3, size) = G' du G, du (16, size)."""
+    for at in range(0, size, VECTOR_BYTES // dw.itemsize):
+        r0 = times_gt(get(du, at, size), half)
+        r1 = times_gt(get(du, at + 4 * size, size), half)
+        r2 = times_gt(get(du, at + 8 * size, size), half)
+        r3 = times_gt(get(du, at + 12 * size, size), half)
+        for k in range(3):
+            to = at + k * size
+            column = times_gt((r0[k], r1[k], r2[k], r3[k]), half)
+            store(dw, to, column[0])
+            store(dw, to + 3 * size, column[1])
+            store(dw, to + 6 * size, column[2])
 
 
 # ---- matrix products ---------------------------------------------------------------------------
@@ -429,10 +419,10 @@ def conv_relu_pool(t, block, x, u, bias, y, code, scratch):
     """
     whole, rows, tile = block
     lane, tiles, f = VECTOR_BYTES // x.itemsize, t.n * t.down * t.right, t.f
-    blocks = (tiles + TILES - 1) // TILES
-    for shard in prange(SHARDS):
-        v, m, patch = scratch.v[shard], scratch.m[shard], scratch.patch[shard]
-        for number in range(shard * blocks // SHARDS, (shard + 1) * blocks // SHARDS):
+    blocks, workers = (tiles + TILES - 1) // TILES, len(scratch.v)
+    for worker in prange(workers):
+        v, m, patch = scratch.v[worker], scratch.m[worker], scratch.patch[worker]
+        for number in range(worker * blocks // workers, (worker + 1) * blocks // workers):
             first = number * TILES
             count = min(TILES, tiles - first)
             _inputs(t, x, first, count, v, patch)
@@ -449,10 +439,10 @@ def conv(t, block, x, u, bias, y, rectified, scratch):
     whole, rows, tile = block
     lane, tiles, f = VECTOR_BYTES // x.itemsize, t.n * t.down * t.right, t.f
     out_h, out_w = t.out_h, t.out_w
-    blocks = (tiles + TILES - 1) // TILES
-    for shard in prange(SHARDS):
-        v, m, patch = scratch.v[shard], scratch.m[shard], scratch.patch[shard]
-        for number in range(shard * blocks // SHARDS, (shard + 1) * blocks // SHARDS):
+    blocks, workers = (tiles + TILES - 1) // TILES, len(scratch.v)
+    for worker in prange(workers):
+        v, m, patch = scratch.v[worker], scratch.m[worker], scratch.patch[worker]
+        for number in range(worker * blocks // workers, (worker + 1) * blocks // workers):
             first = number * TILES
             count = min(TILES, tiles - first)
             _inputs(t, x, first, count, v, patch)
@@ -575,26 +565,34 @@ def conv_backward(t, dw_block, dx_block, x, ut, dy, y, rectified, need_dx, scrat
     """
     whole_w, rows_w, tile_w = dw_block
     whole_x, rows_x, tile_x = dx_block
-    all_du, db, dx = totals
     c, f, lane = t.c, t.f, VECTOR_BYTES // x.itemsize
-    tiles, image = t.down * t.right, t.h * t.w * t.c
-    for shard in prange(SHARDS):
-        v, e, du = scratch.v[shard], scratch.m[shard], all_du[shard]
-        du[:] = 0
-        db[shard, :] = 0
-        begin, end = shard * t.n // SHARDS, (shard + 1) * t.n // SHARDS
-        for first in range(begin * tiles, end * tiles, TILES):
-            count = min(TILES, end * tiles - first)
-            _inputs(t, x, first, count, v, scratch.patch[shard])
-            _output_gradients(t, dy, y, rectified, first, count, e, db[shard])
-            for k in range(16):
-                a = Matrix(v, k * (TILES * c + lane), 1, c)  # transposed
-                b = Matrix(e, k * (TILES * f + lane), f, 1)
-                to = Matrix(du, k * c * f, f, 1)
-                _multiply(Block(whole_w, rows_w, tile_w), a, b, to, c, f, count, True)
-            if need_dx:
-                # the images that begin here: zero while they are in the cache that adds to them
-                new, old = (first + tiles - 1) // tiles, (first + count + tiles - 1) // tiles
-                dx[new * image : old * image] = 0
-                _products(Block(whole_x, rows_x, tile_x), e, f, ut, c, count, v)
-                _add_inputs(t, v, first, count, dx)
+    tiles, image, half = t.down * t.right, t.h * t.w * t.c, x.dtype.type(0.5)
+    all_du, dw, db, dx = totals
+    workers, shards = len(all_du), len(dw)
+    for worker in prange(workers):
+        v, e, du, patch = (
+            scratch.v[worker],
+            scratch.m[worker],
+            all_du[worker],
+            scratch.patch[worker],
+        )
+        for shard in range(worker * shards // workers, (worker + 1) * shards // workers):
+            du[:] = 0
+            db[shard, :] = 0
+            begin, end = first_of(t.n, shards, shard), first_of(t.n, shards, shard + 1)
+            for first in range(begin * tiles, end * tiles, TILES):
+                count = min(TILES, end * tiles - first)
+                _inputs(t, x, first, count, v, patch)
+                _output_gradients(t, dy, y, rectified, first, count, e, db[shard])
+                for k in range(16):
+                    a = Matrix(v, k * (TILES * c + lane), 1, c)  # transposed
+                    b = Matrix(e, k * (TILES * f + lane), f, 1)
+                    to = Matrix(du, k * c * f, f, 1)
+                    _multiply(Block(whole_w, rows_w, tile_w), a, b, to, c, f, count, True)
+                if need_dx:
+                    # the images that begin here: zero while in the cache that adds to them
+                    new, old = (first + tiles - 1) // tiles, (first + count + tiles - 1) // tiles
+                    dx[new * image : old * image] = 0
+                    _products(Block(whole_x, rows_x, tile_x), e, f, ut, c, count, v)
+                    _add_inputs(t, v, first, count, dx)
+            _filters_gradient(du, c * f, half, dw[shard])

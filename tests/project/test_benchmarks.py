@@ -307,3 +307,40 @@ def test_kernels_have_a_share_of_peak_for_each_instruction_set(tmp_path):
         assert len(rows) >= 4 and all(row["of_peak"] > 0 for row in rows)
         assert {row["bound"] for row in rows} <= {"arithmetic", "memory"}
     assert (tmp_path / "kernels-mlp.png").stat().st_size > 10_000
+
+
+def test_an_epoch_on_a_cluster_is_predicted_and_drawn(tmp_path):
+    import cluster
+
+    costs = cluster.Costs(step=1e-3, image=1e-4, gradient=1_000_000, outputs=40)
+    slow, fast = (1e-3, 1e6), (0.0, 1e15)
+    alone = cluster.predicted(costs, 1, 64, slow, 0.4)
+    assert alone.sent == 0 and alone.whole == alone.compute == pytest.approx(7.4e-3)
+    four = cluster.predicted(costs, 4, 64, slow, 0.0)
+    # 2 * 3 messages and 2 * 3/4 of the gradient; 3 messages and 3/4 of the outputs
+    assert four.compute == pytest.approx(2.6e-3)
+    assert four.sent == pytest.approx(6e-3 + 1.5 + 3e-3 + 48 * 40 / 1e6)
+    assert four.whole == pytest.approx(four.compute + four.sent)
+    assert cluster.predicted(costs, 4, 64, fast, 0.4).whole == pytest.approx(four.compute)
+    assert cluster.predicted(costs, 4, 64, fast, 0.4, cores=2).compute == 2 * four.compute
+    found = {}
+    for kind, weak in (("strong", False), ("weak", True)):
+        rows = {"a": cluster.series(costs, 64, slow, 0.4, weak)}
+        found[kind] = rows | {"b": cluster.series(costs, 64, fast, 0.4, weak)}
+    assert [row["ranks"] for row in found["strong"]["a"]] == [1, 2, 4, 8, 16, 32, 64]
+    assert cluster.overtaken(found["strong"]["a"])["ranks"] == 2
+    assert cluster.overtaken(found["weak"]["b"]) is None
+    cluster.draw(tmp_path / "cluster.png", {"predicted": found}, "a title")
+    assert (tmp_path / "cluster.png").stat().st_size > 10_000
+
+
+def test_a_loop_takes_as_long_as_the_thread_with_most_to_do():
+    import shards
+
+    parts = np.array([1.0, 2.0, 3.0, 4.0])
+    assert [shards.longest(parts, threads) for threads in (1, 2, 3, 4, 8)] == [10, 7, 7, 4, 4]
+    shares = np.full(32, 1 / 32)
+    counted = shards.parts_of(("conv", "conv_relu_pool", 0), 6.4, shares, 128, 4)
+    assert counted.shape == (128,) and counted.sum() == pytest.approx(6.4)
+    assert shards.parts_of(("conv", "sum_rows_into", 0), 3.2, shares, 128, 4).shape == (32,)
+    assert shards.parts_of(("dense", "product", 25), 1.0, shares, 128, 4).shape == (25,)

@@ -19,6 +19,7 @@ REDUCED = {
     "predict_own_image": {"out": "steps.png"},
     "autoencoder": {"images": 2000, "epochs": 3, "target": 3.0, "out": "pairs.png"},
     "transfer": {"images": 6000, "epochs": 2, "target": 0.8},
+    "shared_training": {"images": 6000, "target": 0.85},
     "read_numbers": {"numbers": 100, "out": "number.png"},
     "train_shipped_weights": {"out": "w.safetensors", "images": 2000, "epochs": 2, "target": 0.8},
 }

@@ -34,8 +34,10 @@ ROOMS = {
     "frozen": set(),
     "run": {"errors", "metrics", "plots", "showing"},
     "progress": {"errors", "live", "run", "showing"},
-    "training": {"ending", "engine", "errors", "progress", "regularizers"}
+    "training": {"distributed", "ending", "engine", "errors", "progress", "regularizers"}
     | {"run", "sources", "targets"},
+    # of these all but errors, run and the engine's light files are loaded late
+    "distributed": {"ending", "engine", "errors", "regularizers", "run", "targets"},
     "training_state": {"errors"},
     "backup": {"errors", "checkpoint", "files", "run", "training_state"},
     "callbacks": SMALL | {"checkpoint", "run", "backup", "training_state"},
@@ -63,7 +65,7 @@ ROOMS = {
 ANYTHING = {"cli", "web", "interop", "learn"}  # and nothing else imports them
 FRAMEWORKS = {"torch", "tensorflow", "keras", "jax", "onnx", "onnxruntime"}
 HEAVY = FRAMEWORKS | {"matplotlib", "PIL", "rich", "typer", "safetensors", "numba"}
-HEAVY |= {"pooch", "requests", "urllib3", "fastapi", "starlette", "pydantic", "uvicorn"}
+HEAVY |= {"mpi4py", "pooch", "requests", "urllib3", "fastapi", "starlette", "pydantic", "uvicorn"}
 #: light, because the model needs them before it runs
 WITHOUT_NUMBA = {"engine/__init__.py", "engine/memory.py", "engine/threads.py"}
 COMPILED = [name for name in FILES if name.startswith("engine/") and name not in WITHOUT_NUMBA]

@@ -100,6 +100,15 @@ PROMISES = {
         "training/test_resume.py::test_a_training_that_crashed_ends_with_the_same_bits",
         "commands/test_resume_cli.py::test_a_run_killed_at_a_random_moment_ends_with_the_same_bits",
     ],
+    "shares a training between processes, on one machine or many, and ends with the bits of one": [
+        "training/test_distributed.py::test_any_number_of_ranks_ends_with_the_bits_of_one",
+        "commands/test_mpi.py::test_two_ranks_leave_what_one_leaves",
+    ],
+    "`--resume` takes any number of them": [
+        "training/test_distributed.py"
+        "::test_one_rank_stops_all_and_any_number_goes_on_to_the_same_bits",
+        "commands/test_mpi.py::test_a_rank_killed_at_a_random_moment_ends_all_and_others_go_on",
+    ],
     "Every option changes one of them": [
         "training/test_recipes.py::test_train_takes_a_recipe_and_options_that_change_it",
     ],
