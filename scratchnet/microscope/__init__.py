@@ -6,5 +6,6 @@ explained.py    one gradient entry, one output value, one optimizer step: the an
 arithmetic.py   the sums behind them, term by term, from each layer's formula
 sums.py         a sum and its terms, as text and as data
 heat_maps.py    which parts of an image speak for a class: `sn.explain`
+reach.py        which inputs of a layer reach which of its outputs
 inputs.py       what all work on: a copy of the model, one example, one label
 """

@@ -32,7 +32,7 @@ def _asked_about() -> Iterator[None]:
         raise MissingError(str(error)) from None
 
 
-def _trace(model: Sequential, query: s.ImageQuery) -> tuple[Trace, int]:
+def traced(model: Sequential, query: s.ImageQuery) -> tuple[Trace, int]:
     """The trace, and the digit that is read."""
     pixels = query.pixels
     digit = int(model.predict(pixels).argmax())
@@ -43,7 +43,7 @@ def _trace(model: Sequential, query: s.ImageQuery) -> tuple[Trace, int]:
 
 def passes(turns: Turns, model: Sequential, query: s.TraceQuery) -> s.TraceAnswer:
     with turns:
-        found, digit = _trace(model, query)
+        found, digit = traced(model, query)
     return s.TraceAnswer(
         label=found.label,
         digit=digit,
@@ -97,7 +97,7 @@ def _layer(t: LayerTrace, before: str | None) -> s.LayerAnswer:
 
 def output(turns: Turns, model: Sequential, query: s.OutputQuery) -> s.OutputAnswer:
     with turns:
-        found, _ = _trace(model, query)
+        found, _ = traced(model, query)
     with _asked_about():
         one = found.explain_output(query.layer, query.index)
     spelled = one.sum
@@ -127,7 +127,7 @@ def _window(spelled: Sum) -> list[int] | None:
 
 def parameter(turns: Turns, model: Sequential, query: s.ParameterQuery) -> s.ParameterAnswer:
     with turns, _asked_about():
-        found, _ = _trace(model, query)
+        found, _ = traced(model, query)
         one = found.explain(f"{query.layer}.{query.parameter}", query.index)
         if one.sum is None:
             raise InputError(f"{query.layer}: its gradient is not spelled out")
@@ -168,7 +168,7 @@ def _sum(spelled: Sum) -> dict[str, Any]:
 def optimizer_step(turns: Turns, model: Sequential, query: s.StepQuery) -> s.StepAnswer:
     rate = query.learning_rate or usual_rate(query.optimizer)
     with turns, np.errstate(all="ignore"):  # a large step may leave the finite numbers
-        found, _ = _trace(model, query)
+        found, _ = traced(model, query)
         stepped = found.step(OPTIMIZERS[query.optimizer](rate))
     moments = [
         s.Moment(loss=at.loss, probabilities=at.probabilities.tolist())

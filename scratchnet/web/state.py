@@ -23,6 +23,7 @@ from ..model import Sequential
 from ..pictures import prepare
 from . import schemas as s
 from .fields import ModelSource
+from .landscape import known_reaches
 from .problems import MissingError
 from .trainings import Data, Trainings, choices, use_asked_threads
 from .turns import Turns
@@ -116,6 +117,7 @@ class ServerState:
                 heat_maps.saliency(model, image)
                 heat_maps.occlusion(model, image)
                 Trace(model, image, label).step("adam")
+                known_reaches(model)
 
     async def close(self) -> None:
         self.closing.set()

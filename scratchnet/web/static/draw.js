@@ -4,8 +4,9 @@ import { newest, post, postFile } from "./api.js";
 import { shares } from "./bars.js";
 import { $, attempt, el, percent, say } from "./dom.js";
 import { paintDigit } from "./maps.js";
+import { Landscape } from "./landscape_view.js";
 import { Pad, files } from "./pad.js";
-import { look, model, state } from "./state.js";
+import { landscape, look, model, state } from "./state.js";
 
 const PEN = 44;
 /** At this size the server takes a drawing for a drawing, and does not look for shadows. */
@@ -16,6 +17,7 @@ const section = $("#page-draw");
 const problem = $("#draw-problem");
 const pad = new Pad($("#pad"), PEN, read);
 let bars = null;
+let live = null; // the network below the pad
 let names = null;
 
 /** Counts the drawings: an answer that comes after its drawing is gone is not shown. */
@@ -108,7 +110,24 @@ function showReading() {
   $("#digit").textContent = reading?.class ?? "–";
   $("#digit").classList.toggle("none", !reading);
   $("#confidence").textContent = reading ? percent(reading.confidence) : "nothing written yet";
+  showLive();
 }
+
+let lived = [];
+
+const showLive = newest(async () => {
+  $("#live").hidden = !state.pixels;
+  if (!state.pixels) return;
+  await attempt(problem, async () => {
+    const answer = await landscape();
+    const now = [answer, document.documentElement.dataset.theme, innerWidth];
+    if (section.hidden || !state.pixels || now.every((part, k) => part === lived[k])) return;
+    live ??= new Landscape($("#live-landscape"), { height: () => 300 });
+    lived = now;
+    live.set(answer);
+    performance.mark("landscape");
+  });
+});
 
 /** A sample is chosen, here or in another section. */
 export const takeSample = readPrepared;

@@ -7,12 +7,13 @@ import { draw, takeSample } from "./draw.js";
 import { explain } from "./explain.js";
 import { forward } from "./forward.js";
 import { paintDigit } from "./maps.js";
+import { network } from "./network.js";
 import { offer } from "./samples.js";
 import { sequence } from "./sequence.js";
 import { chooseModel, loadModels, model, state, update } from "./state.js";
 import { train } from "./train.js";
 
-const views = { draw, forward, backward, explain, train, sequence };
+const views = { draw, network, forward, backward, explain, train, sequence };
 const problem = $("#problem");
 const tab = (name) => $(`#tabs a[href="#${name}"]`);
 let current = null;
@@ -41,7 +42,7 @@ function show() {
   }
   document.title = `${tab(current).textContent} – scratchnet`;
   showSubject(Boolean(view.needsDigit));
-  if (!isMissing) view.show(address()[1]);
+  if (!isMissing) view.show(...address().slice(1));
 }
 
 /** The strip with the digit, above the sections that look at one. */

@@ -59,7 +59,7 @@ export function largest(data) {
 }
 
 /** Red, green, blue of a value: grey from 0 to limit, or two colours that meet at 0. */
-function colours(isSigned) {
+export function colours(isSigned) {
   const style = getComputedStyle(document.documentElement);
   const rgb = (name) =>
     style.getPropertyValue(name).trim().match(/\w\w/g).map((pair) => parseInt(pair, 16));

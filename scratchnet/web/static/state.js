@@ -39,19 +39,25 @@ export async function chooseModel(name) {
   if (state.pixels === pixels && state.model === name) update({ reading: answer });
 }
 
-let traced = { key: null, answer: null };
-
-/** The trace of the digit; asked for once, however many sections want it. */
-export function trace() {
-  const { pixels, label, model } = state;
-  const key = JSON.stringify([pixels, label, model]);
-  if (traced.key !== key) {
-    const mine = { key, answer: post("/api/trace", { pixels, label, model }) };
-    mine.answer.catch(() => traced === mine && (traced = { key: null, answer: null }));
-    traced = mine;
-  }
-  return traced.answer;
+/** An answer on the digit; asked for once, however many sections want it. */
+function remembered(path) {
+  let last = { key: null, answer: null };
+  return () => {
+    const { pixels, label, model } = state;
+    const key = JSON.stringify([pixels, label, model]);
+    if (last.key !== key) {
+      const mine = { key, answer: post(path, { pixels, label, model }) };
+      mine.answer.catch(() => last === mine && (last = { key: null, answer: null }));
+      last = mine;
+    }
+    return last.answer;
+  };
 }
+
+/** The trace of the digit: every array, and the parameters. */
+export const trace = remembered("/api/trace");
+/** What the landscape draws of it. */
+export const landscape = remembered("/api/landscape");
 
 /** The input of a layer of a trace: another's output, or the image. */
 export function inputOf(answer, layer) {
