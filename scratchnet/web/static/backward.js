@@ -4,6 +4,7 @@ import { newest, post } from "./api.js";
 import { indexFields, sumTable } from "./arithmetic.js";
 import { differences } from "./bars.js";
 import { $, attempt, count, el, fill, number, percent, place, signed, times } from "./dom.js";
+import { dustNotice } from "./dust.js";
 import { picture } from "./forward.js";
 import { at, channelOf, describe, image, largest, maps } from "./maps.js";
 import { inputOf, model, state, trace } from "./state.js";
@@ -38,6 +39,7 @@ async function render(name) {
   keepInSight($("#steps"), links[step]);
   $("#step-up").disabled = step === 0;
   $("#step-down").disabled = step === steps.length - 1;
+  dustNotice($("#backward-dust"), answer, { isOff: true });
   stage.replaceChildren(step === 0 ? lossCard(answer) : layerCard(answer, answer.layers.length - step));
 }
 
@@ -52,7 +54,8 @@ function move(by) {
 
 function onKey(event) {
   const isTyping = event.target.closest("input, select, textarea");
-  if (section.hidden || !steps.length || isTyping || event.altKey || event.ctrlKey || event.metaKey) return;
+  const isPicking = event.target.closest("canvas");
+  if (section.hidden || !steps.length || isTyping || isPicking || event.altKey || event.ctrlKey || event.metaKey) return;
   if (event.key === "ArrowRight") move(1);
   else if (event.key === "ArrowLeft") move(-1);
   else return;
@@ -82,7 +85,7 @@ function lossCard({ label, loss, probabilities, dlogits }) {
       el("p", {}, el("code", {}, `L = −log p[${label}] = −log ${number(probabilities[label])} = ${number(loss, 6)}`)),
       el("p", { class: "hint" }, "Its gradient at the logits is dlogits = probabilities − one-hot. Every step back begins with it."),
     ),
-    el("div", { class: "beside" }, el("div", { class: "scroll" }, table), differences(dlogits, { names: classes, title: "dlogits: how the loss changes with each logit" })),
+    el("div", { class: "beside" }, el("div", { class: "scroll" }, table), differences(dlogits, { names: classes, title: "dlogits: how the loss changes with each logit", limit: 1 })),
   );
 }
 
@@ -147,7 +150,7 @@ function routing(layer, input) {
   return el(
     "div", { class: "part" },
     el("h3", {}, "Where pooling sends the gradient"),
-    el("p", { class: "hint" }, "Each window hands its dy to its largest pixel alone: blue frames raise the loss with that pixel, orange ones lower it."),
+    el("p", { class: "hint" }, "Each window hands its dy to its largest pixel alone: orange frames raise the loss with that pixel, blue ones lower it."),
     fields, box,
   );
 }
@@ -215,7 +218,7 @@ function oneParameter(layer, parameter) {
     fields.set(index);
     show(index);
   };
-  const look = { pick, room: 540, height: 300, least: shape.length === 4 ? 2 : 1, signed: true };
+  const look = { pick, room: 540, height: 300, least: shape.length === 4 ? 5 : 1, signed: true };
   const views = [
     picture(parameter.value, { ...look, title: `${name}: ${times(shape.map(count))}` }),
     picture(parameter.gradient, { ...look, title: `d${name}: its gradient` }),

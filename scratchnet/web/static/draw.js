@@ -9,9 +9,10 @@ import { Pad, files } from "./pad.js";
 import { landscape, look, model, state } from "./state.js";
 
 const PEN = 44;
+/** A digit that is lower than so many widths of the pen has no room for its loops. */
+const ROOM = 3.5;
 /** At this size the server takes a drawing for a drawing, and does not look for shadows. */
 const SENT = 64;
-const STAGES = 9;
 
 const section = $("#page-draw");
 const problem = $("#draw-problem");
@@ -67,7 +68,15 @@ async function answerOf(ask, label, isFile = false) {
     if (answer.pixels || !isFile) look(answer.digit === null ? { pixels: null } : answer, label);
     if (answer.message) throw new Error(answer.message);
     $("#latency").textContent = `Read in ${Math.ceil(performance.now() - start)} ms.`;
+    warn();
   });
+}
+
+/** Where the pen is too wide for what is written with it. */
+function warn() {
+  const size = pad.penWidths;
+  const isSmall = size !== null && size > 0.5 && size < ROOM; // less is a dot, and no digit at all
+  say($("#small"), isSmall ? "This is small for such a pen: loops fill up. Write larger, or take a thinner pen." : null);
 }
 
 function pictureOf(pixels) {
@@ -81,6 +90,7 @@ function showNothing() {
   say(problem, null);
   look({ pixels: null });
   $("#latency").textContent = "";
+  warn();
   showStages(null, "The stages that bring a drawing into MNIST's form appear here.");
 }
 
@@ -93,9 +103,7 @@ function showStages(steps, hint = null) {
       el("b", {}, `${k + 1}. ${name}`),
       el("span", { class: "hint" }, caption),
     );
-  const blank = () => el("li", { class: "blank", "aria-hidden": "true" }, el("span", { class: "thumb" }));
-  const items = steps ? steps.map(stage) : Array.from({ length: STAGES }, blank);
-  $("#stages").replaceChildren(...items);
+  $("#stages").replaceChildren(...(steps ?? []).map(stage));
 }
 
 function showReading() {
@@ -150,6 +158,7 @@ export const draw = {
       pad.clear();
       showNothing();
     });
+    $("#pen").addEventListener("change", ({ target }) => (pad.pen = Number(target.value)));
     files($("#file"), () => !section.hidden, readFile);
     showStages(null, $("#stages-hint").textContent);
     const kept = JSON.parse(sessionStorage.getItem("digit"));

@@ -29,8 +29,9 @@ export function dustNotice(box, answer, { show = null, isOff = false } = {}) {
   const next = runnerUp(answer);
   const hard = el("div", { class: "samples" });
   offerHard(hard);
+  const scaled = isOff ? ", and the pictures are scaled up" : ", so it is not drawn";
   const said = isDust(loss)
-    ? `There is nothing to blame: the loss is ${number(loss, 2)}, below what float32 can tell from 0 (${number(ROUNDING, 1)}). A gradient now is dust at rounding level${isOff ? ", here scaled up" : ", so it is not drawn"}.`
+    ? `There is nothing to blame: the loss is ${number(loss, 2)}, below what float32 can tell from 0 (${number(ROUNDING, 1)}). A gradient now is dust at rounding level${scaled}.`
     : `There is little to blame: the network gives ${classes[label]} ${percent(probabilities[label])}, the loss is ${number(loss, 2)}. The gradients are small; colours are scaled up to each layer's largest.`;
   box.replaceChildren(
     el("p", {}, said),

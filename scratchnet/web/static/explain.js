@@ -8,7 +8,7 @@ import { model, state } from "./state.js";
 const METHODS = [
   ["gradcam", "Grad-CAM", "weighted maps", "The maps of a convolution, each weighted by how much it raises the score of the class."],
   ["saliency", "Saliency", "score per brightness", "How strongly the score answers to a small change of each pixel."],
-  ["occlusion", "Occlusion", "probability lost", "How much of the probability goes when a square of 7 × 7 covers the place. Orange: the class gains."],
+  ["occlusion", "Occlusion", "probability lost", "How much of the probability goes when a square of 7 × 7 covers the place. Blue: the class gains."],
 ];
 const CELL = 10;
 const SIDE = 28;

@@ -6,7 +6,7 @@ const [BETWEEN, EDGE, LANES] = [22, 14, 26];
 const SCALES = [14, 10, 8, 6, 5, 4, 3, 2, 1.5, 1, 0.75, 0.5, 0.35, 0.25];
 const BIG = 84;
 /** Nor is a column of a vector's values, if it can be narrower. */
-const NUMBERS = 66;
+const NUMBERS = 84;
 /** A vector of so many values at most is drawn as bars with names, of this size. */
 export const FEW = 16;
 const BAR = { width: 58, height: 26 };

@@ -11,7 +11,7 @@ import { model } from "./state.js";
 /** Sharper than this no eye asks for, and no phone's memory holds. */
 const SHARPEST = 2;
 /** A narrower column's name stands upright. */
-const NARROW = 44;
+const [NARROW, ROOMY] = [44, 80];
 /** On a small screen a column is at least that wide, with its gap, and the rest is scrolled to. */
 const [SMALL_SCREEN, COLUMN] = [700, 104];
 const HEADS = { flat: 44, upright: 104 };
@@ -55,7 +55,8 @@ export class Landscape {
     if (!scene || !room) return;
     const columns = scene.nodes.length;
     const wide = (room < SMALL_SCREEN ? Math.max(room, columns * COLUMN) : room) * this.zoom;
-    scene.plan = layout(scene.nodes, wide, this.height());
+    const least = wide / columns > ROOMY ? NARROW + 1 : 0; // then names can lie flat
+    scene.plan = layout(scene.nodes, wide, this.height(), least);
     scene.colour = palette();
     const isUpright = scene.plan.boxes.some(({ left, right }) => right - left < NARROW);
     this.top = isUpright ? HEADS.upright : HEADS.flat;

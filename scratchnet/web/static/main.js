@@ -6,6 +6,8 @@ import { $, attempt, el, fill, percent } from "./dom.js";
 import { draw, takeSample } from "./draw.js";
 import { explain } from "./explain.js";
 import { forward } from "./forward.js";
+import { glossary } from "./glossary.js";
+import { equip, guide } from "./guide.js";
 import { paintDigit } from "./maps.js";
 import { network } from "./network.js";
 import { offer } from "./samples.js";
@@ -13,8 +15,9 @@ import { sequence } from "./sequence.js";
 import { chooseModel, loadModels, model, state, update } from "./state.js";
 import { train } from "./train.js";
 
-const views = { draw, network, forward, backward, explain, train, sequence };
+const views = { draw, network, forward, backward, explain, train, sequence, guide, glossary };
 const problem = $("#problem");
+/** A section's tab; some have none. */
 const tab = (name) => $(`#tabs a[href="#${name}"]`);
 let current = null;
 
@@ -23,12 +26,12 @@ const address = () => location.hash.slice(1).split("/");
 
 function route() {
   const [name] = address();
-  const known = name in views && !tab(name).hidden ? name : "draw";
+  const known = name in views && !tab(name)?.hidden ? name : "draw";
   const isNew = current !== known;
   current = known;
   show();
   if (!isNew) return;
-  tab(current).scrollIntoView({ block: "nearest", inline: "nearest" });
+  tab(current)?.scrollIntoView({ block: "nearest", inline: "nearest" });
   scrollTo(0, 0);
 }
 
@@ -37,10 +40,10 @@ function show() {
   const isMissing = Boolean(view.needsDigit) && !state.pixels;
   for (const [name, { section }] of Object.entries(views)) {
     section.hidden = name !== current || isMissing;
-    if (name === current) tab(name).setAttribute("aria-current", "page");
-    else tab(name).removeAttribute("aria-current");
+    if (name === current) tab(name)?.setAttribute("aria-current", "page");
+    else tab(name)?.removeAttribute("aria-current");
   }
-  document.title = `${tab(current).textContent} – scratchnet`;
+  document.title = `${tab(current)?.textContent ?? $("h1", view.section).textContent} – scratchnet`;
   showSubject(Boolean(view.needsDigit));
   if (!isMissing) view.show(...address().slice(1));
 }
@@ -66,6 +69,7 @@ function showModels() {
 
 async function start() {
   const [choices, api] = await Promise.all([get("/api/architectures"), get("/openapi.json"), loadModels()]);
+  equip({ takeSample, stand: network.stand });
   tab("sequence").hidden = !("/api/sequence" in api.paths);
   showModels();
   await Promise.all([

@@ -365,8 +365,9 @@ export const network = {
       view.arrange();
     });
   },
-  /** For the guide: what is to be seen at a step of a tour. */
+  /** For the guide: what is to be seen at a step of a tour. False while nothing is shown yet. */
   stand({ pass, made, sent, point: at }) {
+    if (section.hidden || !view.scene?.plan) return false;
     pause();
     const node = (text) => view.node(text)?.number ?? 0;
     if (made !== undefined) seek(node(made));
@@ -375,5 +376,6 @@ export const network = {
     view.choose(null);
     readout();
     if (at) go([at.layer, ...(at.place ? [at.place] : [])]);
+    return true;
   },
 };

@@ -77,6 +77,7 @@ export const sequence = {
       pad.clear();
       showNothing();
     });
+    $("#wide-pen").addEventListener("change", ({ target }) => (pad.pen = Number(target.value)));
     files($("#wide-file"), () => !section.hidden, readFile);
   },
 };

@@ -130,8 +130,11 @@ export const train = {
     fill(architecture, sizes, defaults.architecture);
     fill(optimizer, optimizers, defaults.optimizer);
     for (const [name, value] of Object.entries(defaults)) form.elements[name].value = value;
+    const rate = form.elements.learning_rate;
+    let usual = rate.value; // a rate that was typed stays
     optimizer.addEventListener("change", () => {
-      form.elements.learning_rate.value = learning_rates[optimizer.value];
+      if (rate.value === usual) rate.value = learning_rates[optimizer.value];
+      usual = String(learning_rates[optimizer.value]);
     });
 
     form.addEventListener("submit", (event) => {
