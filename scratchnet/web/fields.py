@@ -215,7 +215,7 @@ Formula = Annotated[
     str | None, Field(description="the layer's backward pass in one line, where one is known")
 ]
 Rate = Annotated[float, Field(gt=0, le=10, examples=[0.001])]
-ModelSource = Literal["shipped", "file", "run"]
+ModelSource = Literal["shipped", "file", "run", "untrained"]
 RunStatus = Literal["running", "paused", "done", "stopped", "failed"]
 if TYPE_CHECKING:  # type checkers know only a Literal that is written out
     OptimizerName = str

@@ -66,6 +66,10 @@ class ModelInfo(Answer):
     layers: list[LayerInfo]
 
 
+class UntrainedQuery(Body):
+    architecture: Architecture
+
+
 # ---- predict and sequence ------------------------------------------------------------------------
 
 

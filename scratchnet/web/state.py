@@ -56,6 +56,16 @@ class ModelRegistry:
             raise MissingError(f"model: expected one of {known}, found {name!r}")
         return found[0]
 
+    def untrained(self, turns: Turns, architecture: str) -> s.ModelInfo:
+        """An architecture with fresh weights, under a name of its own; made when first asked for."""
+        name = f"untrained-{architecture}"
+        with turns:
+            if name not in self.found:
+                model = architectures.build(architecture)
+                model.prepare()
+                self.add(name, model, "untrained")
+        return next(found for found in self.describe() if found.name == name)
+
     def describe(self) -> list[s.ModelInfo]:
         return [
             s.ModelInfo(

@@ -28,6 +28,8 @@ IMAGES = (ONE, PACKED)
 VALID = {
     "/api/predict": [{}, {"steps": True}, {"prepared": True, "model": "mnist-cnn"}],
     "/api/sequence": [{}, {"model": "mnist-cnn"}],
+    "/api/models": [{"architecture": "cnn-small"}],
+    "/api/landscape": [{}, {"label": 3, "model": None}],
     "/api/trace": [{}, {"label": 3, "model": None}],
     "/api/trace/output": [
         {"layer": "conv2d_1", "index": [4, 5, 6]},

@@ -6,7 +6,8 @@ import { $, attempt, el, percent, say } from "./dom.js";
 import { paintDigit } from "./maps.js";
 import { Landscape } from "./landscape_view.js";
 import { Pad, files } from "./pad.js";
-import { landscape, look, model, state } from "./state.js";
+import { sequence } from "./sequence.js";
+import { guess, landscape, look, model, state } from "./state.js";
 
 const PEN = 44;
 /** A digit that is lower than so many widths of the pen has no room for its loops. */
@@ -37,9 +38,9 @@ const query = () => ({ pixels: pad.levels(SENT), model: state.model });
 async function readStages() {
   const mine = drawing;
   await attempt(problem, async () => {
-    const { steps, message } = await post("/api/predict", { ...query(), steps: true });
+    const { steps, message, reason } = await post("/api/predict", { ...query(), steps: true });
     if (mine === drawing && !pad.isEmpty) showStages(steps);
-    if (message) throw new Error(message);
+    if (message && !reason) throw new Error(message);
   });
 }
 
@@ -51,8 +52,11 @@ function readPrepared({ pixels, label }) {
   return inTurn(() => answerOf(() => post("/api/predict", body), label));
 }
 
+let opened = null; // the file that was read last
+
 function readFile(file) {
   drawing++;
+  opened = file;
   const fields = { steps: true, model: state.model };
   inTurn(() => answerOf(() => postFile("/api/predict/file", file, fields), null, true));
 }
@@ -65,11 +69,33 @@ async function answerOf(ask, label, isFile = false) {
     if (mine !== drawing) return;
     if (isFile && answer.pixels) pad.clear(pictureOf(answer.pixels));
     if (answer.steps) showStages(answer.steps);
-    if (answer.pixels || !isFile) look(answer.digit === null ? { pixels: null } : answer, label);
-    if (answer.message) throw new Error(answer.message);
+    if (answer.pixels || !isFile) look(answer, label);
+    if (answer.message && !answer.reason) throw new Error(answer.message);
     $("#latency").textContent = `Read in ${Math.ceil(performance.now() - start)} ms.`;
     warn();
   });
+}
+
+/** Where there is ink, but no single digit: what it is taken for, and what can be done. */
+function showDoubt() {
+  const box = $("#doubt");
+  const { reading } = state;
+  box.hidden = !reading?.reason;
+  if (box.hidden) return;
+  const { name, share } = guess(reading);
+  const text = reading.several
+    ? "These look like several digits side by side."
+    : `This may not be a digit: ${reading.reason}. The network has to choose one of its ten all the same, and would say ${name} with ${percent(share)}.`;
+  const asNumber = el("button", { type: "button", class: "primary", onclick: readAsNumber }, "Read them as a number");
+  box.replaceChildren(el("p", {}, text), reading.several && !$('#tabs a[href="#sequence"]').hidden ? asNumber : "");
+}
+
+/** What is written goes along to the wide pad. */
+function readAsNumber() {
+  const { strokes, canvas } = pad;
+  if (strokes.length) sequence.take(strokes, canvas);
+  else if (opened) sequence.takeFile(opened);
+  location.hash = "#sequence";
 }
 
 /** Where the pen is too wide for what is written with it. */
@@ -115,9 +141,12 @@ function showReading() {
   }
   const { reading } = state;
   bars.set(reading?.probabilities);
-  $("#digit").textContent = reading?.class ?? "–";
-  $("#digit").classList.toggle("none", !reading);
-  $("#confidence").textContent = reading ? percent(reading.confidence) : "nothing written yet";
+  const isDigit = Boolean(reading) && !reading.reason;
+  $("#digit").textContent = isDigit ? reading.class : reading ? "?" : "–";
+  $("#digit").classList.toggle("none", !isDigit);
+  bars.classList.toggle("doubted", Boolean(reading) && !isDigit);
+  $("#confidence").textContent = isDigit ? percent(reading.confidence) : reading ? "no digit to name" : "nothing written yet";
+  showDoubt();
   showLive();
 }
 

@@ -66,7 +66,7 @@ function paint(canvas, { map, label }, name) {
 export const explain = {
   section,
   needsDigit: true,
-  async show() {
+  show() {
     // Grad-CAM looks between the layers of the model's own row, not inside of one
     const isOuter = ({ name }) => !name.includes(".");
     const maps = model().layers.filter((layer) => isOuter(layer) && layer.output_shape.length === 3);

@@ -5,7 +5,7 @@ import { $, el } from "./dom.js";
 /** [name, other spellings, what it is, where on the page it can be seen]; spelt as the cards do. */
 export const TERMS = [
   ["activation", [], "What a layer makes of its input; also a layer that bends its values, such as ReLU. Without a bend between them, two Dense layers would be one.", "network/relu"],
-  ["BatchNorm", [], "A layer that brings each channel to mean 0 and variance 1, and then to a scale and a mean that it learns.", null],
+  ["BatchNorm", [], "A layer that brings each channel to mean 0 and variance 1, and then to a scale and a mean that it learns.", "network/model=cnn-bn/batchnorm"],
   ["bias", [], "The number b that is added to a weighted sum whatever the input is.", "backward/conv2d"],
   ["convolution", ["Conv2D"], "A small window of weights that is laid over every place of the image. At each place the products are added up: that is one value of a map.", "network/conv2d"],
   ["db", [], "dL/db: how the loss changes with a bias. The sum of all the dy that the bias was added to.", "backward/conv2d"],
@@ -27,7 +27,7 @@ export const TERMS = [
   ["one-hot", [], "The label as a list: 1 for the right class, and 0 for all others.", "backward/loss"],
   ["optimizer", [], "The rule that makes a step of the gradients: SGD, momentum, Adam.", "backward/loss"],
   ["receptive field", [], "All pixels of the image that a value depends on. It grows from layer to layer.", "network/conv2d_1"],
-  ["residual", ["shortcut"], "A sum of a row of layers and of a way past them. The gradient takes both ways.", null],
+  ["residual", ["shortcut"], "A sum of a row of layers and of a way past them. The gradient takes both ways.", "network/model=resnet/residual"],
   ["ReLU", [], "max(x, 0): what is negative becomes 0. Its slope is 1 or 0, so a gradient passes unchanged or not at all.", "network/relu"],
   ["rms", ["Root mean square"], "Root mean square: how large the numbers of an array are, taken together, whatever their signs and however many.", "backward/conv2d"],
   ["Softmax", [], "Turns scores into probabilities: positive, and adding up to one.", "network/softmax"],

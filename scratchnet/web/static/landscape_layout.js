@@ -7,6 +7,8 @@ const SCALES = [14, 10, 8, 6, 5, 4, 3, 2, 1.5, 1, 0.75, 0.5, 0.35, 0.25];
 const BIG = 84;
 /** Nor is a column of a vector's values, if it can be narrower. */
 const NUMBERS = 84;
+/** Where there is room, columns move apart by as much. */
+const MOST_SPARE = 170;
 /** A vector of so many values at most is drawn as bars with names, of this size. */
 export const FEW = 16;
 const BAR = { width: 58, height: 26 };
@@ -88,6 +90,7 @@ export function layout(nodes, room, height, least = 0) {
   const total = () => columns.reduce((sum, _, c) => sum + widthOf(c), 0) + BETWEEN * (columns.length - 1) + 2 * EDGE;
   shrink(options, chosen, widthOf, () => total() > room);
   grow(chosen, () => total() <= room);
+  alike(columns, chosen);
 
   const boxes = [];
   let x = EDGE;
@@ -101,9 +104,9 @@ export function layout(nodes, room, height, least = 0) {
       const [left, right] = [x, x + width];
       boxes[node.number] = { ...box, left, right, top, x: x + (width - box.w) / 2, y: top + (tall - box.h) / 2 };
     });
-    x += width + BETWEEN + Math.min(spare, 60);
+    x += width + BETWEEN + Math.min(spare, MOST_SPARE);
   });
-  return { width: Math.max(x - BETWEEN - Math.min(spare, 60) + EDGE, 0), height, boxes, upper, lanes: LANES };
+  return { width: Math.max(x - BETWEEN - Math.min(spare, MOST_SPARE) + EDGE, 0), height, boxes, upper, lanes: LANES };
 }
 
 /** Make the widest column smaller, again and again, until all fit or none can be smaller. */
@@ -143,6 +146,14 @@ function grow(chosen, fits) {
       else column[k]++;
     }
   }
+}
+
+/** Maps of one size and number look the same in all columns. */
+function alike(columns, chosen) {
+  const smallest = new Map();
+  const every = columns.flatMap((column, c) => column.map((node, k) => [`${node.h} ${node.w} ${node.c} ${node.block}`, c, k]));
+  for (const [kind, c, k] of every) smallest.set(kind, Math.max(chosen[c][k], smallest.get(kind) ?? 0));
+  for (const [kind, c, k] of every) chosen[c][k] = smallest.get(kind);
 }
 
 /** [x, y, width, height] of a value on the canvas. */

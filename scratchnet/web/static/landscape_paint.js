@@ -144,7 +144,7 @@ function paintBars(context, scene, node, forward, back, isBack) {
     context.fillText(names && node.c === names.length ? names[k] : String(k), box.x, y + box.tall / 2, 13);
     if (k >= shown) continue;
     const value = Math.max(-1, Math.min(1, data[k] / limit));
-    const above = sided || showsBack ? colour["--map-above"] : colour["--accent"];
+    const above = sided || showsBack ? colour["--map-above"] : colour["--edge"]; // a share has no sign
     context.globalAlpha = isBack && !showsBack ? FAINT : 1;
     context.fillStyle = value < 0 ? colour["--map-below"] : above;
     if (sided) context.fillRect(left + room / 2, y + 3, (value * room) / 2, box.tall - 6);

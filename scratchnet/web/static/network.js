@@ -1,7 +1,7 @@
 // The section Network: the landscape, moved through in time, asked about, and left for the cards.
 
 import { newest, post } from "./api.js";
-import { $, attempt, el, fill, number, percent, place, signed } from "./dom.js";
+import { $, attempt, el, number, place, signed } from "./dom.js";
 import { dustNotice, isDust } from "./dust.js";
 import { indexAt, ownIndex, strongest } from "./landscape_data.js";
 import { reachedBy, receptive, single } from "./landscape_reach.js";

@@ -30,13 +30,29 @@ export function look(answer, label = null) {
   update({ pixels: answer.pixels, reading: answer.pixels && answer, label });
 }
 
+/** What the network would say, where a reading names no digit: {name, share}. */
+export function guess({ probabilities }) {
+  const best = probabilities.indexOf(Math.max(...probabilities));
+  return { name: model().classes[best], share: probabilities[best] };
+}
+
+/** The architectures by name, which can be looked into before any training. */
+const UNTRAINED = "untrained-";
+export const untrainedName = (architecture) => UNTRAINED + architecture;
+
 /** Another model reads the same digit. */
 export async function chooseModel(name) {
+  if (name.startsWith(UNTRAINED) && !state.models.some((entry) => entry.name === name)) {
+    await post("/api/models", { architecture: name.slice(UNTRAINED.length) });
+    await loadModels();
+  }
   update({ model: name });
   if (!state.pixels) return;
   const { pixels } = state;
   const answer = await post("/api/predict", { pixels, prepared: true, model: name });
-  if (state.pixels === pixels && state.model === name) update({ reading: answer });
+  if (state.pixels !== pixels || state.model !== name) return;
+  const { reason, several } = state.reading ?? {}; // of the ink, whatever the model
+  update({ reading: reason ? { ...answer, digit: null, class: null, reason, several } : answer });
 }
 
 /** An answer on the digit; asked for once, however many sections want it. */

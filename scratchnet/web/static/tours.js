@@ -15,7 +15,7 @@ export const TOURS = [
     name: "pixel", title: "Follow one pixel forward", minutes: 4, sample: HARD_4,
     about: "From the brightness of one pixel to ten probabilities.",
     steps: [
-      { at: "draw", target: "#pad", text: "This is a digit that MNIST's testers wrote: a 4. The network has never seen it, and it hesitates." },
+      { at: "draw", target: "#pad", text: "This is one of MNIST's test images, a 4. The network has never seen it, and takes it for a 9." },
       { at: "network", stand: { pass: "forward" }, target: "#landscape", text: "Here is all of the network at once. On the left the image, on the right ten probabilities; every small picture between them is made of the ones to its left." },
       {
         at: "network", stand: { made: "image", point: { layer: "image", place: "13.13.0" } }, target: "#landscape",
