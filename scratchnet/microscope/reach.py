@@ -5,7 +5,7 @@ the output has seen it. So windows, strides, paddings, tables of connections and
 are all known without a rule of their own here:
 
     found = reach(conv)                  # of a built Conv2D(8, 3, padding=1), x (28, 28, 1)
-    found.rows[0], found.rows[5]         # (0, 1, 1), (4, 6, 1): first and last row that is seen, step
+    found.rows[0], found.rows[5]         # (0, 1, 1), (4, 6, 1): the first and last row, and a step
 """
 
 from collections.abc import Iterator, Sequence

@@ -1,4 +1,4 @@
-"""The whole network on one example, as compactly as a picture of it needs: forward, backward, reach.
+"""The whole network on one example, as compactly as a picture needs it: forward, backward, reach.
 
 Half the bytes of /api/trace a number, and no parameters: what a page draws in one view.
 """

@@ -57,7 +57,7 @@ class ModelRegistry:
         return found[0]
 
     def untrained(self, turns: Turns, architecture: str) -> s.ModelInfo:
-        """An architecture with fresh weights, under a name of its own; made when first asked for."""
+        """An architecture with fresh weights; made when it is first asked for."""
         name = f"untrained-{architecture}"
         with turns:
             if name not in self.found:

@@ -32,7 +32,9 @@ def test_the_page_s_modules_pass_their_tests(tmp_path):
     assert passed and int(passed[1]) >= len(files), ran.stdout
 
 
-@pytest.mark.skipif(DENO is None, reason='deno, the linter, is not installed: pip install ".[test]"')
+@pytest.mark.skipif(
+    DENO is None, reason='deno, the linter, is not installed: pip install ".[test]"'
+)
 def test_the_linter_has_nothing_to_say():
     files = sorted(str(path) for path in [*STATIC.glob("*.js"), *TESTS.glob("*.mjs")])
     ran = subprocess.run(
@@ -57,4 +59,6 @@ def test_every_file_of_the_page_is_used():
 def test_no_html_is_made_of_text():
     """Whatever a model file names its layers, it stays text."""
     for path in STATIC.glob("*.js"):
-        assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|eval\(", path.read_text()), path
+        assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|eval\(", path.read_text()), (
+            path
+        )

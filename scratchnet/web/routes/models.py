@@ -25,5 +25,5 @@ async def models_(state: State) -> list[s.ModelInfo]:
 
 @router.post("/api/models", responses=post_problems())
 async def untrained_model(state: State, query: s.UntrainedQuery) -> s.ModelInfo:
-    """An architecture before any training, to be looked into: from now on a model like the others."""
+    """An architecture before any training: from now on a model like the others."""
     return await state.work(state.models.untrained, state.turns, query.architecture)
