@@ -15,7 +15,7 @@ from pydantic import (
     WithJsonSchema,
 )
 
-from .. import architectures
+from .. import architectures, recipes
 from ..metrics import finite_or_none
 from .choices import OPTIMIZERS
 
@@ -88,7 +88,7 @@ def _is_level(level: float) -> bool:
 def _packed(value: dict[Any, Any]) -> Pixels:
     if value.keys() != {"width", "height", "data"}:
         raise ValueError(f"pixels: expected width, height and data, found {shown(list(value))}")
-    sides = [_integer(value[key]) for key in ("height", "width")]
+    sides = [integer(value[key]) for key in ("height", "width")]
     for key, side in zip(("height", "width"), sides, strict=True):
         if type(side) is not int or not 1 <= side <= MAX_SIDE:
             raise ValueError(f"pixels.{key}: expected 1 to {MAX_SIDE}, found {shown(value[key])}")
@@ -172,9 +172,9 @@ Prepared = Annotated[
 ]
 
 
-def _integer(value: Any) -> Any:
+def integer(value: Any) -> Any:
     """1.0 is an integer, in JSON as in mathematics."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
+    return int(value) if isinstance(value, float) and value.isinteger() else value
 
 
 def only_bool(value: Any) -> Any:
@@ -183,7 +183,7 @@ def only_bool(value: Any) -> Any:
     return value
 
 
-Integer = Annotated[int, BeforeValidator(_integer)]
+Integer = Annotated[int, BeforeValidator(integer)]
 Finite = Annotated[
     float | None,
     BeforeValidator(finite_or_none),
@@ -203,11 +203,11 @@ ModelName = Annotated[
     Name | None, Field(description="A name from /api/models.", examples=["mnist-cnn"])
 ]
 Label = Annotated[
-    Annotated[int, Field(ge=0, le=10_000), BeforeValidator(_integer)] | None,
+    Annotated[int, Field(ge=0, le=10_000), BeforeValidator(integer)] | None,
     Field(description="The class; the one that is read when null.", examples=[1]),
 ]
 Index = Annotated[
-    list[Annotated[int, Field(ge=0, le=2**31 - 1), BeforeValidator(_integer)]],
+    list[Annotated[int, Field(ge=0, le=2**31 - 1), BeforeValidator(integer)]],
     Field(min_length=1, max_length=4),
 ]
 LayerName = Annotated[Name, Field(examples=["conv2d"])]
@@ -220,9 +220,11 @@ RunStatus = Literal["running", "paused", "done", "stopped", "failed"]
 if TYPE_CHECKING:  # type checkers know only a Literal that is written out
     OptimizerName = str
     Architecture = str
+    RecipeName = str
 else:
     OptimizerName = Literal[tuple(OPTIMIZERS)]
     Architecture = Literal[tuple(architectures.ARCHITECTURES)]
+    RecipeName = Literal[tuple(recipes.RECIPES)]
 
 
 class Array(Answer):

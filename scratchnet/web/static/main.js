@@ -11,8 +11,9 @@ import { offer } from "./samples.js";
 import { sequence } from "./sequence.js";
 import { chooseModel, loadModels, model, state, update } from "./state.js";
 import { train } from "./train.js";
+import { whatIf } from "./what_if.js";
 
-const views = { draw, forward, backward, explain, train, sequence };
+const views = { draw, forward, backward, explain, "what-if": whatIf, train, sequence };
 const problem = $("#problem");
 const tab = (name) => $(`#tabs a[href="#${name}"]`);
 let current = null;
@@ -60,7 +61,7 @@ function showSubject(isWanted) {
 }
 
 function showModels() {
-  fill($("#model"), state.models.map(({ name }) => name), state.model);
+  fill($("#model"), state.models.map(({ name, title }) => [name, title]), state.model);
 }
 
 async function start() {
