@@ -52,15 +52,14 @@ def serve(
     _check_extra()
     import uvicorn
 
-    from ..web.app import create_app
     from ..web.connections import Connection
-    from ..web.saved_runs import checked
 
     logging.basicConfig(format="scratchnet: %(message)s", stream=sys.stderr)
+    folder = _folder(runs)
     named = _named(models or [])
     listening = _listen(host, port)
     address = _address(host, listening)
-    application = create_app(named, hosts=[host], runs=None if runs is None else checked(runs))
+    application = _application(named, host, folder)
     config = uvicorn.Config(
         application,
         http=Connection,
@@ -99,6 +98,19 @@ def serve(
                     signal.signal(number, handler)
 
     Server(config).run(sockets=[listening])
+
+
+def _folder(runs: Path | None) -> Path | None:
+    """The folder of runs, if one is asked for, ready to be written to."""
+    from ..web.saved_runs import checked
+
+    return None if runs is None else checked(runs)
+
+
+def _application(models: dict[str, Sequential], host: str, runs: Path | None) -> Any:
+    from ..web.app import create_app
+
+    return create_app(models, hosts=[host], runs=runs)
 
 
 def _check_extra() -> None:

@@ -223,7 +223,7 @@ def _layer(model: Sequential, name: str) -> Layer:
 
 
 def _inner(layer: Layer, before: str = "") -> dict[str, Layer]:
-    found = {}
+    found: dict[str, Layer] = {}
     for key, inner in layer.inner().items():
         name = f"{before or layer.name}.{key}"
         found |= {name: inner} | _inner(inner, name)

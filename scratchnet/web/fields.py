@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -174,7 +175,7 @@ Prepared = Annotated[
 
 def integer(value: Any) -> Any:
     """1.0 is an integer, in JSON as in mathematics."""
-    return int(value) if isinstance(value, float) and value.isinteger() else value
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def only_bool(value: Any) -> Any:
@@ -199,6 +200,7 @@ def _encodable(value: Any) -> Any:
 #: in an answer: a text that stands in a model file, or is the name of one
 Text = Annotated[str, BeforeValidator(_encodable)]
 Name = Annotated[str, Field(min_length=1, max_length=200)]
+Title = Annotated[Name, AfterValidator(_encodable)]
 ModelName = Annotated[
     Name | None, Field(description="A name from /api/models.", examples=["mnist-cnn"])
 ]

@@ -30,6 +30,7 @@ from .fields import (
     RecipeName,
     RunStatus,
     Text,
+    Title,
     integer,
     only_bool,
 )
@@ -400,7 +401,7 @@ class Learn(Body):
     """Steps of an optimizer on this image alone."""
 
     kind: Literal["learn"]
-    steps: Integer = Field(default=1, ge=1, le=25)
+    steps: Integer = Field(default=1, ge=1, le=10)
     optimizer: OptimizerName = "sgd"
     learning_rate: Rate | None = None
 
@@ -410,7 +411,7 @@ WhatIfChange = Annotated[SwitchOff | SetWeight | Paint | Learn, Discriminator("k
 
 class WhatIfQuery(TraceQuery):
     changes: list[WhatIfChange] = Field(
-        max_length=40, description="All of them, the oldest first: the server remembers none."
+        max_length=24, description="All of them, the oldest first: the server remembers none."
     )
     look: LayerName | None = Field(
         default=None, description="The layer whose values are wanted; the first when null."
@@ -486,7 +487,7 @@ class ExplainAnswer(Answer):
 
 
 class RunSettings(Body):
-    title: Name | None = Field(default=None, description="What it is to be called.")
+    title: Title | None = Field(default=None, description="What it is to be called.")
     recipe: RecipeName | None = Field(
         default=None,
         description="Settings of the command's recipes. Those that are given as well change it; "
@@ -556,7 +557,7 @@ class RunState(Answer):
 
 
 class RenameQuery(Body):
-    title: Name
+    title: Title
 
 
 class WatchQuery(Body):

@@ -1,12 +1,12 @@
 // The code, running: a layer's own source, stepped line by line on the digit that is looked at.
 
 import { post } from "./api.js";
-import { attempt, el } from "./dom.js";
+import { attempt, el, times } from "./dom.js";
 import { SHORT, maps } from "./maps.js";
 import { state } from "./state.js";
 
 /** Pictures of what a line made: so much room each. */
-const LOOK = { room: 540, height: 260, most: 8 };
+const LOOK = { room: 480, height: 260, most: 8 };
 
 /**
  * A part of a layer's card. Nothing is asked for until it is opened.
@@ -85,9 +85,9 @@ function keepInSight(box, row) {
 
 /** One thing that a line made: its name, shape and range, and a picture of an array. */
 function view({ name, text, value, every }) {
-  const what = el("p", {}, el("code", {}, name), ` ${text}`);
+  const what = el("p", {}, el("code", {}, name), ` ${text.replaceAll("-", "−")}`);
   if (!value || value.data.length <= 1) return el("div", {}, what);
-  const thinned = every.some((step) => step > 1) ? el("p", { class: "hint" }, `The picture has every ${every.join(" × ")}-th value.`) : null;
+  const thinned = every.some((step) => step > 1) ? el("p", { class: "hint" }, `The picture has ${times(value.shape)} of these numbers, evenly spread.`) : null;
   if (value.shape.length === 1 && value.shape[0] <= SHORT) {
     return el("div", {}, what, el("p", { class: "hint" }, [...value.data].map((v) => Number(v.toPrecision(3))).join(",  ").replaceAll("-", "−")));
   }

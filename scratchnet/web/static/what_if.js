@@ -3,7 +3,7 @@
 import { newest, post } from "./api.js";
 import { indexFields } from "./arithmetic.js";
 import { differences } from "./bars.js";
-import { $, attempt, count, el, fill, number, percent } from "./dom.js";
+import { $, attempt, count, el, fill, number, percent, say } from "./dom.js";
 import { foolCard } from "./fool.js";
 import { picture } from "./forward.js";
 import { at, describe, largest } from "./maps.js";
@@ -12,7 +12,7 @@ import { model, state, trace } from "./state.js";
 
 const section = $("#page-what-if");
 const problem = $(".problem", section);
-const LOOK = { room: 420, height: 250 };
+const LOOK = { room: 330, height: 250 };
 
 let choices = null;
 let changes = []; // what the server is asked to do, the oldest first
@@ -33,7 +33,14 @@ const ask = newest((all) =>
   }),
 );
 
+/** As many as the server takes at once. */
+const MOST = 24;
+
 function add(change) {
+  if (needed([...changes, change]).length > MOST) {
+    say(problem, `At most ${MOST} changes at once: undo some, or start over.`);
+    return;
+  }
   changes.push(change);
   showChanges();
   ask([...changes]);
@@ -113,10 +120,11 @@ function learnPart() {
   const optimizer = el("select", {});
   fill(optimizer, choices.optimizers);
   const rate = el("input", { type: "number", min: 1e-6, max: 10, step: "any", required: true });
-  const usual = () => (rate.value = choices.learning_rates[optimizer.value]);
+  // a batch's gradient is a mean over many digits; that of one alone is larger
+  const usual = () => (rate.value = Number((choices.learning_rates[optimizer.value] / 10).toPrecision(3)));
   optimizer.addEventListener("change", usual);
   usual();
-  const steps = el("input", { type: "number", min: 1, max: 25, value: 3, required: true });
+  const steps = el("input", { type: "number", min: 1, max: 10, value: 3, required: true });
   const form = el(
     "form", { class: "row fields" },
     labelled("Steps", steps), labelled("of", optimizer), labelled("learning rate", rate), el("button", {}, "Take them"),
@@ -212,7 +220,7 @@ async function render() {
 
 function build(answer) {
   const { pad, node } = padPart();
-  const known = ["done", "outcome", "moved", "layer"].map((name) => [name, el(name === "done" ? "ol" : "div", { class: name })]);
+  const known = ["done", "outcome", "moved", "layer"].map((name) => [name, el(name === "done" ? "ol" : "div", { class: `tried-${name}` })]);
   parts = { pad, ...Object.fromEntries(known), undo: button("Undo", { onclick: () => undo(false) }), again: button("Start over", { onclick: () => undo(true) }) };
   parts.outcome.setAttribute("aria-live", "polite");
   const weights = answer.layers.reduce((sum, { parameters }) => sum + parameters.reduce((all, { shape }) => all + shape.reduce((a, b) => a * b, 1), 0), 0);
@@ -224,7 +232,7 @@ function build(answer) {
         "div", {},
         el("div", { class: "card" }, el("h2", {}, "What was changed"), parts.done, el("div", { class: "row" }, parts.undo, parts.again)),
         el("div", { class: "card" }, el("h2", {}, "What follows"), parts.outcome),
-        el("div", { class: "card" }, el("h2", {}, "Where it shows"), el("p", { class: "hint" }, "How far each layer's values are from what they were. Choose a layer to see them."), el("div", { class: "beside" }, el("div", { class: "scroll" }, parts.moved), parts.layer)),
+        el("div", { class: "card" }, el("h2", {}, "Where it shows"), el("p", { class: "hint" }, "How far each layer's values are from what they were. Choose a layer to see them."), el("div", { class: "scroll" }, parts.moved), parts.layer),
       ),
     ),
     foolCard(),
