@@ -10,6 +10,7 @@ import os
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Annotated, TypeVar, TypeVarTuple
 
 import numpy as np
@@ -40,6 +41,7 @@ class ModelRegistry:
 
     def __init__(self) -> None:
         self.found: dict[str, tuple[Sequential, ModelSource]] = {}
+        self.titles: Callable[[str], str] = str  # what a model is called, by its name
         self.default = ""
 
     def add(self, name: str, model: Sequential, source: ModelSource) -> None:
@@ -70,6 +72,7 @@ class ModelRegistry:
         return [
             s.ModelInfo(
                 name=name,
+                title=self.titles(name),
                 source=source,
                 classes=list(model.class_names),
                 input_shape=list(model.input_shape or ()),
@@ -90,9 +93,12 @@ class ServerState:
 
     models    classifiers of 28 x 28 x 1 images by name, before the shipped one
     data      what trainings learn from: a function that returns ((x, y), (x_test, y_test))
+    runs      the folder that trainings are kept in, and found again; None: they end with the server
     """
 
-    def __init__(self, models: Mapping[str, Sequential], data: Data) -> None:
+    def __init__(
+        self, models: Mapping[str, Sequential], data: Data, runs: Path | None = None
+    ) -> None:
         self.turns, self.models = Turns(), ModelRegistry()
         for name, model in models.items():
             self.models.add(name, model, "file")
@@ -100,9 +106,12 @@ class ServerState:
         self.trainings = Trainings(
             self.turns,
             data,
-            lambda name, model: self.models.add(name, model, "run"),
+            lambda training, model: self.models.add(training.id, model, "run"),
             self.models.remove,
+            runs,
+            list(self.models.found),
         )
+        self.models.titles = self.trainings.title_of
         self.choices = choices()
         self.pool = ThreadPoolExecutor(THREADS, "scratchnet", initializer=use_asked_threads)
         #: ends all live streams when it is set

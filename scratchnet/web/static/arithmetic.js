@@ -13,7 +13,7 @@ export function sumTable(sum, result) {
   );
   const table = el(
     "table", { class: "sum" },
-    el("thead", {}, row("th", "at", "from x", "x", sum.factor, "product")),
+    el("thead", {}, row("th", "at", `from ${sum.first}`, sum.first, sum.factor, "product")),
     el("tbody", {}, ...body),
   );
   const line = (name, value, strong) =>

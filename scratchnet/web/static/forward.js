@@ -3,6 +3,7 @@
 import { newest, post } from "./api.js";
 import { indexFields, matrix, sumTable } from "./arithmetic.js";
 import { differences } from "./bars.js";
+import { codePart } from "./code.js";
 import { $, attempt, count, el, number, place, signed, times } from "./dom.js";
 import { SHORT, at, channelOf, describe, maps } from "./maps.js";
 import { inputOf, model, state, trace } from "./state.js";
@@ -65,6 +66,7 @@ function layerCard(answer, i) {
       layer.dead == null ? null : `${(100 * layer.dead).toFixed(0)} % of the outputs are 0`,
     ),
     el("div", { class: "beside" }, view, el("div", { class: "inspector" }, hint, fields, error, result)),
+    codePart(layer, "forward"),
   );
 }
 

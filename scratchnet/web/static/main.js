@@ -14,8 +14,9 @@ import { offer } from "./samples.js";
 import { sequence } from "./sequence.js";
 import { chooseModel, guess, loadModels, model, state, untrainedName, update } from "./state.js";
 import { train } from "./train.js";
+import { whatIf } from "./what_if.js";
 
-const views = { draw, network, forward, backward, explain, train, sequence, guide, glossary };
+const views = { draw, network, forward, backward, explain, "what-if": whatIf, train, sequence, guide, glossary };
 const problem = $("#problem");
 /** A section's tab; some have none. */
 const tab = (name) => $(`#tabs a[href="#${name}"]`);
@@ -80,7 +81,7 @@ let untrained = []; // architectures
 function showModels() {
   const select = $("#model");
   const there = state.models.filter(({ source }) => source !== "untrained");
-  fill(select, there.map(({ name }) => name), state.model);
+  fill(select, there.map(({ name, title }) => [name, title]), state.model);
   const rest = el("optgroup", { label: "Untrained" });
   fill(rest, untrained.map((name) => [untrainedName(name), name]), state.model);
   select.append(rest);

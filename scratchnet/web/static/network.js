@@ -220,12 +220,16 @@ const sums = waterfall($("#network-sum"));
 
 const askSum = newest(async (k, index) => {
   const node = view.scene.nodes[k];
-  if (!k || view.isBack) return sums.clear();
+  const { isBack } = view;
+  const next = view.scene.nodes[node.outputs[0]]; // its dx is the gradient here, if it alone takes it
+  const isSpelledOut = isBack ? node.outputs.length === 1 && next.dy && !view.scene.isDust : k > 0;
+  if (!isSpelledOut) return sums.clear();
   const own = ownIndex(node, index);
-  const query = { pixels: state.pixels, layer: node.name, index: own, model: state.model };
+  const { pixels, label, model: name_ } = state;
+  const query = { pixels, index: own, model: name_, layer: isBack ? next.name : node.name };
   await attempt(problem, async () => {
-    const sum = await post("/api/trace/output", query);
-    sums.show(`${node.name}${place(own)}`, sum);
+    const sum = await (isBack ? post("/api/trace/input", { ...query, label }) : post("/api/trace/output", query));
+    sums.show(`${isBack ? "dL/d " : ""}${node.number ? node.name : "image"}${place(own)}`, sum);
     sums.grow(playing ? moment(view.time, view.last).share : 1);
   });
 });

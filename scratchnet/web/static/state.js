@@ -78,6 +78,5 @@ export const landscape = remembered("/api/landscape");
 /** The input of a layer of a trace: another's output, or the image. */
 export function inputOf(answer, layer) {
   if (layer?.input) return answer.layers.find((one) => one.name === layer.input).output;
-  const levels = state.pixels.flat().map((level) => level / 255);
-  return { shape: [28, 28, 1], data: Float32Array.from(levels) };
+  return answer.x;
 }
