@@ -61,6 +61,23 @@ PROMISES = {
         "seeing/test_trace.py::test_every_gradient_is_its_sum_and_its_numeric_derivative",
         "web/test_web_page.py::test_analytic_and_numeric_agree_for_twenty_random_parameters",
     ],
+    "below them the whole network in one view": [
+        "web/test_web_network.py::test_the_network_is_seen_at_once_and_asked_about",
+        "web/test_web_network.py::test_the_network_plays_from_the_image_to_the_loss_and_back",
+        "web/test_web_network.py::test_the_landscape_goes_along_while_a_digit_is_written",
+        "web/test_web_landscape.py::test_it_is_the_trace_at_half_precision",
+    ],
+    "all that it sees and all that it feeds lights up": [
+        "seeing/test_reach.py::test_no_slope_lies_outside_of_what_a_layer_is_said_to_see",
+        "web/test_web_network.py::test_the_network_backward_says_which_dy_reach_a_value",
+        "web/test_web_js.py::test_the_page_s_modules_pass_their_tests",
+    ],
+    "Five guided tours ask before they answer": [
+        "web/test_web_network.py::test_a_tour_goes_from_its_first_step_to_its_last",
+    ],
+    "a glossary explains the words where they stand": [
+        "web/test_web_network.py::test_words_are_explained_where_they_stand_and_on_a_page",
+    ],
     "Choose any `dx`: the window of `dy`, the filter turned round, their products": [
         "seeing/test_explain_input.py::test_every_kind_has_its_dx_spelled_out",
         "seeing/test_explain_input.py::test_200_random_places_over_all_architectures",
