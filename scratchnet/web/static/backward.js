@@ -279,7 +279,7 @@ export const backward = {
   show: (name, at) =>
     attempt(problem, async () => {
       await render(name ?? LOSS);
-      const wanted = `${name}/${at}`;
+      const wanted = `${state.model}/${name}/${at}`;
       if (picked === wanted) return;
       picked = wanted;
       if (!at?.startsWith(DX) || step === 0) return;

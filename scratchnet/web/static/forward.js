@@ -125,8 +125,9 @@ export const forward = {
         const contents = el("nav", { class: "contents", "aria-label": "Layers" }, ...links);
         list.replaceChildren(contents, inputCard(answer), ...cards);
       }
-      if (target === `${name}/${at}`) return;
-      target = `${name}/${at}`;
+      const wanted = `${state.model}/${name}/${at}`; // another model may have such a layer
+      if (target === wanted) return;
+      target = wanted;
       $(`[data-layer="${CSS.escape(name ?? "")}"]`, list)?.scrollIntoView();
       if (at) picks.get(name)?.(at.split(".").map(Number));
     });

@@ -323,7 +323,7 @@ export const network = {
           },
         });
       }
-      const place_ = parts.join("/");
+      const place_ = [state.model, ...parts].join("/"); // another model may have such a layer
       if (parts.length && gone !== place_) go(parts);
       gone = place_;
     });
