@@ -81,8 +81,7 @@ def reach(layer: Layer) -> Reach:
     if before is None or after is None:
         return _everything(before or (1, 1, 1), after or (1, 1, 1))
     if kind_of(layer).formula is not None:  # y[i] depends on x[i] alone
-        own = [[Span(i, i, 1) for i in range(size)] for size in after[:2]]
-        return Reach(*own, "same")
+        return each_its_own(after)
     if int(np.prod(before)) > MOST_VALUES:
         return _everything(before, after)
     rows, columns, channels = (_seen(layer, before, after, axis) for axis in range(3))
@@ -96,9 +95,15 @@ def as_image(shape: tuple[int, ...]) -> tuple[int, int, int] | None:
     return (1, 1, shape[0]) if len(shape) == 1 else None
 
 
+def each_its_own(shape: tuple[int, int, int]) -> Reach:
+    """Each output depends on the input at its own place."""
+    rows, columns = ([Span(i, i, 1) for i in range(size)] for size in shape[:2])
+    return Reach(rows, columns, "same")
+
+
 def _everything(before: tuple[int, ...], after: tuple[int, ...]) -> Reach:
-    spans = [[Span(0, before[axis] - 1, 1)] * after[axis] for axis in range(2)]
-    return Reach(*spans, "all")
+    rows, columns = ([Span(0, before[axis] - 1, 1)] * after[axis] for axis in range(2))
+    return Reach(rows, columns, "all")
 
 
 def _seen(layer: Layer, before: tuple[int, ...], after: tuple[int, ...], axis: int) -> NDArray:

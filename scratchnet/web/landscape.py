@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from ..layers import Layer, Residual
+from ..layers import Residual
 from ..layers.registry import gradient_of
 from ..microscope.layer_trace import LayerTrace
-from ..microscope.reach import Reach, Span, as_image, reaches
+from ..microscope.reach import Reach, as_image, each_its_own, reaches
 from ..model import Sequential
 from . import schemas as s
 from .fields import Answer, Finite, Formula, Text
@@ -131,7 +131,7 @@ def _nodes(
 
 
 def _node(t: LayerTrace, inputs: list[str], reach: Reach, block: str, row: str) -> Node:
-    about, rule = _said(type(t.layer))
+    about, rule = _said(inspect.getdoc(t.layer) or t.kind)
     return Node(
         name=t.name,
         kind=t.kind,
@@ -153,8 +153,7 @@ def _node(t: LayerTrace, inputs: list[str], reach: Reach, block: str, row: str) 
 
 def _where_rows_meet(t: LayerTrace) -> Reach:
     """Each value is a sum of those at its own place at the end of every row."""
-    h, w, _ = as_image(t.output.shape) or (1, 1, 1)
-    return Reach(*([Span(i, i, 1) for i in range(size)] for size in (h, w)), "same")
+    return each_its_own(as_image(t.output.shape) or (1, 1, 1))
 
 
 def _sent(reach: Reach) -> ReachAnswer:
@@ -177,10 +176,10 @@ def _winners(t: LayerTrace) -> str:
 
 
 @cache
-def _said(kind: type[Layer]) -> tuple[str, str]:
+def _said(derivation: str) -> tuple[str, str]:
     """The first sentence of a layer's derivation, and the paragraph on its forward pass."""
-    lines = (inspect.getdoc(kind) or "").splitlines()
-    about = lines[0] if lines else kind.__name__
+    lines = derivation.splitlines()
+    about = lines[0]
     start = next((i for i, line in enumerate(lines) if line.startswith("Forward ")), None)
     if start is None:
         return about, ""

@@ -160,6 +160,7 @@ const showLive = newest(async () => {
     const now = [answer, document.documentElement.dataset.theme, innerWidth];
     if (section.hidden || !state.pixels || now.every((part, k) => part === lived[k])) return;
     live ??= new Landscape($("#live-landscape"), { height: () => 300 });
+    live.over.onclick = () => (location.hash = "#network");
     lived = now;
     live.set(answer);
     performance.mark("landscape");

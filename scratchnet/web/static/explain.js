@@ -17,7 +17,7 @@ const section = $("#page-explain");
 let cards = null;
 
 function makeCard([method, name, unit, text]) {
-  const canvas = el("canvas", { width: SIDE * CELL, height: SIDE * CELL, role: "img", class: "heat" });
+  const canvas = el("canvas", { width: SIDE * CELL, height: SIDE * CELL, role: "img", class: "heat", "aria-label": `${name}, not there yet` });
   const below = el("div", { class: "below" });
   const error = el("p", { class: "problem", role: "alert", hidden: true });
   const layers = method === "gradcam" ? el("select") : null;

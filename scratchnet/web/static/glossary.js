@@ -117,7 +117,7 @@ const hideTip = () => (tip.hidden = true);
 
 function listen() {
   tip = el("div", { id: "tip", class: "tip", role: "tooltip", hidden: true });
-  document.body.append(tip);
+  $("main").append(tip);
   const inTip = (node) => node instanceof Node && tip.contains(node);
   const on = (name, act) => document.addEventListener(name, (event) => {
     const button = event.target instanceof Element && event.target.closest(".term");

@@ -4,6 +4,8 @@ import { count, el, number, place, signed, times } from "./dom.js";
 
 /** CSS pixels between two tiles, and around all. */
 const gapAt = (scale) => (scale < 6 ? Math.min(scale, 2) : 4);
+/** What numbers beside the tiles take; more than this height is scrolled (style.css). */
+const [BESIDE, HIGHEST] = [26, 540];
 /** Vectors as short as this are bars with their numbers (see bars.js), not pictures. */
 export const SHORT = 16;
 
@@ -96,7 +98,7 @@ export function maps(array, options) {
   const limit = options.limit ?? largest(data);
   const isSigned = options.signed ?? data.some((value) => value < 0);
   const tiles = tiling(shape);
-  const room = Math.min(options.room ?? Infinity, roomFor());
+  const room = Math.min(options.room ?? Infinity, roomFor()) - (tiles.tiles > 1 ? BESIDE : 0);
   const { scale, across } = arrange(tiles, room, height, most, least);
   const gap = gapAt(scale);
   const pitch = [tiles.w * scale + gap, tiles.h * scale + gap];
@@ -118,13 +120,14 @@ export function maps(array, options) {
     context.drawImage(paint(array, tiles, t, limit, colour), x, y, tiles.w * scale, tiles.h * scale);
   }
 
+  const isScrolled = canvas.width > room || canvas.height > HIGHEST; // then keys must reach it
   const frame = el("span", { class: "frame", hidden: true });
   const readout = el("span", { class: "readout" });
   const stage = numbered(el("div", { class: "stage" }, canvas, frame), tiles, across, down, pitch, gap);
   const figure = el(
     "figure", { class: "maps" },
     el("figcaption", {}, title),
-    el("div", { class: "scroll" }, stage),
+    el("div", { class: "scroll", ...(isScrolled && !pick ? { tabindex: 0, role: "region", "aria-label": title } : {}) }, stage),
     el("div", { class: "below" }, legend(limit, isSigned), readout),
   );
 
