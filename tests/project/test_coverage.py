@@ -32,6 +32,8 @@ PLAIN = "not threads and not numba and not plan_show"
 #: tests that say nothing about lines, that start all tests again, that are about the compiler
 LEFT_OUT = ["coverage", "mutations", "benchmarks", "examples", "imports", "predict_path"]
 LEFT_OUT += ["kernel_cache", "mistakes", "same_bits"]
+#: whose work is done by a browser, and a server in another process
+LEFT_OUT += ["web_js", "web_network"]
 
 
 def others() -> list[str]:

@@ -55,7 +55,9 @@ def test_the_network_backward_says_which_dy_reach_a_value(visit):
     expect(readout).to_contain_text("It feeds rows 3 to 5, columns 3 to 5, in all 64 maps")
 
 
-@pytest.mark.parametrize("motion", ["no-preference", "reduce"])
+@pytest.mark.parametrize(
+    "motion", ["no-preference", pytest.param("reduce", marks=pytest.mark.slow)]
+)
 def test_the_network_plays_from_the_image_to_the_loss_and_back(visit, motion):
     page = visit(reduced_motion=motion)
     sample(page, "Hard sample 4")
@@ -90,6 +92,7 @@ def test_where_the_network_is_sure_the_dust_is_said_to_be_dust(visit):
     expect(page.locator("#backward-dust")).to_be_hidden()
 
 
+@pytest.mark.slow
 def test_an_untrained_architecture_is_looked_into_with_its_shortcuts(visit):
     page = visit()
     sample(page, "Sample 3")
@@ -174,6 +177,7 @@ def test_several_digits_are_offered_as_a_number(visit):
     expect(page.locator("#number")).to_have_text("11")
 
 
+@pytest.mark.slow
 def test_a_digit_too_small_for_its_pen_is_warned_of(visit):
     page = visit()
     write(page, page.locator("#pad"), STROKES["0"], left=0.4, size=0.2)
