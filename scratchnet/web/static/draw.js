@@ -155,7 +155,7 @@ let lived = [];
 const showLive = newest(async () => {
   $("#live").hidden = !state.pixels;
   if (!state.pixels) return;
-  await attempt(problem, async () => {
+  await attempt($("#live .problem"), async () => {
     const answer = await landscape();
     const now = [answer, document.documentElement.dataset.theme, innerWidth];
     if (section.hidden || !state.pixels || now.every((part, k) => part === lived[k])) return;
