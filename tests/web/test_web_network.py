@@ -79,6 +79,23 @@ def test_the_network_plays_from_the_image_to_the_loss_and_back(visit, motion):
     expect(caption).to_contain_text("Backward, all of it")
 
 
+def test_on_a_phone_a_tap_points_and_the_rest_is_scrolled_to(visit):
+    page = visit(viewport={"width": 390, "height": 800}, has_touch=True)
+    sample(page, "Hard sample 4")
+    page.goto(page.url.split("#")[0] + "#network")
+    expect(page.locator("#landscape .heads a")).to_have_count(len(layers()) + 1)
+    stage = page.locator("#landscape")
+    stage.scroll_into_view_if_needed()
+    box = stage.bounding_box()
+    page.touchscreen.tap(box["x"] + 55, box["y"] + 44 + (box["height"] - 44) / 2)
+    expect(page.locator("#network-readout")).to_contain_text("image[")
+    assert page.url.endswith("#network")  # a tap does not lead away, the button does
+    assert stage.evaluate("node => node.scrollWidth") > 1000
+    assert page.evaluate("() => document.documentElement.scrollWidth") == 390
+    page.locator("#network-readout").get_by_role("link", name="Spell it out").click()
+    expect(page.locator("#page-forward h1")).to_be_visible()
+
+
 def test_where_the_network_is_sure_the_dust_is_said_to_be_dust(visit):
     page = visit()
     sample(page, "Sample 3")

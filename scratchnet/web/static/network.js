@@ -333,9 +333,11 @@ export const network = {
     canvas.addEventListener("pointermove", (event) => {
       if (event.pointerType === "mouse") point(view.at(event));
     });
+    let pointer = "mouse";
+    canvas.addEventListener("pointerdown", (event) => (pointer = event.pointerType));
     canvas.addEventListener("click", (event) => {
       const found = view.at(event);
-      if (event.pointerType && event.pointerType !== "mouse") return point(found, true);
+      if (pointer !== "mouse") return point(found, true); // a finger cannot hover: it points first
       if (found) location.hash = addressOf(found);
     });
     stage.addEventListener("keydown", onKey);
