@@ -121,7 +121,7 @@ function learnPart() {
   fill(optimizer, choices.optimizers);
   const rate = el("input", { type: "number", min: 1e-6, max: 10, step: "any", required: true });
   // a batch's gradient is a mean over many digits; that of one alone is larger
-  const usual = () => (rate.value = Number((choices.learning_rates[optimizer.value] / 10).toPrecision(3)));
+  const usual = () => (rate.value = Number((choices.learning_rates[optimizer.value] / 100).toPrecision(3)));
   optimizer.addEventListener("change", usual);
   usual();
   const steps = el("input", { type: "number", min: 1, max: 10, value: 3, required: true });
