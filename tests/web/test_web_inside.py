@@ -353,7 +353,7 @@ def test_runs_are_named_compared_and_taken_away_on_the_page(browser, tmp_path): 
         compare.get_by_label("Show").select_option("loss")
         expect(compare.locator(".key li")).to_have_count(2)
         expect(compare.locator(".key")).to_contain_text("0.25")
-        compare.get_by_label("one").uncheck()
+        compare.get_by_role("checkbox", name="one").uncheck()
         expect(compare.locator(".key li")).to_have_count(1)
         kept = page.locator("#train-kept")
         expect(kept).to_contain_text(f"Kept in {tmp_path / 'two'}")
