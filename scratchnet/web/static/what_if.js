@@ -177,7 +177,7 @@ function showMoved({ moved, look: chosen }) {
     const cells = [share(one.output_moved, one.output), one.dy == null ? null : share(one.dy_moved ?? 0, one.dy)];
     return el("tr", { class: one.layer === chosen ? "chosen" : "" }, el("td", {}, name), ...cells.map((value) => el("td", {}, value == null ? "–" : percent(value))));
   });
-  const head = el("tr", {}, ...["layer", "y moved by", "dy moved by"].map((text) => el("th", {}, text)));
+  const head = el("tr", {}, ...["layer", "y moved", "dy moved"].map((text) => el("th", {}, text)));
   parts.moved.replaceChildren(el("table", { class: "classes moved" }, el("thead", {}, head), el("tbody", {}, ...body)));
 }
 
