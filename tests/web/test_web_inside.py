@@ -322,7 +322,7 @@ def test_what_if_on_the_page(visit):  # noqa: F811
     expect(page.locator("#subject-read b")).to_have_text("8")
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("theme", ["light", pytest.param("dark", marks=pytest.mark.slow)])
 def test_on_a_phone_nothing_sticks_out_of_these_views(visit, theme):  # noqa: F811
     page = visit(viewport={"width": 390, "height": 800}, has_touch=True, color_scheme=theme)
     sample(page, "Hard sample 5")
@@ -339,6 +339,7 @@ def test_on_a_phone_nothing_sticks_out_of_these_views(visit, theme):  # noqa: F8
     assert page.evaluate("() => document.documentElement.scrollWidth") == 390
 
 
+@pytest.mark.slow
 def test_runs_are_named_compared_and_taken_away_on_the_page(browser, tmp_path):  # noqa: F811
     net = sn.architectures.build("mlp")
     for name, loss in (("one", 0.5), ("two", 0.25)):
