@@ -62,6 +62,7 @@ function onKey(event) {
 
 function lossCard({ label, loss, loss_formula, loss_gradient, one_hot, probabilities, dlogits }) {
   const { classes } = model();
+  const letter = loss_gradient.split(" = ")[0] || "gradient";
   const row = (cells, tag = "td") => el("tr", {}, ...cells.map((cell) => el(tag, {}, cell)));
   const rows = probabilities.map((p, k) => {
     const line = row([classes[k], number(p, 3), number(one_hot[k], 3), signed(dlogits[k], 3)]);
@@ -70,7 +71,7 @@ function lossCard({ label, loss, loss_formula, loss_gradient, one_hot, probabili
   });
   const table = el(
     "table", { class: "classes" },
-    el("thead", {}, row(["class", "probability", "one-hot", "dlogits"], "th")),
+    el("thead", {}, row(["class", "probability", "one-hot", letter], "th")),
     el("tbody", {}, ...rows),
   );
   return el(
@@ -81,7 +82,7 @@ function lossCard({ label, loss, loss_formula, loss_gradient, one_hot, probabili
       el("p", {}, el("code", {}, `${loss_formula || "L"} = ${number(loss, 6)}`), `, with the label ${classes[label]}`),
       el("p", { class: "hint" }, `Its gradient${loss_gradient && `, ${loss_gradient},`} is what every step back begins with.`),
     ),
-    el("div", { class: "beside" }, el("div", { class: "scroll" }, table), differences(dlogits, { names: classes, title: "dlogits: how the loss changes with each logit" })),
+    el("div", { class: "beside" }, el("div", { class: "scroll" }, table), differences(dlogits, { names: classes, title: `${letter}: how the loss changes with each output` })),
   );
 }
 
