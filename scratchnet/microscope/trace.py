@@ -134,6 +134,17 @@ class Trace:
             return out
         return (sigmoid if isinstance(self._loss, BinaryCrossentropy) else softmax)(out)
 
+    def run_again(self) -> float:
+        """Both passes once more, where the model's parameters have been changed: the loss.
+
+        The gradients are then those of the model as it is; the layers' arrays stay as they were.
+        """
+        with frozen(*self.model.layers), threads.one_blas_thread():
+            out = forward_through(self._row, self.x[None], self.training)
+            self._loss.forward(out, self._target())
+            backward_through(self._row, self._loss.backward())
+        return self._loss_of(out)
+
     def at_image(self, x: Array) -> tuple[Array, Array]:
         """Probabilities and dL/dx of another image of the same label; the trace stays as it is."""
         kept = self.model.flat_grads.copy()

@@ -128,16 +128,14 @@ class WhatIf:
             )
         chosen = copy.deepcopy(optimizers.get(optimizer))
         chosen.use_ema, chosen.memory, chosen.iterations = False, {}, 0
-        model, losses = self._copy(), [self.now.loss]
-        trace = self.now
+        trace = Trace(self.now.model, self.now.x, self.now.label)  # on a copy of its own
+        losses = [trace.loss]
         for _ in range(int(steps)):
-            model.flat_grads[:] = trace.model.flat_grads
-            chosen.step(model)
-            trace = Trace(model, self.now.x, self.now.label)
-            losses.append(trace.loss)
+            chosen.step(trace.model)
+            losses.append(trace.run_again())
         many = "1 step" if steps == 1 else f"{steps} steps"
         name = f"{type(chosen).__name__}, learning rate {chosen.learning_rate(0):g}"
-        return self._after(model, self.now.x, f"{many} of {name}", losses, trace)
+        return self._after(trace.model, self.now.x, f"{many} of {name}", losses)
 
     def undo(self) -> "WhatIf":
         """Take the last change back; nothing where there is none."""
@@ -152,14 +150,9 @@ class WhatIf:
         return copied(self.now.model)
 
     def _after(
-        self,
-        model: Sequential,
-        x: Array,
-        done: str,
-        losses: list[float] | None = None,
-        trace: Trace | None = None,
+        self, model: Sequential, x: Array, done: str, losses: list[float] | None = None
     ) -> "WhatIf":
-        self.now = Trace(model, x, self.before.label) if trace is None else trace
+        self.now = Trace(model, x, self.before.label)
         self._states.append(_State(model, x, done, losses or []))
         return self
 

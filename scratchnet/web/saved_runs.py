@@ -10,6 +10,8 @@ import logging
 import math
 import tempfile
 import zipfile
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -104,8 +106,7 @@ def _curves(history: dict[str, list[float | None]]) -> dict[str, list[float]]:
 
 def found_in(folder: Path, most: int) -> list[tuple[Path, Record, Sequential]]:
     """The newest runs in a folder, at most so many, oldest first; others are named in the log."""
-    places = [path for path in folder.iterdir() if (path / MODEL_FILE).is_file()]
-    places.sort(key=lambda path: (path / MODEL_FILE).stat().st_mtime)
+    places = sorted(_with_models(folder), key=lambda path: (path / MODEL_FILE).stat().st_mtime)
     found: list[tuple[Path, Record, Sequential]] = []
     for path in reversed(places):
         if len(found) == most:
@@ -116,6 +117,14 @@ def found_in(folder: Path, most: int) -> list[tuple[Path, Record, Sequential]]:
         except (InputError, OSError) as error:
             log.warning("%s: left out: %s", path, error)
     return found[::-1]
+
+
+def _with_models(folder: Path) -> Iterator[Path]:
+    """The folders in a folder that hold a model, as far as they may be looked into."""
+    for path in folder.iterdir():
+        with suppress(OSError):
+            if (path / MODEL_FILE).is_file():
+                yield path
 
 
 def _classifier(path: Path) -> Sequential:

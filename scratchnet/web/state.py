@@ -125,13 +125,16 @@ class ServerState:
     def warm_up(self) -> None:
         """Load and compile what is first needed, so that the first client need not wait for it.
 
-        Kernels that only a training needs are left to the first one: they are many.
+        Kernels that only a training needs are left to the first one: they are many. So are those of
+        runs that were found again, which may be several, of any architecture.
         """
         bar = np.zeros((28, 28), np.uint8)
         bar[4:24, 12:16] = 255
         image = prepare(bar).image
         with self.turns:
-            for model, _ in self.models.found.values():
+            for model, source in self.models.found.values():
+                if source == "run":
+                    continue
                 model.prepare()
                 label = int(model.predict(image).argmax())
                 heat_maps.saliency(model, image)

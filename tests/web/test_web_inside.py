@@ -316,7 +316,7 @@ def test_what_if_on_the_page(visit):
     expect(page.locator("#subject-read b")).to_have_text("8")
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("theme", ["light", pytest.param("dark", marks=pytest.mark.slow)])
 def test_on_a_phone_nothing_sticks_out_of_these_views(visit, theme):
     page = visit(viewport={"width": 390, "height": 800}, has_touch=True, color_scheme=theme)
     sample(page, "Hard sample 5")
@@ -333,6 +333,7 @@ def test_on_a_phone_nothing_sticks_out_of_these_views(visit, theme):
     assert page.evaluate("() => document.documentElement.scrollWidth") == 390
 
 
+@pytest.mark.slow
 def test_runs_are_named_compared_and_taken_away_on_the_page(browser, tmp_path):
     net = sn.architectures.build("mlp")
     for name, loss in (("one", 0.5), ("two", 0.25)):
@@ -347,7 +348,7 @@ def test_runs_are_named_compared_and_taken_away_on_the_page(browser, tmp_path):
         compare.get_by_label("Show").select_option("loss")
         expect(compare.locator(".key li")).to_have_count(2)
         expect(compare.locator(".key")).to_contain_text("0.25")
-        compare.get_by_label("one").uncheck()
+        compare.get_by_role("checkbox", name="one").uncheck()
         expect(compare.locator(".key li")).to_have_count(1)
         kept = page.locator("#train-kept")
         expect(kept).to_contain_text(f"Kept in {tmp_path / 'two'}")

@@ -69,6 +69,7 @@ function onKey(event) {
 
 function lossCard({ label, loss, loss_formula, loss_gradient, one_hot, probabilities, dlogits }) {
   const { classes } = model();
+  const letter = loss_gradient.split(" = ")[0] || "gradient";
   const row = (cells, tag = "td") => el("tr", {}, ...cells.map((cell) => el(tag, {}, cell)));
   const rows = probabilities.map((p, k) => {
     const line = row([classes[k], number(p, 3), number(one_hot[k], 3), signed(dlogits[k], 3)]);
@@ -77,7 +78,7 @@ function lossCard({ label, loss, loss_formula, loss_gradient, one_hot, probabili
   });
   const table = el(
     "table", { class: "classes" },
-    el("thead", {}, row(["class", "probability", "one-hot", "dlogits"], "th")),
+    el("thead", {}, row(["class", "probability", "one-hot", letter], "th")),
     el("tbody", {}, ...rows),
   );
   return el(
@@ -88,7 +89,7 @@ function lossCard({ label, loss, loss_formula, loss_gradient, one_hot, probabili
       el("p", {}, el("code", {}, `${loss_formula || "L"} = ${number(loss, 6)}`), `, with the label ${classes[label]}`),
       el("p", { class: "hint" }, `Its gradient${loss_gradient && `, ${loss_gradient},`} is what every step back begins with.`),
     ),
-    el("div", { class: "beside" }, el("div", { class: "scroll" }, table), differences(dlogits, { names: classes, title: "dlogits: how the loss changes with each logit", limit: 1 })),
+    el("div", { class: "beside" }, el("div", { class: "scroll" }, table), differences(dlogits, { names: classes, title: `${letter}: how the loss changes with each output`, limit: Math.max(1, ...dlogits.map(Math.abs)) })),
   );
 }
 

@@ -14,10 +14,12 @@ export function digitCard() {
   const box = el("div", {});
   figure.append(el("figcaption", {}, "Your digit, while it learns"), said, box, error);
   let newest = null;
+  let isOver = true;
 
   const hint = () => {
     if (newest) return;
-    said.textContent = state.pixels ? "Its maps appear with the first batches." : "Draw a digit first, or choose one: its maps then appear here.";
+    const here = isOver ? "Its maps are shown while a network learns." : "Its maps appear with the first batches.";
+    said.textContent = state.pixels ? here : "Draw a digit first, or choose one: its maps then appear here.";
   };
   hint();
 
@@ -35,6 +37,11 @@ export function digitCard() {
   return {
     node: figure,
     show,
+    /** Whether the run that is shown has ended. */
+    ended(now) {
+      isOver = now;
+      hint();
+    },
     draw: () => (newest ? show(newest) : hint()),
     clear() {
       newest = null;

@@ -34,7 +34,7 @@ function follow(state) {
   digit.clear();
   charts.forEach((chart) => chart.clear(1));
   showState(state);
-  for (const [epoch] of (state.history.loss ?? []).entries()) addEpoch(epoch, at(state.history, epoch));
+  for (const [epoch] of (state.history.loss ?? []).entries()) addEpoch(epoch, at(state.history, epoch), true);
   compare.update();
   watchDigit();
   stream = new EventSource(`${path(state.id)}/events`);
@@ -69,7 +69,8 @@ function showState(state) {
   run = state;
   const { settings, batches } = state;
   const isOver = ENDED.includes(state.state);
-  if (batches && settings) charts.forEach((chart) => (chart.end = batches * settings.epochs));
+  const epochs = settings?.epochs ?? (state.history.loss ?? []).length;
+  charts.forEach((chart) => Object.assign(chart, { end: Math.max(1, (batches || 1) * epochs), unit: batches || !isOver ? "batches" : "epochs" }));
   const validated = state.history.val_accuracy?.at(-1);
   const reached = validated == null ? "" : `, ${percent(validated)} right on images held out`;
   $("#train-state").textContent = state.error
@@ -79,6 +80,8 @@ function showState(state) {
   pauseButton.disabled = stopButton.disabled = isOver;
   pauseButton.textContent = state.state === "paused" ? "Resume" : "Pause";
   $("#train-use").hidden = state.model === null;
+  digit.ended(isOver);
+  if (!filters) $("#train-filters .hint").textContent = isOver ? "They are shown while a network learns." : "They appear with the first batches.";
   showKept(state);
   showShare(state);
 }
@@ -137,9 +140,14 @@ function sinceLast(news, name) {
   return news.batch > before.batch ? sum / (news.batch - before.batch) : null;
 }
 
-function addEpoch(epoch, means) {
+/** withTraining: of an epoch whose batches nobody has watched. */
+function addEpoch(epoch, means, withTraining = false) {
   const [loss, accuracy] = charts;
   const x = (epoch + 1) * (run.batches || 1);
+  if (withTraining) {
+    loss.add("training", x, means.loss);
+    accuracy.add("training", x, means.accuracy);
+  }
   loss.add("validation", x, means.val_loss);
   accuracy.add("validation", x, means.val_accuracy);
 }

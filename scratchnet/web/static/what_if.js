@@ -121,7 +121,7 @@ function learnPart() {
   fill(optimizer, choices.optimizers);
   const rate = el("input", { type: "number", min: 1e-6, max: 10, step: "any", required: true });
   // a batch's gradient is a mean over many digits; that of one alone is larger
-  const usual = () => (rate.value = Number((choices.learning_rates[optimizer.value] / 10).toPrecision(3)));
+  const usual = () => (rate.value = Number((choices.learning_rates[optimizer.value] / 100).toPrecision(3)));
   optimizer.addEventListener("change", usual);
   usual();
   const steps = el("input", { type: "number", min: 1, max: 10, value: 3, required: true });
@@ -177,7 +177,7 @@ function showMoved({ moved, look: chosen }) {
     const cells = [share(one.output_moved, one.output), one.dy == null ? null : share(one.dy_moved ?? 0, one.dy)];
     return el("tr", { class: one.layer === chosen ? "chosen" : "" }, el("td", {}, name), ...cells.map((value) => el("td", {}, value == null ? "–" : percent(value))));
   });
-  const head = el("tr", {}, ...["layer", "y moved by", "dy moved by"].map((text) => el("th", {}, text)));
+  const head = el("tr", {}, ...["layer", "y moved", "dy moved"].map((text) => el("th", {}, text)));
   parts.moved.replaceChildren(el("table", { class: "classes moved" }, el("thead", {}, head), el("tbody", {}, ...body)));
 }
 
