@@ -281,7 +281,7 @@ def test_explain_draws_three_maps(visit):
         canvas = page.locator(f"[data-method={method}] canvas")
         expect(canvas).to_have_attribute("aria-label", f"{name} for class 7, over the digit")
         coloured = """canvas => canvas.getContext("2d").getImageData(0, 0, 280, 280).data
-          .some((level, i, data) => i % 4 === 2 && level > data[i - 2] + 40)"""
+          .some((level, i, data) => i % 4 === 0 && level > data[i + 2] + 40)"""
         assert canvas.evaluate(coloured)
     page.locator("[data-method=gradcam] select").select_option("conv2d")
     expect(page.locator("[data-method=gradcam] .problem")).to_be_hidden()
