@@ -25,7 +25,11 @@ def main(digit: int = 8, label: int = 3, out: str = "trace.png", target: float =
     index = np.unravel_index(np.abs(gradient).argmax(), gradient.shape)
     explained = trace.explain("conv2d.W", index)
     print(f"\n{explained}\n\n{trace.explain_output('conv2d', (12, 11, index[-1]))}")
+    # what a convolution hands back to one of its inputs, and the lines of code that do it
+    print(f"\n{trace.explain_input('conv2d_1', (5, 7, 3)).text(most=5)}")
+    print(f"\n{trace['conv2d_1'].steps('backward')}")
     print(f"\n{trace.step(sn.SGD(0.001))}")
+    print(f"\n{sn.fool(model, image, label)}")
 
     sn.plots.save(trace.plot(), out)
     spread = sn.plots.histograms(trace.gradients, "Gradients", "gradient", log=True)

@@ -29,7 +29,9 @@ from .backend import use_backend
 from .errors import InputError, InputWarning
 from .layers import *
 from .microscope import heat_maps as explain
+from .microscope.stepping import steps
 from .microscope.trace import Trace, trace
+from .microscope.what_if import fool, what_if
 from .model import Sequential, load_model
 from .optimizers import SGD, Adagrad, Adam, AdamW, Lion, Nadam, RMSprop
 from .pictures import sequences
@@ -70,6 +72,7 @@ __all__ = [
     "distributed",
     "explain",
     "find_learning_rate",
+    "fool",
     "gradcheck",
     "imaging",
     "initializers",
@@ -86,7 +89,9 @@ __all__ = [
     "regularizers",
     "schedules",
     "sequences",
+    "steps",
     "trace",
     "use_backend",
+    "what_if",
 ]
 __all__ += layers.__all__  # every kind of layer

@@ -87,6 +87,13 @@ class Loss:
             raise RuntimeError(f"{type(self).__name__}: backward needs a forward before it")
         return self.cache
 
+    def in_a_line(self) -> tuple[str, str]:
+        """The loss of one example and its gradient, a line each, to be shown beside the numbers.
+
+        y is what the model says, p a probability, t the target; both "" where they are not written.
+        """
+        return "", ""
+
     def config(self) -> dict[str, Any]:
         return {}
 
@@ -136,6 +143,9 @@ class CategoricalCrossentropy(Loss):
             return self.weighted((probs * y_true.sum(axis=1, keepdims=True) - y_true) / n)
         return self.weighted(-y_true / probs / n)
 
+    def in_a_line(self) -> tuple[str, str]:
+        return "L = −Σ t · log p", "dlogits = p − t" if self.from_logits else "dp = −t / p"
+
     def check_targets(self, y_true: NDArray, shape: tuple[int, ...]) -> None:
         targets_for(y_true, shape, "one-hot labels")
 
@@ -184,6 +194,12 @@ class SparseCategoricalCrossentropy(CategoricalCrossentropy):
         dy = np.zeros_like(y_pred)
         dy[rows, labels] = -1 / by_row / n
         return self.weighted(dy)
+
+    def in_a_line(self) -> tuple[str, str]:
+        if self.label_smoothing:
+            return super().in_a_line()
+        gradient = "dlogits = p − one-hot" if self.from_logits else "dp = −one-hot / p"
+        return "L = −log p[label]", gradient
 
     def check_targets(self, y_true: NDArray, shape: tuple[int, ...]) -> None:
         labels_for(y_true, shape)
@@ -235,6 +251,13 @@ class BinaryCrossentropy(Loss):
         dy = (p - t) if self.from_logits else (p - t) / (p * (1 - p))
         return self.weighted(dy / max(p.size, 1))
 
+    def in_a_line(self) -> tuple[str, str]:
+        gradient = "dlogits = p − t" if self.from_logits else "dp = (p − t) / (p (1 − p))"
+        return (
+            "L = mean of −t · log p − (1 − t) · log(1 − p)",
+            f"{gradient}, by the outputs' number",
+        )
+
     def check_targets(self, y_true: NDArray, shape: tuple[int, ...]) -> None:
         probabilities_for(y_true, shape, "binary labels")
 
@@ -271,6 +294,9 @@ class MeanSquaredError(_Difference):
         difference = self.kept()
         return self.weighted(2 * difference / max(difference.size, 1))
 
+    def in_a_line(self) -> tuple[str, str]:
+        return "L = mean of (y − t)²", "dy = 2 (y − t), by the outputs' number"
+
 
 class MeanAbsoluteError(_Difference):
     """The mean of the absolute differences: one wild target does not outweigh all others.
@@ -287,6 +313,9 @@ class MeanAbsoluteError(_Difference):
     def backward(self) -> Array:
         difference = self.kept()
         return self.weighted(np.sign(difference) / max(difference.size, 1))
+
+    def in_a_line(self) -> tuple[str, str]:
+        return "L = mean of |y − t|", "dy = sign(y − t), by the outputs' number"
 
 
 class Huber(_Difference):
@@ -316,6 +345,13 @@ class Huber(_Difference):
         e = self.kept()
         delta = e.dtype.type(self.delta)
         return self.weighted(np.clip(e, -delta, delta) / max(e.size, 1))
+
+    def in_a_line(self) -> tuple[str, str]:
+        return (
+            f"L = mean of e²/2 where |e| ≤ {self.delta:g}, of {self.delta:g} (|e| − "
+            f"{self.delta / 2:g}) elsewhere, e = y − t",
+            f"dy = e, cut at ±{self.delta:g}, by the outputs' number",
+        )
 
     def config(self) -> dict[str, Any]:
         return {"delta": self.delta}
@@ -365,6 +401,12 @@ class CategoricalHinge(Loss):
             raise InputError("one-hot labels: expected one largest value a row, found more")
         return one_hot.argmax(axis=1)
 
+    def in_a_line(self) -> tuple[str, str]:
+        return (
+            "L = max(0, 1 + largest other score − score of the label)",
+            "dy = −1 at the label, +1 at its rival, and 0 where the label leads by 1",
+        )
+
     def check_targets(self, y_true: NDArray, shape: tuple[int, ...]) -> None:
         self._labels(y_true, shape)
 
@@ -396,6 +438,9 @@ class KLDivergence(Loss):
     @staticmethod
     def _rows(p: Array) -> int:
         return max(p.size // max(p.shape[-1], 1), 1)
+
+    def in_a_line(self) -> tuple[str, str]:
+        return "L = Σ t · log(t / p)", "dp = −t / p"
 
     def check_targets(self, y_true: NDArray, shape: tuple[int, ...]) -> None:
         probabilities_for(y_true, shape, "distributions")

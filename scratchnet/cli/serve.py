@@ -27,7 +27,7 @@ OPEN_TO_ALL = (
 SECONDS_TO_END = 5
 
 
-@command("serve --open", "serve my-run other-run --port 8080")
+@command("serve --open", "serve my-run other-run --port 8080", "serve --runs my-runs")
 def serve(
     models: Annotated[
         list[Path] | None,
@@ -39,19 +39,27 @@ def serve(
     ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one.")] = 8000,
+    runs: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder to keep trainings in; those in it are offered again.",
+            show_default="they end with the server",
+        ),
+    ] = None,
     open_: Annotated[bool, typer.Option("--open/--no-open", help="Open the page.")] = False,
 ) -> None:
     """Serve the page to draw on, and the REST API behind it, until Ctrl-C."""
     _check_extra()
     import uvicorn
 
-    from ..web.app import create_app
     from ..web.connections import Connection
 
+    logging.basicConfig(format="scratchnet: %(message)s", stream=sys.stderr)
+    folder = _folder(runs)
     named = _named(models or [])
     listening = _listen(host, port)
     address = _address(host, listening)
-    application = create_app(named, hosts=[host])
+    application = _application(named, host, folder)
     config = uvicorn.Config(
         application,
         http=Connection,
@@ -89,8 +97,20 @@ def serve(
                 for number, handler in before.items():
                     signal.signal(number, handler)
 
-    logging.basicConfig(format="scratchnet: %(message)s", stream=sys.stderr)
     Server(config).run(sockets=[listening])
+
+
+def _folder(runs: Path | None) -> Path | None:
+    """The folder of runs, if one is asked for, ready to be written to."""
+    from ..web.saved_runs import checked
+
+    return None if runs is None else checked(runs)
+
+
+def _application(models: dict[str, Sequential], host: str, runs: Path | None) -> Any:
+    from ..web.app import create_app
+
+    return create_app(models, hosts=[host], runs=runs)
 
 
 def _check_extra() -> None:

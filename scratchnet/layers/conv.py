@@ -23,6 +23,7 @@ __all__ = ["Conv2D"]
 @register(
     gradient="dW[u, v, c, f] = Σ x[i+u, j+v, c] · dy[i, j, f],  db[f] = Σ dy[i, j, f],  "
     "and dx takes each dy back through the filter that made it",
+    axes={"W": ("row", "column", "input map", "filter"), "b": ("filter",)},
 )
 class Conv2D(Layer):
     """Two-dimensional convolution (cross-correlation, as all frameworks have it).

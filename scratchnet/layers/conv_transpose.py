@@ -22,6 +22,7 @@ __all__ = ["Conv2DTranspose"]
 @register(
     gradient="dW[u, v, f, c] = Σ x[i, j, c] · dy[i+u, j+v, f],  db[f] = Σ dy[p, q, f],  "
     "and dx is the convolution of dy with the filters",
+    axes={"W": ("row", "column", "filter", "input map"), "b": ("filter",)},
 )
 class Conv2DTranspose(Layer):
     """Transposed convolution: every pixel of x lays the filters, times its value, onto y.

@@ -15,7 +15,9 @@ from .registry import register
 __all__ = ["Dense"]
 
 
-@register(gradient="dW = xᵀ dy,  db = dy,  dx = dy Wᵀ")
+@register(
+    gradient="dW = xᵀ dy,  db = dy,  dx = dy Wᵀ", axes={"W": ("input", "unit"), "b": ("unit",)}
+)
 class Dense(Layer):
     """A fully connected layer.
 

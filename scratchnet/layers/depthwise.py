@@ -18,6 +18,7 @@ __all__ = ["DepthwiseConv2D"]
     gradient="dW[u, v, c, d] = Σ x[i+u, j+v, c] · dy[i, j, c·m + d],  db = Σ dy[i, j],  "
     "and dx takes each dy back through the window of its channel",
     uses_blas=False,
+    axes={"W": ("row", "column", "map", "filter of it"), "b": ("filter",)},
 )
 class DepthwiseConv2D(Layer):
     """A convolution of each channel by itself: m outputs of every channel, c * m in all.

@@ -61,6 +61,7 @@ class ScaledTanh(Layer):
 @register(
     gradient="dW[c] = Σ dy · (sum of the window),  db[c] = Σ dy,  and each pixel gets W[c] · dy",
     uses_blas=False,
+    axes={"W": ("map",), "b": ("map",)},
 )
 class Subsampling2D(Layer):
     """The sum of each window, times a number that is learnt, plus another: two for each channel.
@@ -130,6 +131,7 @@ class Subsampling2D(Layer):
 @register(
     gradient="as Conv2D's, of the windows that there are: dW[u, v, k] = Σ x[i+u, j+v] · dy[i, j] "
     "between the two maps that k connects",
+    axes={"W": ("row", "column", "connection"), "b": ("filter",)},
 )
 class ConnectedConv2D(Layer):
     """A convolution in which every filter sees some of the input's maps, as a table says.

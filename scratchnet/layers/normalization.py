@@ -20,6 +20,7 @@ __all__ = ["BatchNorm", "LayerNorm"]
     gradient="dgamma = Σ x̂ · dy,  dbeta = Σ dy,  dx = dy · gamma / √(var + ε)",
     pointwise=True,
     uses_blas=False,
+    axes={"gamma": ("map",), "beta": ("map",)},
 )
 class BatchNorm(Layer):
     """Batch normalization over the last axis.

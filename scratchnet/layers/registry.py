@@ -56,6 +56,7 @@ class Kind:
     layer        the class
     gradient     the backward pass in one line, shown beside the arrays; "" if it is not written
     formula      for a layer where y[i] depends on x[i] alone: y in terms of {x}, "max({x}, 0)"
+    axes         what each axis of a parameter counts: {"W": ("input", "unit"), "b": ("unit",)}
     pointwise    y has x's shape, and y[i] belongs to x[i], whatever else it depends on: such a
                  layer is drawn with the one before it, and its features may come in any order
     uses_blas    forward or backward call NumPy's matrix product, directly or not. The safe answer
@@ -66,6 +67,7 @@ class Kind:
     layer: type[Layer]
     gradient: str = ""
     formula: str | None = None
+    axes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     pointwise: bool = False
     uses_blas: bool = True
     torch: Equal | None = None

@@ -176,7 +176,7 @@ def _batch_norm_gradient(
     layer: Any, key: str, index: Index, x: Array, dy: Array, training: bool
 ) -> Sum:
     (c,) = index
-    scale, shift = _normalizing(layer, c, x, training)
+    scale, shift = normalizing(layer, c, x, training)
     places = list(np.ndindex(dy.shape[:-1]))
     if key == "beta":
         terms = [Term(p or (0,), None, 1.0, float(dy[(*p, c)])) for p in places]
@@ -189,7 +189,7 @@ def _batch_norm_gradient(
     return Sum(formula, "dy", terms)
 
 
-def _normalizing(layer: Any, c: int, x: Array, training: bool) -> tuple[float, float]:
+def normalizing(layer: Any, c: int, x: Array, training: bool) -> tuple[float, float]:
     """scale and shift with x_hat = scale * x + shift, for channel c."""
     if training:
         mu, var = float(x[..., c].mean()), float(x[..., c].var())
@@ -206,7 +206,7 @@ def _layer_norm_gradient(
     at = ", ".join(["...", *map(str, index)])
     terms = []
     for p in places:
-        scale, shift = _normalizing_row(layer, x[p])
+        scale, shift = normalizing_row(layer, x[p])
         x_hat, one = float(x[(*p, *index)]) * scale + shift, key == "beta"
         source = None if one else (*p, *index)
         terms.append(Term(p or (0,), source, 1.0 if one else x_hat, float(dy[(*p, *index)])))
@@ -214,7 +214,7 @@ def _layer_norm_gradient(
     return Sum(f"dL/d{key}{index_text(index)} = sum of {factor}dy[{at}]", "dy", terms)
 
 
-def _normalizing_row(layer: Any, row: Array) -> tuple[float, float]:
+def normalizing_row(layer: Any, row: Array) -> tuple[float, float]:
     """scale and shift with x_hat = scale * x + shift, for values normalized together."""
     mu, var = float(row.mean()), float(row.var())
     scale = 1 / math.sqrt(var + layer.epsilon)
@@ -398,7 +398,7 @@ def _up_sampling_output(layer: Any, index: Index, x: Array, y: Array, training: 
         term = Term((0,), source, float(x[source]), 1.0)
         return Sum(f"y{place} = x{index_text(source)}", "copied", [term])
     (sh, sw), (h, w, _) = layer.size, x.shape
-    sides = _beside(i, sh, h), _beside(j, sw, w)
+    sides = beside(i, sh, h), beside(j, sw, w)
     terms = [
         Term((u, v), (row, column, c), float(x[row, column, c]), a * b)
         for u, (row, a) in enumerate(sides[0])
@@ -407,7 +407,7 @@ def _up_sampling_output(layer: Any, index: Index, x: Array, y: Array, training: 
     return Sum(f"y{place} = the x around it, the nearer the more", "share", terms)
 
 
-def _beside(at: int, factor: int, extent: int) -> list[tuple[int, float]]:
+def beside(at: int, factor: int, extent: int) -> list[tuple[int, float]]:
     """The old pixels on both sides of new pixel `at`, along one axis, each with its share."""
     middle = min(max((at + 0.5) / factor - 0.5, 0.0), extent - 1.0)
     low = int(middle)
@@ -438,7 +438,7 @@ def _gaussian_noise_output(layer: Any, index: Index, x: Array, y: Array, trainin
 
 def _batch_norm_output(layer: Any, index: Index, x: Array, y: Array, training: bool) -> Sum:
     c = index[-1]
-    scale, shift = _normalizing(layer, c, x, training)
+    scale, shift = normalizing(layer, c, x, training)
     gamma, beta = (float(layer.params[key][c]) for key in ("gamma", "beta"))
     place = index_text(index)
     return Sum(
@@ -451,7 +451,7 @@ def _batch_norm_output(layer: Any, index: Index, x: Array, y: Array, training: b
 
 def _layer_norm_output(layer: Any, index: Index, x: Array, y: Array, training: bool) -> Sum:
     over = index[x.ndim - layer.params["gamma"].ndim :]
-    scale, shift = _normalizing_row(layer, x[index[: x.ndim - len(over)]])
+    scale, shift = normalizing_row(layer, x[index[: x.ndim - len(over)]])
     gamma, beta = (float(layer.params[key][over]) for key in ("gamma", "beta"))
     place, own = index_text(index), index_text(over)
     return Sum(

@@ -17,8 +17,74 @@ if TYPE_CHECKING:
 Array = NDArray[np.floating]
 
 
+#: analytic and numeric derivative agree where they differ by less than this share of the larger...
+AGREE = 1e-4
+#: ... or by no more than the rounding of the numeric one: 1e-16 of the loss, divided by 2 steps
+ROUNDING = 1e-8
+
+
+class Compared:
+    """What an analytic derivative has beside it: the numeric one, and whether they agree."""
+
+    value: float
+    gradient: float
+    numeric: float
+    left: float
+    right: float
+    kink: bool
+    step: float
+    sum: Sum | None
+
+    def text(self, most: int = 10) -> str:
+        """All of it, with so many terms of the sum."""
+        raise NotImplementedError
+
+    @property
+    def relative_error(self) -> float:
+        """The difference, as a share of the larger of the two."""
+        largest = max(abs(self.gradient), abs(self.numeric))
+        return abs(self.gradient - self.numeric) / largest if largest else 0.0
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the two are equal as far as a numeric derivative can tell."""
+        near = abs(self.gradient - self.numeric) < ROUNDING
+        return bool(near or self.relative_error < AGREE)
+
+    @property
+    def verdict(self) -> str:
+        """In words."""
+        if self.kink and not self.agrees:
+            return "they differ: a ReLU or a maximum changes within the step"
+        if not self.agrees:
+            return "they differ"
+        if self.relative_error < AGREE:
+            return "they agree"
+        return "they agree as far as rounding lets see"
+
+    def _lines(self, most: int) -> list[str]:
+        lines = [] if self.sum is None else [self.sum.text(most)]
+        lines.append(f"backward pass       {self.gradient:+.10g}")
+        lines.append(f"numeric derivative  {self.numeric:+.10g}   (step {self.step:g})")
+        if self.kink:
+            lines.append(f"a kink: the slope is {self.left:+.6g} below and {self.right:+.6g} above")
+        return lines
+
+    def _html(self, title: str) -> str:
+        rows = [
+            ("backward pass", f"{self.gradient:+.10g}"),
+            ("numeric derivative", f"{self.numeric:+.10g}"),
+        ]
+        if self.kink:
+            rows.append(("a kink: the slope below", f"{self.left:+.6g}"))
+            rows.append(("and above", f"{self.right:+.6g}"))
+        found = showing.heading(title)
+        found += "" if self.sum is None else self.sum.html()
+        return found + showing.table(("", ""), rows)
+
+
 @dataclass(frozen=True, repr=False)
-class GradientExplained:
+class GradientExplained(Compared):
     """One entry of a parameter's gradient: what backward computed, its sum, and the numeric one.
 
     value      of the parameter there
@@ -44,14 +110,8 @@ class GradientExplained:
     sum: Sum | None
 
     def text(self, most: int = 10) -> str:
-        lines = [f"{self.parameter}{index_text(self.index)} = {self.value:+.6g}"]
-        if self.sum is not None:
-            lines.append(self.sum.text(most))
-        lines.append(f"backward pass       {self.gradient:+.10g}")
-        lines.append(f"numeric derivative  {self.numeric:+.10g}   (step {self.step:g})")
-        if self.kink:
-            lines.append(f"a kink: the slope is {self.left:+.6g} below and {self.right:+.6g} above")
-        return "\n".join(lines)
+        named = f"{self.parameter}{index_text(self.index)} = {self.value:+.6g}"
+        return "\n".join([named, *self._lines(most)])
 
     __str__ = text
 
@@ -63,19 +123,53 @@ class GradientExplained:
         )
 
     def _repr_html_(self) -> str:
-        rows = [
-            ("backward pass", f"{self.gradient:+.10g}"),
-            ("numeric derivative", f"{self.numeric:+.10g}"),
-        ]
-        if self.kink:
-            rows.append(("a kink: the slope below", f"{self.left:+.6g}"))
-            rows.append(("and above", f"{self.right:+.6g}"))
-        found = showing.heading(f"{self.parameter}{index_text(self.index)} = {self.value:+.6g}")
-        found += "" if self.sum is None else self.sum.html()
-        return found + showing.table(("", ""), rows)
+        return self._html(f"{self.parameter}{index_text(self.index)} = {self.value:+.6g}")
 
     def to_dict(self, most: int | None = None) -> dict[str, Any]:
         return {**vars(self), "sum": None if self.sum is None else self.sum.to_dict(most)}
+
+
+@dataclass(frozen=True, repr=False)
+class InputExplained(Compared):
+    """One entry of a layer's dx: what its backward pass computed, its sum, and the numeric one.
+
+    value      of the layer's x there
+    gradient   what the backward pass returned
+    numeric, left, right, kink, step   as in GradientExplained, with x in a parameter's place:
+               this layer's input alone is moved, not what else the layer before feeds
+    sum        the dy that reach it, each times its slope. Of a convolution `sum.grid("x")` is the
+               window of dy and `sum.grid("factor")` the filter turned round, (kh, kw, filters)
+    """
+
+    layer: str
+    index: tuple[int, ...]
+    value: float
+    gradient: float
+    numeric: float
+    left: float
+    right: float
+    kink: bool
+    step: float
+    sum: Sum
+
+    def text(self, most: int = 10) -> str:
+        named = f"{self.layer}, x{index_text(self.index)} = {self.value:+.6g}"
+        return "\n".join([named, *self._lines(most)])
+
+    __str__ = text
+
+    def __repr__(self) -> str:
+        kink = ", a kink" if self.kink else ""
+        return (
+            f"InputExplained({self.layer}, dx{index_text(self.index)}: "
+            f"backward {self.gradient:+.6g}, numeric {self.numeric:+.6g}{kink})"
+        )
+
+    def _repr_html_(self) -> str:
+        return self._html(f"{self.layer}, x{index_text(self.index)} = {self.value:+.6g}")
+
+    def to_dict(self, most: int | None = None) -> dict[str, Any]:
+        return {**vars(self), "sum": self.sum.to_dict(most)}
 
 
 @dataclass(frozen=True, repr=False)

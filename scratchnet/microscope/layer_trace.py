@@ -10,9 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import showing
+from ..engine import threads
+from ..errors import InputError
+from ..frozen import frozen
 from ..layers import Layer, MaxPool2D, kind_of
 from ..text import shape_text
 from .inputs import every_layer
+from .stepping import DIRECTIONS, Steps, watched
 
 Array = NDArray[np.floating]
 #: what a layer was given and returned, without the batch axis: "input", "output", "dy" and "dx"
@@ -32,9 +36,12 @@ class LayerTrace:
                      and "grads" over all of the layer's parameters; None where there is nothing.
     dead             for a ReLU, and others that make every negative number 0: the share of outputs
                      that are 0, where no gradient passes
+    slope            for a layer where y[i] depends on x[i] alone, dy/dx at every place, by its own
+                     backward pass: what dy is multiplied with
     sources          for a MaxPool2D, (out_h, out_w, c, 2): row and column of the input that each
                      output was copied from, where its dy goes
     inside           the traces of the layers that a compound layer is made of
+    training         whether it ran as in training
     """
 
     name: str
@@ -48,8 +55,10 @@ class LayerTrace:
     grads: dict[str, Array] = field(default_factory=dict)
     rms: dict[str, float | None] = field(default_factory=dict)
     dead: float | None = None
+    slope: Array | None = None
     sources: NDArray[np.int64] | None = None
     inside: list["LayerTrace"] = field(default_factory=list)
+    training: bool = False
 
     @property
     def x(self) -> Array:
@@ -67,6 +76,35 @@ class LayerTrace:
         for inner in self.inside:
             found.setdefault(inner.name.removeprefix(self.name).split(".")[1], []).append(inner)
         return found
+
+    def steps(self, direction: str = "forward") -> Steps:
+        """The layer's own code, run once more on this example: each line, and what it made.
+
+        direction   "forward" or "backward"
+        """
+        if direction not in DIRECTIONS:
+            raise InputError(
+                f"direction: expected one of {', '.join(DIRECTIONS)}, found {direction!r}"
+            )
+        if direction == "backward" and self.dy is None:
+            raise InputError(
+                f"{self.name}.backward: expected a layer that has run backward; this one and the "
+                "loss are one, and its gradient is the loss's"
+            )
+        x = self.input[None]
+        kept = {key: gradient.copy() for key, gradient in self.grads.items()}
+        try:
+            with frozen(self.layer), threads.one_blas_thread():
+                if direction == "forward":
+                    return watched(self.layer, self.name, direction, x, self.training)
+                self.layer.forward(x, self.training)
+                assert self.dy is not None
+                for gradient in self.grads.values():  # so that it is seen what writes them
+                    gradient[...] = 0
+                return watched(self.layer, self.name, direction, self.dy[None], self.training)
+        finally:
+            for key, gradient in kept.items():
+                self.grads[key][...] = gradient
 
     def __repr__(self) -> str:
         shapes = f"{shape_text(self.input.shape)} -> {shape_text(self.output.shape)}"
@@ -104,13 +142,16 @@ class LayerTrace:
         }
 
 
-def layer_trace(layer: Layer, name: str, passed: dict[int, Passed]) -> LayerTrace:
+def layer_trace(
+    layer: Layer, name: str, passed: dict[int, Passed], training: bool = False
+) -> LayerTrace:
     """The trace of a layer that has run, from what `listening` heard."""
     arrays = passed[id(layer)]
     dy = arrays.get("dy")
     rms = {key: root_mean_square(arrays.get(key)) for key in ("input", "output", "dy", "dx")}
     rms["params"] = root_mean_square(*layer.params.values())
     rms["grads"] = root_mean_square(*layer.grads.values())
+    slope = None if dy is None else _slope(layer, arrays["input"], dy)
     return LayerTrace(
         name,
         type(layer).__name__,
@@ -122,11 +163,14 @@ def layer_trace(layer: Layer, name: str, passed: dict[int, Passed]) -> LayerTrac
         dict(layer.params),
         dict(layer.grads),
         rms,
+        slope=slope,
         dead=_dead(layer, arrays["output"]),
         sources=_sources(layer) if type(layer) is MaxPool2D else None,
         inside=[
-            layer_trace(inner, f"{name}.{key}", passed) for key, inner in layer.inner().items()
+            layer_trace(inner, f"{name}.{key}", passed, training)
+            for key, inner in layer.inner().items()
         ],
+        training=training,
     )
 
 
@@ -181,6 +225,15 @@ def _dead(layer: Layer, output: Array) -> float | None:
         return None
     lets_through = layer.forward(np.full((1, *layer.input_shape), -1.0)).any()
     return None if lets_through else float(np.mean(output == 0))
+
+
+def _slope(layer: Layer, x: Array, dy: Array) -> Array | None:
+    """dy/dx at every place: what comes back for a dy of 1; None where y[i] is not of x[i] alone."""
+    if kind_of(layer).formula is None or layer.params:
+        return None
+    with frozen(layer):
+        layer.forward(x[None])
+        return layer.backward(np.ones((1, *dy.shape)))[0]
 
 
 def _sources(layer: MaxPool2D) -> NDArray[np.int64]:

@@ -23,6 +23,7 @@ class Term:
     position   where it stands in the sum: for a gradient the output's position, for an output
                the place in the window or the number of the input
     source     the index of x in the layer's input; None for padding, and for what is no input
+    x          in a sum that makes a dx it is a dy, and the source its place in the layer's dy
     """
 
     position: Index
@@ -41,12 +42,14 @@ class Sum:
 
     formula   the same in letters
     factor    what the terms' factor is called in it: "dy", "W", ...
+    first     what the terms' x is called in it: "x", or "dy" where the sum makes a dx
     """
 
     formula: str
     factor: str
     terms: list[Term]
     constant: float = 0.0
+    first: str = "x"
 
     def __post_init__(self) -> None:
         self.terms.sort(key=lambda term: -abs(term.product))
@@ -73,7 +76,7 @@ class Sum:
 
     def text(self, most: int = 10) -> str:
         """The formula, the largest terms, the rest in one line, and the total."""
-        head = ("position", "from", "x", self.factor, "product")
+        head = ("position", "from", self.first, self.factor, "product")
         lines = [
             (index_text(t.position), "-" if t.source is None else index_text(t.source))
             + tuple(f"{value:+.6g}" for value in (t.x, t.factor, t.product))
@@ -97,7 +100,7 @@ class Sum:
 
     def html(self, most: int = 10) -> str:
         """What `text` says, as a table, and each position's product as a picture."""
-        head = ("position", "from", "x", self.factor, "product")
+        head = ("position", "from", self.first, self.factor, "product")
         rows: list[Sequence[str]] = [
             (
                 index_text(t.position),
@@ -118,7 +121,7 @@ class Sum:
         """x, the factor and their product where they lie on a grid that is worth a picture."""
         if len(self.terms) < 4 or len(self.terms[0].position) not in (2, 3):
             return ""
-        named = (("x", "x"), (self.factor, "factor"), ("product", "product"))
+        named = ((self.first, "x"), (self.factor, "factor"), ("product", "product"))
         return showing.pictures((name, self.grid(what)) for name, what in named)
 
     def to_dict(self, most: int | None = None) -> dict[str, Any]:
@@ -127,6 +130,7 @@ class Sum:
         return {
             "formula": self.formula,
             "factor": self.factor,
+            "first": self.first,
             "terms": [{**vars(term), "product": term.product} for term in self.terms[:shown]],
             "more": max(len(self.terms) - shown, 0),
             "rest": self.rest(shown),

@@ -4,6 +4,7 @@
     print(trace.table())                                   # layer by layer: how large, how dead
     print(trace.explain("conv2d.W", (0, 1, 0, 5)))         # one gradient entry, term by term
     print(trace.explain_output("conv2d", (12, 9, 5)))      # one output value likewise
+    print(trace.explain_input("conv2d_1", (4, 7, 3)))      # one entry of dx likewise
     trace.step("sgd").after.loss                           # what one optimizer step does
 
 It works on a copy, layer by layer and in float64: nothing in the model changes, and the numbers can
@@ -26,6 +27,7 @@ from ..layers import Residual, Softmax, softmax
 from ..losses import (
     BinaryCrossentropy,
     CategoricalCrossentropy,
+    Loss,
     SparseCategoricalCrossentropy,
     sigmoid,
 )
@@ -33,14 +35,17 @@ from ..model import Sequential, backward_through, forward_through
 from ..optimizers import Optimizer
 from ..text import Table, shape_text
 from .arithmetic import checked_index, gradient_sum, linear_output, output_sum, residual_output
-from .explained import GradientExplained, OutputExplained, StepTrace
+from .explained import GradientExplained, InputExplained, OutputExplained, StepTrace
+from .input_sums import input_sum, loss_sum, measured_sum, residual_sum
 from .inputs import checked_label, copied, one_example
 from .layer_trace import LayerTrace, every_trace, layer_trace, listening
-from .sums import Index
+from .numeric import STEP, OfInput, OfParameter, derivative
+from .sums import Index, Sum
 
 __all__ = [
     "STEP",
     "GradientExplained",
+    "InputExplained",
     "LayerTrace",
     "OutputExplained",
     "StepTrace",
@@ -52,9 +57,6 @@ __all__ = [
 ]
 
 Array = NDArray[np.floating]
-
-#: smaller than gradcheck's: among a whole network's ReLUs fewer lie within the step of their kink
-STEP = 1e-6
 
 
 def trace(model: Sequential, x: Any, label: int, training: bool = False) -> "Trace":
@@ -100,7 +102,7 @@ class Trace:
         settings = self._loss.config()
         self._takes_logits = bool(settings.pop("from_logits", False))
         plain = type(self._loss) in (SparseCategoricalCrossentropy, CategoricalCrossentropy)
-        self._keeps_digits = plain and self._takes_logits and not any(settings.values())
+        self.keeps_digits = plain and self._takes_logits and not any(settings.values())
         self._run(batch)
 
     # ---- the two passes ----------------------------------------------------------------------
@@ -117,15 +119,41 @@ class Trace:
             self._loss.forward(out, self._target())
             first = self._loss.backward()
             backward_through(self._row, first)
-        self.logits: Array | None = None
-        self.probabilities: Array = out[0]
-        if self._takes_logits:
-            binary = isinstance(self._loss, BinaryCrossentropy)
-            self.logits, self.probabilities = out[0], (sigmoid if binary else softmax)(out[0])
+        self.logits: Array | None = out[0] if self._takes_logits else None
+        self.probabilities: Array = self._read(out[0])
         if self._folded:
             end = passed[id(model.layers[-1])]
             end |= {"input": out[0], "output": self.probabilities, "dx": first[0]}
-        self.layers = [layer_trace(layer, layer.name, passed) for layer in model.layers]
+        self.layers = [
+            layer_trace(layer, layer.name, passed, self.training) for layer in model.layers
+        ]
+
+    def _read(self, out: Array) -> Array:
+        """The probabilities in what the last layer that runs says."""
+        if not self._takes_logits:
+            return out
+        return (sigmoid if isinstance(self._loss, BinaryCrossentropy) else softmax)(out)
+
+    def run_again(self) -> float:
+        """Both passes once more, where the model's parameters have been changed: the loss.
+
+        The gradients are then those of the model as it is; the layers' arrays stay as they were.
+        """
+        with frozen(*self.model.layers), threads.one_blas_thread():
+            out = forward_through(self._row, self.x[None], self.training)
+            self._loss.forward(out, self._target())
+            backward_through(self._row, self._loss.backward())
+        return self._loss_of(out)
+
+    def at_image(self, x: Array) -> tuple[Array, Array]:
+        """Probabilities and dL/dx of another image of the same label; the trace stays as it is."""
+        kept = self.model.flat_grads.copy()
+        with frozen(*self.model.layers), threads.one_blas_thread():
+            out = forward_through(self._row, x[None], self.training)
+            self._loss.forward(out, self._target())
+            dx = backward_through(self._row, self._loss.backward())
+        self.model.flat_grads[:] = kept
+        return self._read(out[0]), dx[0]
 
     def _target(self) -> NDArray:
         sparse = isinstance(self._loss, SparseCategoricalCrossentropy)
@@ -137,10 +165,15 @@ class Trace:
         -log(e^t / sum e^j) = log(1 + sum over the others of e^(j - t)): no 1 + 1e-20 is rounded to
         1, so that its differences are still those of the loss.
         """
-        if not self._keeps_digits:
+        if not self.keeps_digits:
             return self._loss.forward(out, self._target())
         others = np.delete(out[0], self.label) - out[0, self.label]
         return float(np.logaddexp(0.0, np.logaddexp.reduce(others)))
+
+    @property
+    def loss_in_a_line(self) -> tuple[str, str]:
+        """The loss and the gradient that backward begins with; "" for a loss of one's own."""
+        return self._loss.in_a_line() if isinstance(self._loss, Loss) else ("", "")
 
     # ---- finding things ----------------------------------------------------------------------
 
@@ -176,64 +209,58 @@ class Trace:
         # of a layer and one inside it that share the parameter, the inner one comes last
         owners = {f"{t.name}.{key}": (t, key) for t in every_trace(self.layers) for key in t.params}
         t, key = owners[parameter]
-        below, here, above = self._losses_around(array, place)
-        left, right = (here - below) / STEP, (above - here) / STEP
-        numeric = (above - below) / (2 * STEP)
-        off = abs(float(gradient[place]) - numeric)
-        rounding = 1e-9 * (here if self._keeps_digits else 1 + here)
-        matters = off > 1e-6 * float(np.abs(gradient).max()) + rounding
-        kink = matters and (abs(right - left) >= off or self._agrees_nearby(parameter, place))
+        beside = derivative(self, OfParameter(parameter, place))
         return GradientExplained(
             parameter=parameter,
             index=place,
             value=float(array[place]),
             gradient=float(gradient[place]),
-            numeric=numeric,
-            left=left,
-            right=right,
-            kink=kink,
-            step=STEP,
             sum=gradient_sum(t.layer, key, place, t.input, t.dy, self.training),
+            **vars(beside),
         )
 
-    def _agrees_nearby(self, parameter: str, place: Index) -> bool:
-        """Whether the entry's gradient and its numeric derivative agree where nothing is exactly 0.
+    def explain_input(self, layer: str | int, index: int | Sequence[int]) -> InputExplained:
+        """One entry of a layer's dx: the dy that reach it, term by term, and a numeric derivative.
 
-        Several kinks may meet at one point, as over a black background while the biases are 0, and
-        then neither of the two slopes nor anything between them need be what the layers say.
+        Of a layer whose slopes are not written out they are measured.
         """
-        rng = np.random.default_rng(0)
-        for far in (0, 1e-2, 1e-2, 1e-2, 1e-2):
-            model = copied(self.model)
-            model.loss = self.model.loss
-            for a in model.parameters().values():
-                a += far * max(float(np.abs(a).max()), 0.01) * rng.uniform(-1, 1, a.shape)
-            x = self.x + far * rng.uniform(-1, 1, self.x.shape)
-            nearby = Trace(model, x, self.label, self.training)
-            gradient = nearby.gradients[parameter]
-            if far == 0:  # here the numeric one says nothing, but the layers must say it again
-                if gradient[place] != self.gradients[parameter][place]:
-                    return False
-                continue
-            below, _, above = nearby._losses_around(nearby.parameters[parameter], place)
-            off = abs(float(gradient[place]) - (above - below) / (2 * STEP))
-            if off > 1e-4 * float(np.abs(gradient).max()) + 1e-9 * (1 + abs(nearby.loss)):
-                return False
-        return True
+        t = self[layer]
+        place = checked_index(index, t.input.shape, t.name)
+        return InputExplained(
+            layer=t.name,
+            index=place,
+            value=float(t.input[place]),
+            gradient=float(t.dx[place]),
+            sum=self._input_sum(t, place),
+            **vars(derivative(self, OfInput(t.name, place))),
+        )
 
-    def _losses_around(self, array: Array, place: Index) -> list[float]:
-        """The loss with one parameter STEP lower, as it is, and STEP higher."""
-        kept, found = array[place], []
-        with frozen(*self.model.layers) as rewind, threads.one_blas_thread():
-            try:
-                for step in (-STEP, 0.0, STEP):
-                    array[place] = kept + step
-                    rewind()
-                    out = forward_through(self._row, self.x[None], self.training)
-                    found.append(self._loss_of(out))
-            finally:
-                array[place] = kept
-        return found
+    def _input_sum(self, t: LayerTrace, place: Index) -> Sum:
+        if t.dy is None:  # one with the loss
+            binary = isinstance(self._loss, BinaryCrossentropy)
+            k, smooth = len(self.one_hot), self._loss.label_smoothing
+            target = (1 - smooth) * self.one_hot + smooth / (2 if binary else k)
+            return loss_sum(place, self.probabilities, target, 1 / k if binary else 1.0)
+        if type(t.layer) is Residual:
+            return residual_sum(t, place)
+        found = input_sum(t, place, self.training)
+        return measured_sum(t, place, self._measured(t, place)) if found is None else found
+
+    def _measured(self, t: LayerTrace, place: Index) -> Array:
+        """dy/dx[place] of every y, by two forward passes of the layer."""
+        with frozen(t.layer) as rewind, threads.one_blas_thread():
+            outs = []
+            for step in (-STEP, STEP):
+                x = t.input[None].copy()
+                x[(0, *place)] += step
+                rewind()
+                outs.append(t.layer.forward(x, self.training)[0])
+        slopes: Array = (outs[1] - outs[0]) / (2 * STEP)
+        return slopes
+
+    def loss_from(self, number: int, x: Array) -> float:
+        """The loss where x is what layer `number` is given, a batch of one."""
+        return self._loss_of(forward_through(self._row[number:], x, self.training))
 
     def explain_output(self, layer: str | int, index: int | Sequence[int]) -> OutputExplained:
         """One value of a layer's output, and the arithmetic that makes it.

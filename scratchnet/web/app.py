@@ -7,6 +7,7 @@ and a body that is not as schemas.py says with 422.
 import mimetypes
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
@@ -26,19 +27,21 @@ def create_app(
     hosts: Iterable[str] = (),
     data: Data = datasets.mnist.load_data,
     pending: int = limits.MAX_PENDING,
+    runs: Path | None = None,
 ) -> FastAPI:
     """The application, which still has to be served.
 
     models    classifiers of 28 x 28 x 1 images by name, before the shipped one
     hosts     names, besides this machine's own, under which it may be asked for
     data      what runs train on: a function that returns ((x, y), (x_test, y_test))
+    runs      a folder to keep them in, and to find those of another time
     pending   so many requests at once; one more is answered with 503
 
     `app.state.closing`, an Event, ends all live streams when it is set.
     """
     # where Windows' registry says text/plain, no browser would run the page's scripts
     mimetypes.add_type("text/javascript", ".js")
-    state = ServerState(models or {}, data)
+    state = ServerState(models or {}, data, runs)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -15,7 +16,7 @@ from pydantic import (
     WithJsonSchema,
 )
 
-from .. import architectures
+from .. import architectures, recipes
 from ..metrics import finite_or_none
 from .choices import OPTIMIZERS
 
@@ -88,7 +89,7 @@ def _is_level(level: float) -> bool:
 def _packed(value: dict[Any, Any]) -> Pixels:
     if value.keys() != {"width", "height", "data"}:
         raise ValueError(f"pixels: expected width, height and data, found {shown(list(value))}")
-    sides = [_integer(value[key]) for key in ("height", "width")]
+    sides = [integer(value[key]) for key in ("height", "width")]
     for key, side in zip(("height", "width"), sides, strict=True):
         if type(side) is not int or not 1 <= side <= MAX_SIDE:
             raise ValueError(f"pixels.{key}: expected 1 to {MAX_SIDE}, found {shown(value[key])}")
@@ -172,7 +173,7 @@ Prepared = Annotated[
 ]
 
 
-def _integer(value: Any) -> Any:
+def integer(value: Any) -> Any:
     """1.0 is an integer, in JSON as in mathematics."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
@@ -183,7 +184,7 @@ def only_bool(value: Any) -> Any:
     return value
 
 
-Integer = Annotated[int, BeforeValidator(_integer)]
+Integer = Annotated[int, BeforeValidator(integer)]
 Finite = Annotated[
     float | None,
     BeforeValidator(finite_or_none),
@@ -199,15 +200,16 @@ def _encodable(value: Any) -> Any:
 #: in an answer: a text that stands in a model file, or is the name of one
 Text = Annotated[str, BeforeValidator(_encodable)]
 Name = Annotated[str, Field(min_length=1, max_length=200)]
+Title = Annotated[Name, AfterValidator(_encodable)]
 ModelName = Annotated[
     Name | None, Field(description="A name from /api/models.", examples=["mnist-cnn"])
 ]
 Label = Annotated[
-    Annotated[int, Field(ge=0, le=10_000), BeforeValidator(_integer)] | None,
+    Annotated[int, Field(ge=0, le=10_000), BeforeValidator(integer)] | None,
     Field(description="The class; the one that is read when null.", examples=[1]),
 ]
 Index = Annotated[
-    list[Annotated[int, Field(ge=0, le=2**31 - 1), BeforeValidator(_integer)]],
+    list[Annotated[int, Field(ge=0, le=2**31 - 1), BeforeValidator(integer)]],
     Field(min_length=1, max_length=4),
 ]
 LayerName = Annotated[Name, Field(examples=["conv2d"])]
@@ -215,14 +217,16 @@ Formula = Annotated[
     str | None, Field(description="the layer's backward pass in one line, where one is known")
 ]
 Rate = Annotated[float, Field(gt=0, le=10, examples=[0.001])]
-ModelSource = Literal["shipped", "file", "run"]
+ModelSource = Literal["shipped", "file", "run", "untrained"]
 RunStatus = Literal["running", "paused", "done", "stopped", "failed"]
 if TYPE_CHECKING:  # type checkers know only a Literal that is written out
     OptimizerName = str
     Architecture = str
+    RecipeName = str
 else:
     OptimizerName = Literal[tuple(OPTIMIZERS)]
     Architecture = Literal[tuple(architectures.ARCHITECTURES)]
+    RecipeName = Literal[tuple(recipes.RECIPES)]
 
 
 class Array(Answer):

@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
-from ..layers.registry import gradient_of
+from ..layers.registry import gradient_of, kind_of
 from ..metrics import rms
 from ..microscope import heat_maps
+from ..microscope.explained import Compared
 from ..microscope.inputs import checked_label
 from ..microscope.layer_trace import LayerTrace
 from ..microscope.sums import Sum
@@ -24,7 +25,7 @@ from .turns import Turns
 
 
 @contextmanager
-def _asked_about() -> Iterator[None]:
+def asked_about() -> Iterator[None]:
     """Inside, the only mistakes left are names and indices of what is not there."""
     try:
         yield
@@ -32,22 +33,27 @@ def _asked_about() -> Iterator[None]:
         raise MissingError(str(error)) from None
 
 
-def _trace(model: Sequential, query: s.ImageQuery) -> tuple[Trace, int]:
+def traced(model: Sequential, query: s.ImageQuery) -> tuple[Trace, int]:
     """The trace, and the digit that is read."""
     pixels = query.pixels
     digit = int(model.predict(pixels).argmax())
     label = getattr(query, "label", None)
-    with _asked_about():
+    with asked_about():
         return Trace(model, pixels, digit if label is None else label), digit
 
 
 def passes(turns: Turns, model: Sequential, query: s.TraceQuery) -> s.TraceAnswer:
     with turns:
-        found, digit = _trace(model, query)
+        found, digit = traced(model, query)
+    formula, gradient = found.loss_in_a_line
     return s.TraceAnswer(
         label=found.label,
         digit=digit,
         loss=found.loss,
+        loss_formula=formula,
+        loss_gradient=gradient,
+        one_hot=found.one_hot.tolist(),
+        x=Array.of(found.x),
         probabilities=found.probabilities.tolist(),
         dlogits=[row["gradient"] for row in found.loss_rows()],
         layers=[_layer(layer, before) for layer, before in _as_they_run(found.layers)],
@@ -76,14 +82,16 @@ def _layer(t: LayerTrace, before: str | None) -> s.LayerAnswer:
         input_shape=list(t.input.shape),
         output_shape=list(t.output.shape),
         output=Array.of(t.output),
-        dy=_array(t.dy),
-        dx=_array(t.dx),
+        dy=optional(t.dy),
+        dx=optional(t.dx),
         rms=s.Sizes(x=t.rms["input"], y=t.rms["output"], dy=t.rms["dy"], dx=t.rms["dx"]),
         dead=t.dead,
-        winners=_array(t.sources),
+        slope=optional(t.slope),
+        winners=optional(t.sources),
         parameters=[
             s.ParameterTrace(
                 name=name,
+                axes=list(kind_of(t.layer).axes.get(name) or _numbered(value)),
                 shape=list(value.shape),
                 value=Array.of(value),
                 gradient=Array.of(t.grads[name]),
@@ -95,10 +103,15 @@ def _layer(t: LayerTrace, before: str | None) -> s.LayerAnswer:
     )
 
 
+def _numbered(value: NDArray) -> list[str]:
+    """The axes of a parameter of which no more is known."""
+    return ["number"] if value.ndim == 1 else [f"axis {axis}" for axis in range(value.ndim)]
+
+
 def output(turns: Turns, model: Sequential, query: s.OutputQuery) -> s.OutputAnswer:
     with turns:
-        found, _ = _trace(model, query)
-    with _asked_about():
+        found, _ = traced(model, query)
+    with asked_about():
         one = found.explain_output(query.layer, query.index)
     spelled = one.sum
     whole = "W" in found[query.layer].params  # there is a filter to show
@@ -117,31 +130,66 @@ def _window(spelled: Sum) -> list[int] | None:
 
     None where the pixels that it sees have gaps between them.
     """
-    seen = [(t.position, t.source) for t in spelled.terms if len(t.position) > 1 and t.source]
-    corners = {(row - u, column - v) for (u, v, *_), (row, column, *_) in seen}
-    if len(corners) > 1:
+    if len(_corners(spelled)) > 1:
         return None
     places = [term.position[:2] for term in spelled.terms if len(term.position) > 1]
     return [max(axis) + 1 for axis in zip(*places, strict=True)] or None
 
 
+def _corners(spelled: Sum) -> set[tuple[int, int]]:
+    """Where the window begins, by each of its terms; one place unless there are gaps."""
+    seen = [(t.position, t.source) for t in spelled.terms if len(t.position) > 1 and t.source]
+    return {(row - u, column - v) for (u, v, *_), (row, column, *_) in seen}
+
+
 def parameter(turns: Turns, model: Sequential, query: s.ParameterQuery) -> s.ParameterAnswer:
-    with turns, _asked_about():
-        found, _ = _trace(model, query)
+    with turns, asked_about():
+        found, _ = traced(model, query)
         one = found.explain(f"{query.layer}.{query.parameter}", query.index)
         if one.sum is None:
             raise InputError(f"{query.layer}: its gradient is not spelled out")
-    largest = max(abs(one.gradient), abs(one.numeric))
     return s.ParameterAnswer(
-        value=one.value,
-        analytic=one.gradient,
-        numeric=one.numeric,
-        relative_error=abs(one.gradient - one.numeric) / largest if largest else 0.0,
-        step=one.step,
-        **_sum(one.sum),
-        text=one.text(),
-        map=Array.of(one.sum.grid("product")),
+        **_compared(one, one.sum),
+        map=optional(one.sum.grid("product")),
+        x=optional(one.sum.grid("x")),
+        dy=optional(one.sum.grid("factor")),
     )
+
+
+def entry_of_dx(turns: Turns, model: Sequential, query: s.InputQuery) -> s.InputAnswer:
+    with turns, asked_about():
+        found, _ = traced(model, query)
+        one = found.explain_input(query.layer, query.index)
+    spelled = one.sum
+    rank = len(spelled.terms[0].position)
+    is_window = rank > 1 and spelled.first == "dy" and len(found[query.layer].output.shape) == 3
+    return s.InputAnswer(
+        **_compared(one, spelled),
+        window=Array.of(spelled.grid("x")) if is_window else None,
+        filter=Array.of(spelled.grid("factor")) if is_window else None,
+        area=_area(spelled) if is_window else None,
+    )
+
+
+def _compared(one: Compared, spelled: Sum) -> dict[str, Any]:
+    return {
+        **_sum(spelled),
+        "value": one.value,
+        "analytic": one.gradient,
+        "numeric": one.numeric,
+        "relative_error": one.relative_error,
+        "agrees": one.agrees,
+        "verdict": one.verdict,
+        "kink": one.kink,
+        "step": one.step,
+        "text": one.text(),
+    }
+
+
+def _area(spelled: Sum) -> list[int] | None:
+    """Where the window that the terms' positions are of begins, and how large it is."""
+    size, corners = _window(spelled), _corners(spelled)
+    return [*corners.pop(), *size] if size and len(corners) == 1 else None
 
 
 def _sum(spelled: Sum) -> dict[str, Any]:
@@ -150,6 +198,7 @@ def _sum(spelled: Sum) -> dict[str, Any]:
         "formula": spelled.formula,
         "bias": spelled.constant,
         "factor": spelled.factor,
+        "first": spelled.first,
         "terms": [
             s.Term(
                 at=list(term["position"]),
@@ -168,7 +217,7 @@ def _sum(spelled: Sum) -> dict[str, Any]:
 def optimizer_step(turns: Turns, model: Sequential, query: s.StepQuery) -> s.StepAnswer:
     rate = query.learning_rate or usual_rate(query.optimizer)
     with turns, np.errstate(all="ignore"):  # a large step may leave the finite numbers
-        found, _ = _trace(model, query)
+        found, _ = traced(model, query)
         stepped = found.step(OPTIMIZERS[query.optimizer](rate))
     moments = [
         s.Moment(loss=at.loss, probabilities=at.probabilities.tolist())
@@ -189,7 +238,7 @@ def heat_map(
     pixels = query.pixels
     layer = getattr(query, "layer", None)
     how = {"layer": layer} if query.method == "gradcam" else {}
-    with turns, _asked_about():
+    with turns, asked_about():
         digit = int(model.predict(pixels).argmax())
         label = digit if query.label is None else checked_label(query.label, model)
         found = getattr(heat_maps, query.method)(model, pixels, label, **how)
@@ -203,5 +252,5 @@ def heat_map(
     )
 
 
-def _array(found: NDArray | None) -> Array | None:
+def optional(found: NDArray | None) -> Array | None:
     return None if found is None else Array.of(found)

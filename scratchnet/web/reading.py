@@ -39,6 +39,9 @@ def _found(turns: Turns, model: Sequential, picture: Any, steps: bool) -> s.Pred
         for step in answer.prepared.steps
         if steps
     ]
+    if pictures and isinstance(picture, np.ndarray):  # whoever drew it has seen no array
+        height, width = picture.shape
+        pictures[0].caption = f"the drawing, {width} x {height} pixels"
     prediction = _prediction(
         model, answer.prepared.image, answer.probabilities, pictures if steps else None
     )

@@ -6,8 +6,9 @@ is an error, not a default silently taken.
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag
+from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
+from .choices import recipe_settings
 from .fields import (
     Answer,
     Architecture,
@@ -26,8 +27,11 @@ from .fields import (
     OptimizerName,
     Prepared,
     Rate,
+    RecipeName,
     RunStatus,
     Text,
+    Title,
+    integer,
     only_bool,
 )
 
@@ -60,10 +64,15 @@ class LayerInfo(Answer):
 
 class ModelInfo(Answer):
     name: Text
+    title: Text = Field(description="what to call it")
     source: ModelSource
     classes: list[Text]
     input_shape: list[int]
     layers: list[LayerInfo]
+
+
+class UntrainedQuery(Body):
+    architecture: Architecture
 
 
 # ---- predict and sequence ------------------------------------------------------------------------
@@ -169,6 +178,13 @@ class ParameterQuery(TraceQuery):
     index: Index = Field(examples=[[0, 1, 0, 5]])
 
 
+class InputQuery(TraceQuery):
+    layer: LayerName
+    index: Index = Field(
+        description="of the layer's input: [row, column, map] or [number]", examples=[[12, 9, 0]]
+    )
+
+
 class StepQuery(TraceQuery):
     optimizer: OptimizerName = "sgd"
     learning_rate: Rate | None = Field(
@@ -187,6 +203,7 @@ class Sizes(Answer):
 
 class ParameterTrace(Answer):
     name: str
+    axes: list[str] = Field(description="what each axis counts")
     shape: list[int]
     value: Array
     gradient: Array
@@ -206,6 +223,9 @@ class LayerAnswer(Answer):
     dx: Array | None
     rms: Sizes
     dead: Finite = Field(description="of a ReLU: the share of outputs that are 0")
+    slope: Array | None = Field(
+        description="of an activation: dy/dx at every place, what dy is multiplied with"
+    )
     winners: Array | None = Field(
         description="of max pooling: row and column of the input that each output came from"
     )
@@ -216,6 +236,10 @@ class TraceAnswer(Answer):
     label: int
     digit: int = Field(description="What is read.")
     loss: Finite
+    loss_formula: str = Field(description="the loss in one line, or nothing where none is written")
+    loss_gradient: str = Field(description="its gradient likewise")
+    one_hot: list[Finite] = Field(description="what the loss compares the probabilities with")
+    x: Array = Field(description="the image as the network takes it")
     probabilities: list[Finite]
     dlogits: list[Finite]
     layers: list[LayerAnswer] = Field(
@@ -243,6 +267,7 @@ class SumAnswer(Answer):
     formula: str
     bias: Finite
     factor: str = Field(description="what the second number of a term is called")
+    first: str = Field(description="what the first is called: x, or dy where the sum makes a dx")
     terms: list[Term] = Field(max_length=TERMS)
     others: Others
     total: Finite
@@ -259,14 +284,77 @@ class OutputAnswer(SumAnswer):
     )
 
 
-class ParameterAnswer(SumAnswer):
-    """`value` is the parameter's; `analytic` is `total`, by the backward pass."""
+class ComparedAnswer(SumAnswer):
+    """`analytic` is `total`, by the backward pass; `numeric` is beside it."""
 
     analytic: Finite
     numeric: Finite
     relative_error: Finite
+    agrees: bool = Field(description="whether they are equal as far as `numeric` can tell")
+    verdict: str = Field(description="the same in words")
+    kink: bool = Field(description="whether a ReLU or a maximum changes within the step")
     step: Finite
-    map: Array | None
+
+
+class ParameterAnswer(ComparedAnswer):
+    """`value` is the parameter's."""
+
+    map: Array | None = Field(description="x * dy, by the output's place")
+    x: Array | None = Field(description="the x that the parameter meets at each place")
+    dy: Array | None = Field(description="and the dy there")
+
+
+class InputAnswer(ComparedAnswer):
+    """`value` is x's."""
+
+    window: Array | None = Field(description="the dy that reach it, where they are a window")
+    filter: Array | None = Field(description="their slopes: a convolution's filter turned round")
+    area: list[int] | None = Field(
+        description="where the window lies in dy: first row and column, which may be below 0, "
+        "height, width; null where it has gaps"
+    )
+
+
+class CodeQuery(TraceQuery):
+    layer: LayerName
+    direction: Literal["forward", "backward"] = "forward"
+
+
+class Made(Answer):
+    """What a line made: an array, or a number as text."""
+
+    name: Text
+    text: Text = Field(description="shape and range, or the number")
+    shape: list[int] | None = None
+    value: Array | None = Field(
+        default=None, description="without the batch of one; of a large array every `every`-th"
+    )
+    every: list[int] | None = Field(default=None, description="along each axis of `value`")
+
+
+class Line(Answer):
+    """One statement that has run; `line` and `end` number its lines in the file."""
+
+    function: Text
+    line: int
+    end: int
+    depth: int
+    made: list[Made]
+
+
+class SourceText(Answer):
+    name: Text
+    first: int = Field(description="the number of its first line in the file")
+    lines: list[Text]
+
+
+class CodeAnswer(Answer):
+    layer: Text
+    direction: str
+    file: Text
+    functions: list[SourceText]
+    steps: list[Line]
+    cut: bool = Field(description="whether more lines ran than are here")
 
 
 class Moment(Answer):
@@ -285,6 +373,94 @@ class StepAnswer(Answer):
     before: Moment
     after: Moment
     changes: list[Change]
+
+
+# ---- what if -------------------------------------------------------------------------------------
+
+
+class SwitchOff(Body):
+    """A filter or unit: all its weights become 0."""
+
+    kind: Literal["off"]
+    layer: LayerName
+    unit: Integer = Field(ge=0, le=2**31 - 1, examples=[3])
+
+
+class SetWeight(Body):
+    kind: Literal["set"]
+    layer: LayerName
+    parameter: Name = Field(examples=["W"])
+    index: Index = Field(examples=[[0, 1, 0, 5]])
+    value: float = Field(ge=-1e6, le=1e6)
+
+
+class Paint(Body):
+    """Another image."""
+
+    kind: Literal["paint"]
+    pixels: Prepared
+
+
+class Learn(Body):
+    """Steps of an optimizer on this image alone."""
+
+    kind: Literal["learn"]
+    steps: Integer = Field(default=1, ge=1, le=10)
+    optimizer: OptimizerName = "sgd"
+    learning_rate: Rate | None = None
+
+
+WhatIfChange = Annotated[SwitchOff | SetWeight | Paint | Learn, Discriminator("kind")]
+
+
+class WhatIfQuery(TraceQuery):
+    changes: list[WhatIfChange] = Field(
+        max_length=24, description="All of them, the oldest first: the server remembers none."
+    )
+    look: LayerName | None = Field(
+        default=None, description="The layer whose values are wanted; the first when null."
+    )
+
+
+class Moved(Answer):
+    """How far a layer's values are from what they were: the root of the mean square."""
+
+    layer: Text
+    output: Finite
+    output_moved: Finite
+    dy: Finite
+    dy_moved: Finite
+
+
+class WhatIfAnswer(Answer):
+    label: int
+    digit: int = Field(description="What is read now.")
+    changes: list[str] = Field(description="What was done, in words.")
+    before: Moment
+    now: Moment
+    losses: list[Finite] = Field(description="of the last steps: before the first, after each")
+    moved: list[Moved]
+    look: Text
+    output_before: Array
+    output_now: Array
+    dy_before: Array | None
+    dy_now: Array | None
+
+
+class FoolQuery(ImageQuery):
+    target: Annotated[int, Field(ge=0, le=10_000), BeforeValidator(integer)] = Field(examples=[3])
+    steps: Integer = Field(default=100, ge=1, le=200, description="At most so many.")
+
+
+class FoolAnswer(Answer):
+    target: int
+    succeeded: bool = Field(description="whether the image is read as the target")
+    steps: int
+    length: Finite = Field(description="of what was added: the root of the sum of its squares")
+    digit: int = Field(description="What is read now.")
+    pixels: list[list[int]] = Field(description="28 x 28: the image now.")
+    perturbation: Array = Field(description="what was added, in the model's scale")
+    path: list[list[Finite]] = Field(description="the probabilities at the start, after each step")
 
 
 class GradcamQuery(TraceQuery):
@@ -315,6 +491,12 @@ class ExplainAnswer(Answer):
 
 
 class RunSettings(Body):
+    title: Title | None = Field(default=None, description="What it is to be called.")
+    recipe: RecipeName | None = Field(
+        default=None,
+        description="Settings of the command's recipes. Those that are given as well change it; "
+        "the optimizer and its schedule are the recipe's, `learning_rate` their highest.",
+    )
     architecture: Architecture = "cnn"
     optimizer: OptimizerName = "adam"
     learning_rate: Rate = 0.001
@@ -325,6 +507,15 @@ class RunSettings(Body):
     )
     seed: Integer = Field(default=0, ge=0, le=2**31 - 1)
 
+    @model_validator(mode="before")
+    @classmethod
+    def by_recipe(cls, given: Any) -> Any:
+        """What is not given is the recipe's."""
+        if not isinstance(given, dict) or not isinstance(given.get("recipe"), str):
+            return given
+        known = recipe_settings(given["recipe"])
+        return given if known is None else {**known, **given}
+
 
 class ArchitectureInfo(Answer):
     name: str
@@ -332,9 +523,21 @@ class ArchitectureInfo(Answer):
     multiply_adds: int
 
 
+class RecipeInfo(Answer):
+    """What a recipe sets of a run's settings, and in words what it brings besides."""
+
+    name: str
+    architecture: str
+    learning_rate: float
+    batch_size: int
+    epochs: int
+    about: str
+
+
 class Choices(Answer):
     """What a run can be made of."""
 
+    recipes: list[RecipeInfo]
     architectures: list[ArchitectureInfo]
     optimizers: list[OptimizerName]
     learning_rates: dict[str, float] = Field(description="The usual one of each optimizer.")
@@ -343,11 +546,25 @@ class Choices(Answer):
 
 class RunState(Answer):
     id: str
+    title: Text
+    about: Text = Field(description="The settings in a few words.")
     state: RunStatus
-    settings: RunSettings
+    settings: RunSettings | None = Field(description="null for a run of the train command")
+    saved: Text | None = Field(description="the folder that it is kept in")
+    note: str | None = Field(description="what is amiss, though the run is not")
     epoch: int = Field(description="From 0.")
     batch: int = Field(description="How many of the epoch are done.")
     batches: int
     history: dict[str, list[Finite]]
     model: str | None
     error: str | None
+
+
+class RenameQuery(Body):
+    title: Title
+
+
+class WatchQuery(Body):
+    """The digit whose maps are wanted while a run learns."""
+
+    pixels: Prepared

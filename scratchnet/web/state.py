@@ -10,6 +10,7 @@ import os
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Annotated, TypeVar, TypeVarTuple
 
 import numpy as np
@@ -23,6 +24,7 @@ from ..model import Sequential
 from ..pictures import prepare
 from . import schemas as s
 from .fields import ModelSource
+from .landscape import known_reaches
 from .problems import MissingError
 from .trainings import Data, Trainings, choices, use_asked_threads
 from .turns import Turns
@@ -39,6 +41,7 @@ class ModelRegistry:
 
     def __init__(self) -> None:
         self.found: dict[str, tuple[Sequential, ModelSource]] = {}
+        self.titles: Callable[[str], str] = str  # what a model is called, by its name
         self.default = ""
 
     def add(self, name: str, model: Sequential, source: ModelSource) -> None:
@@ -55,10 +58,22 @@ class ModelRegistry:
             raise MissingError(f"model: expected one of {known}, found {name!r}")
         return found[0]
 
+    def untrained(self, turns: Turns, architecture: str) -> s.ModelInfo:
+        """An architecture with fresh weights; made when it is first asked for."""
+        name = f"untrained-{architecture}"
+        with turns:
+            if name not in self.found:
+                # layer by layer: fused kernels would first have to be compiled, for a few answers
+                layers = architectures.ARCHITECTURES[architecture](10)
+                model = Sequential(layers, (28, 28, 1), seed=0, fuse=False)
+                self.add(name, model, "untrained")
+        return next(found for found in self.describe() if found.name == name)
+
     def describe(self) -> list[s.ModelInfo]:
         return [
             s.ModelInfo(
                 name=name,
+                title=self.titles(name),
                 source=source,
                 classes=list(model.class_names),
                 input_shape=list(model.input_shape or ()),
@@ -79,9 +94,12 @@ class ServerState:
 
     models    classifiers of 28 x 28 x 1 images by name, before the shipped one
     data      what trainings learn from: a function that returns ((x, y), (x_test, y_test))
+    runs      the folder that trainings are kept in, and found again; None: they end with the server
     """
 
-    def __init__(self, models: Mapping[str, Sequential], data: Data) -> None:
+    def __init__(
+        self, models: Mapping[str, Sequential], data: Data, runs: Path | None = None
+    ) -> None:
         self.turns, self.models = Turns(), ModelRegistry()
         for name, model in models.items():
             self.models.add(name, model, "file")
@@ -89,9 +107,12 @@ class ServerState:
         self.trainings = Trainings(
             self.turns,
             data,
-            lambda name, model: self.models.add(name, model, "run"),
+            lambda training, model: self.models.add(training.id, model, "run"),
             self.models.remove,
+            runs,
+            list(self.models.found),
         )
+        self.models.titles = self.trainings.title_of
         self.choices = choices()
         self.pool = ThreadPoolExecutor(THREADS, "scratchnet", initializer=use_asked_threads)
         #: ends all live streams when it is set
@@ -104,18 +125,22 @@ class ServerState:
     def warm_up(self) -> None:
         """Load and compile what is first needed, so that the first client need not wait for it.
 
-        Kernels that only a training needs are left to the first one: they are many.
+        Kernels that only a training needs are left to the first one: they are many. So are those of
+        runs that were found again, which may be several, of any architecture.
         """
         bar = np.zeros((28, 28), np.uint8)
         bar[4:24, 12:16] = 255
         image = prepare(bar).image
         with self.turns:
-            for model, _ in self.models.found.values():
+            for model, source in self.models.found.values():
+                if source == "run":
+                    continue
                 model.prepare()
                 label = int(model.predict(image).argmax())
                 heat_maps.saliency(model, image)
                 heat_maps.occlusion(model, image)
                 Trace(model, image, label).step("adam")
+                known_reaches(model)
 
     async def close(self) -> None:
         self.closing.set()

@@ -6,6 +6,7 @@ progress (see events.py).
 """
 
 import asyncio
+import dataclasses
 import json
 import logging
 import math
@@ -13,24 +14,29 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import architectures, kernels, metrics
+from .. import architectures, kernels, metrics, recipes
 from ..callbacks import StopOnNaN
 from ..errors import InputError
+from ..layers import kind_of
+from ..microscope.inputs import copied, one_example
 from ..model import Sequential
 from ..training import Callback, batches
-from .choices import OPTIMIZERS, usual_rate
+from . import saved_runs
+from .choices import OPTIMIZERS, about_recipe, recipe_settings, usual_rate
 from .events import Listener, as_text
-from .fields import Array, RunStatus
+from .fields import Array, Pixels, RunStatus
 from .limits import RefusedError
 from .problems import ConflictError, MissingError
-from .schemas import ArchitectureInfo, Choices, RunSettings, RunState
+from .saved_runs import Record, about
+from .schemas import ArchitectureInfo, Choices, RecipeInfo, RunSettings, RunState
 from .turns import Turns
 
 #: seconds between two messages of a kind
@@ -50,12 +56,36 @@ log = logging.getLogger("scratchnet")
 class Training(Callback):
     """One training: settings, where it stands, who listens.
 
-    model   trained in place; used here alone until the training has ended
+    model    trained in place; used here alone until the training has ended
+    record   what is remembered of it, and kept in its folder
+    saved    that folder; None where there is none
+    note     what is amiss, though the training is not: it could not be saved
     """
 
     def __init__(self, settings: RunSettings, turns: Turns) -> None:
         self.id = f"run-{secrets.token_hex(4)}"
-        self.settings = settings
+        self.settings: RunSettings | None = settings
+        self.record = Record(self.id, settings.title or self.id, settings, about(settings))
+        self.saved: Path | None = None
+        self.note: str | None = None
+        self.watched: Pixels | None = None
+        self._start_training(turns)
+
+    @classmethod
+    def ended(cls, record: Record, model: Sequential, folder: Path, turns: Turns) -> "Training":
+        """A training of another time, found in its folder."""
+        found = cls.__new__(cls)
+        found.id, found.settings, found.record = record.name, record.settings, record
+        found.saved, found.note, found.watched = folder, None, None
+        found._start_training(turns)
+        found.model = model
+        found.status = "stopped" if record.state == "stopped" else "done"
+        found.history = record.history
+        found.epoch = max(map(len, record.history.values()), default=0)
+        return found
+
+    def _start_training(self, turns: Turns) -> None:
+        """Nothing has happened yet."""
         self.turns = turns
         self.status: RunStatus = "running"
         self.error: str | None = None
@@ -86,6 +116,13 @@ class Training(Callback):
         self._become("running")
         self._go.set()
 
+    def watch(self, pixels: Pixels) -> None:
+        """Send the maps of this digit, too, from now on."""
+        if self.has_ended:
+            raise ConflictError(f"{self.id}: expected a run that goes on, found it {self.status}")
+        self.watched = pixels
+        self._last["filters"] = -math.inf
+
     def stop(self, wait: float | None = None) -> None:
         """End after the batch that runs. wait: seconds to wait for that."""
         self._stopping = True
@@ -107,8 +144,12 @@ class Training(Callback):
     def describe(self) -> RunState:
         return RunState(
             id=self.id,
+            title=self.record.title,
+            about=self.record.about,
             state=self.status,
             settings=self.settings,
+            saved=None if self.saved is None else str(self.saved),
+            note=self.note,
             epoch=self.epoch,
             batch=self.batch,
             batches=self.batches,
@@ -144,10 +185,20 @@ class Training(Callback):
             use_asked_threads()
             x, y = self._images(data)
             with self.turns, np.errstate(all="ignore"):
-                net, asked = self._network(x, y), self.settings
-                callbacks = (StopOnNaN(), self)
-                net.fit(x, y, asked.batch_size, asked.epochs, verbose=0, callbacks=callbacks)
+                net, recipe, asked = *self._network(x, y), self._asked
+                callbacks, begun = (StopOnNaN(), self), time.monotonic()
+                net.fit(
+                    x,
+                    y,
+                    asked.batch_size,
+                    asked.epochs,
+                    verbose=0,
+                    callbacks=callbacks,
+                    augment=None if recipe is None else recipe.augmentation(),
+                )
             ended = "stopped" if self._stopping else "done"
+            self.record.state, self.record.history = ended, self.history
+            self.record.seconds = time.monotonic() - begun
             done(self)
         except InputError as error:
             self.error = str(error)
@@ -164,16 +215,32 @@ class Training(Callback):
         (x, y), _ = data()
         held = min(VALIDATION, len(x) // 10)
         self.held_out = x[-held:], y[-held:]
-        asked = self.settings.images
+        asked = self._asked.images
         return x[:-held][:asked], y[:-held][:asked]
 
-    def _network(self, x: NDArray, y: NDArray) -> Sequential:
-        asked = self.settings
+    @property
+    def _asked(self) -> RunSettings:
+        assert self.settings is not None, "only a run of the command has none, and it has ended"
+        return self.settings
+
+    def _network(self, x: NDArray, y: NDArray) -> tuple[Sequential, recipes.Recipe | None]:
+        """The network, compiled, and the recipe that it is trained by, if one was asked for."""
+        asked = self._asked
         classes = int(max(y.max(), self.held_out[1].max())) + 1
         net = architectures.build(asked.architecture, (*x.shape[1:], 1), classes, asked.seed)
-        optimizer = OPTIMIZERS[asked.optimizer](asked.learning_rate)
-        net.compile(optimizer, "sparse_categorical_crossentropy", ["accuracy"])
-        return net
+        if asked.recipe is None:
+            optimizer = OPTIMIZERS[asked.optimizer](asked.learning_rate)
+            net.compile(optimizer, "sparse_categorical_crossentropy", ["accuracy"])
+            return net, None
+        recipe = dataclasses.replace(
+            recipes.get(asked.recipe),
+            architecture=asked.architecture,
+            epochs=asked.epochs,
+            batch_size=asked.batch_size,
+            lr=asked.learning_rate,
+        )
+        recipe.compile(net, len(x))
+        return net, recipe
 
     @contextmanager
     def _others_turn(self) -> Iterator[None]:
@@ -195,7 +262,7 @@ class Training(Callback):
 
     def on_batch_end(self, batch: int, logs: dict[str, float]) -> None:
         self.batch = batch + 1
-        self._seen += self.settings.batch_size
+        self._seen += self._asked.batch_size
         if self._is_time("progress", PROGRESS_EVERY) or self.batch == self.batches:
             self._send("progress", self._progress(logs))
         if self._is_time("filters", FILTERS_EVERY):
@@ -264,7 +331,21 @@ class Training(Callback):
             if weights is not None and weights.ndim == 4:
                 value = Array.of(weights).model_dump()
                 self._send("filters", {"layer": layer.name, "value": value})
-                return
+                break
+        if self.watched is not None and self.listeners:
+            self._send("digit", self._maps_of(self.watched))
+
+    def _maps_of(self, pixels: Pixels) -> dict[str, Any]:
+        """What the network makes of a digit now: how it reads it, and its first layer with maps."""
+        probabilities = self.model.predict(pixels)[0].tolist()
+        inputs = copied(self.model)
+        x = one_example(inputs, pixels)
+        for layer in inputs.layers:
+            x = layer.forward(x)
+            if layer.output_shape[-1] > 1 and x.ndim == 4 and not kind_of(layer).pointwise:
+                maps = {"layer": layer.name, "value": Array.of(x[0]).model_dump()}
+                return {"probabilities": probabilities, **maps}
+        return {"probabilities": probabilities, "layer": None, "value": None}
 
     def _send_state(self) -> None:
         for listener in list(self.listeners):
@@ -281,8 +362,10 @@ class Trainings:
     """All trainings: one at a time goes on, and the last KEPT ended ones are remembered.
 
     data       what to train on
-    on_model   called with a training's id and its model when it has ended well
+    on_model   called with a training and its model when it has ended well
     on_gone    called with the id of a training that is forgotten
+    folder     of runs: each that has ended is kept there, and those of another time are found in it
+    taken      names of models that are there already
 
     A training that is forgotten while a batch runs, or kernels compile, ends after that; its model
     is not kept, and no other training starts before.
@@ -292,15 +375,24 @@ class Trainings:
         self,
         turns: Turns,
         data: Data,
-        on_model: Callable[[str, Sequential], None],
+        on_model: Callable[["Training", Sequential], None],
         on_gone: Callable[[str], None],
+        folder: Path | None = None,
+        taken: Collection[str] = (),
     ) -> None:
+        self.folder = folder
         self.turns, self.data = turns, data
         self.on_model, self.on_gone = on_model, on_gone
         self.all: dict[str, Training] = {}
         self._ending: list[Training] = []  # forgotten, and not ended yet
         self.listeners = 0
         self._guard = threading.Lock()  # around all three, and what is called as they change
+        for path, record, model in [] if folder is None else saved_runs.found_in(folder, KEPT):
+            while record.name in taken:  # by a model that is none of ours
+                record.name += "-run"
+            training = Training.ended(record, model, path, turns)
+            self.all[training.id] = training
+            on_model(training, model)
 
     def get(self, name: str) -> Training:
         if name not in self.all:
@@ -324,9 +416,38 @@ class Trainings:
 
     def _ended(self, training: Training) -> None:
         """In the training's thread: its model is kept unless it was deleted meanwhile."""
+        if training.id in self.all and self.folder is not None:
+            self._save(training, self.folder / training.id)
         with self._guard:
             if training.id in self.all:
-                self.on_model(training.id, training.model)
+                self.on_model(training, training.model)
+
+    def _save(self, training: Training, folder: Path) -> None:
+        try:
+            saved_runs.write(folder, training.record, training.model)
+            training.saved, training.note = folder, None
+        except (InputError, OSError) as error:
+            log.warning("%s: %s", training.id, error)
+            training.note = f"it is not saved: {error}"
+
+    def title_of(self, name: str) -> str:
+        """What a model is called: as the training that it came of, or as it is named."""
+        training = self.all.get(name)
+        return name if training is None else training.record.title
+
+    def rename(self, training: Training, title: str) -> None:
+        """Call a training, and the model that came of it, by another name, in its folder, too."""
+        training.record.title = title
+        if training.saved is not None:
+            self._save(training, training.saved)
+
+    def model_of(self, training: Training) -> Sequential:
+        """The model that came of it; ConflictError while it goes on, or where none has come."""
+        if training.status not in ("done", "stopped"):
+            raise ConflictError(
+                f"{training.id}: expected a run that has ended well, found it {training.status}"
+            )
+        return training.model
 
     def forget(self, name: str) -> None:
         """Nothing where it is forgotten already, by another request."""
@@ -368,6 +489,10 @@ def choices() -> Choices:
     return Choices(
         architectures=rows,
         optimizers=list(OPTIMIZERS),
+        recipes=[
+            RecipeInfo(name=name, about=about_recipe(name), **(recipe_settings(name) or {}))
+            for name in recipes.RECIPES
+        ],
         learning_rates={name: usual_rate(name) for name in OPTIMIZERS},
         defaults=RunSettings(),
     )

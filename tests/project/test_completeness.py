@@ -16,6 +16,7 @@ import scratchnet as sn
 from scratchnet.engine import plan
 from scratchnet.interop import onnx
 from scratchnet.layers.registry import KINDS
+from scratchnet.microscope.input_sums import is_spelled_out
 
 #: (kind, what it lacks): why
 GAPS = {
@@ -24,6 +25,7 @@ GAPS = {
         "is_read_from_onnx",
     ): "in inference it does nothing, and no operator says more",
     ("ScaledTanh", "is_read_from_onnx"): "goes out as Mul, Tanh, Mul; products alone are not read",
+    ("LayerNorm", "names_the_axes_of_its_parameters"): "as many as are normalized together",
     ("Residual", "is_read_from_onnx"): "files of rows of layers are read, not of branches",
 }
 
@@ -79,6 +81,17 @@ def has_its_gradients_written_out(kind):
     )
 
 
+def has_its_dx_written_out(kind):
+    make, shape = EXAMPLES[kind.__name__]
+    return is_spelled_out(make()) or kind is sn.Residual  # of which the microscope says it
+
+
+def names_the_axes_of_its_parameters(kind):
+    layer = network(kind).layers[0]
+    own = {} if layer.inner() else {key: a.ndim for key, a in layer.params.items()}
+    return own == {key: len(axes) for key, axes in KINDS[kind].axes.items()}
+
+
 def is_written_to_onnx(kind):
     return bool(onnx.to_onnx(network(kind)).graph.node)
 
@@ -105,6 +118,8 @@ CHECKS = [
     runs_in_a_group,
     has_its_arithmetic_written_out,
     has_its_gradients_written_out,
+    has_its_dx_written_out,
+    names_the_axes_of_its_parameters,
     is_written_to_onnx,
     is_read_from_onnx,
     is_drawn_by_name,

@@ -35,6 +35,8 @@ LEFT_OUT += ["kernel_cache", "mistakes", "same_bits", "first_start", "sizes", "p
 #: those beside the frameworks, and those that go through whole programs where others see the lines
 LEFT_OUT += ["parity_torch", "parity_keras", "learning_torch", "learning_keras", "onnx_exporters"]
 LEFT_OUT += ["interop_frameworks", "web_page", "web_limits", "resume_cli", "streams"]
+#: whose work is done by a browser, and a server in another process
+LEFT_OUT += ["web_js", "web_network"]
 
 
 def others() -> list[str]:

@@ -61,6 +61,43 @@ PROMISES = {
         "seeing/test_trace.py::test_every_gradient_is_its_sum_and_its_numeric_derivative",
         "web/test_web_page.py::test_analytic_and_numeric_agree_for_twenty_random_parameters",
     ],
+    "below them the whole network in one view": [
+        "web/test_web_network.py::test_the_network_is_seen_at_once_and_asked_about",
+        "web/test_web_network.py::test_the_network_plays_from_the_image_to_the_loss_and_back",
+        "web/test_web_network.py::test_the_landscape_goes_along_while_a_digit_is_written",
+        "web/test_web_landscape.py::test_it_is_the_trace_at_half_precision",
+    ],
+    "all that it sees and all that it feeds lights up": [
+        "seeing/test_reach.py::test_no_slope_lies_outside_of_what_a_layer_is_said_to_see",
+        "web/test_web_network.py::test_the_network_backward_says_which_dy_reach_a_value",
+        "web/test_web_js.py::test_the_page_s_modules_pass_their_tests",
+    ],
+    "Five guided tours ask before they answer": [
+        "web/test_web_network.py::test_a_tour_goes_from_its_first_step_to_its_last",
+    ],
+    "a glossary explains the words where they stand": [
+        "web/test_web_network.py::test_words_are_explained_where_they_stand_and_on_a_page",
+    ],
+    "Choose any `dx`: the window of `dy`, the filter turned round, their products": [
+        "seeing/test_explain_input.py::test_every_kind_has_its_dx_spelled_out",
+        "seeing/test_explain_input.py::test_200_random_places_over_all_architectures",
+        "web/test_web_inside.py::test_any_dx_is_explained_on_the_page",
+    ],
+    "own source, line by line, with the arrays that each line made": [
+        "seeing/test_stepping.py::test_every_kind_is_stepped_and_ends_where_the_trace_does",
+        "web/test_web_inside.py::test_the_code_is_stepped_on_the_page",
+    ],
+    "Switch filters off, change weights, paint on the image": [
+        "seeing/test_what_if.py::test_each_change_is_what_it_says_and_is_undone",
+        "web/test_web_inside.py::test_what_if_on_the_page",
+    ],
+    "follow its gradient until it is read as another digit": [
+        "seeing/test_what_if.py::test_an_image_is_changed_until_it_is_read_as_the_target",
+    ],
+    "by hand or by recipe, kept with `serve --runs FOLDER`": [
+        "web/test_web_inside.py::test_a_run_is_kept_and_there_again_after_a_restart",
+        "web/test_web_inside.py::test_a_run_by_recipe_is_the_recipe_s",
+    ],
     "all of these show themselves, as tables and pictures": [
         "seeing/test_showing.py::test_texts_are_short_and_pages_are_whole",
         "seeing/test_showing.py::test_every_figure_shows_itself",

@@ -50,6 +50,33 @@ def gradients_of(model):
     return {f"{at.name}.{key}": g for at in model.layers for key, g in at.grads.items()}
 
 
+@pytest.mark.parametrize("name", sn.losses.LOSSES)
+def test_every_loss_says_in_a_line_what_it_is(name):
+    formula, gradient = sn.losses.get(name).in_a_line()
+    assert formula.startswith("L = ") and gradient.startswith("d") and " = " in gradient
+
+
+def test_the_loss_of_a_trace_in_a_line(rng):
+    model = all_kinds(rng)
+    assert sn.trace(model, image(rng, model), 1).loss_in_a_line == (
+        "L = −log p[label]",
+        "dlogits = p − one-hot",
+    )
+    model.compile("sgd", sn.losses.SparseCategoricalCrossentropy(label_smoothing=0.1))
+    assert sn.trace(model, image(rng, model), 1).loss_in_a_line[1] == "dlogits = p − t"
+
+    class Own(sn.losses.Loss):
+        def forward(self, y_pred, y_true):
+            self.cache = y_pred
+            return float(y_pred.sum())
+
+        def backward(self):
+            return np.ones_like(self.kept())
+
+    model.compile("sgd", Own())
+    assert sn.trace(model, image(rng, model), 1).loss_in_a_line == ("", "")
+
+
 @given(GENERATORS, st.booleans(), st.booleans())
 def test_it_has_the_numbers_of_forward_and_backward(rng, softmax, training):
     model = all_kinds(rng, softmax=softmax)

@@ -28,6 +28,8 @@ IMAGES = (ONE, PACKED)
 VALID = {
     "/api/predict": [{}, {"steps": True}, {"prepared": True, "model": "mnist-cnn"}],
     "/api/sequence": [{}, {"model": "mnist-cnn"}],
+    "/api/models": [{"architecture": "cnn-small"}],
+    "/api/landscape": [{}, {"label": 3, "model": None}],
     "/api/trace": [{}, {"label": 3, "model": None}],
     "/api/trace/output": [
         {"layer": "conv2d_1", "index": [4, 5, 6]},
@@ -38,12 +40,29 @@ VALID = {
         {"layer": "conv2d", "parameter": "W", "index": [0, 1, 0, 5]},
         {"layer": "dense_1", "parameter": "b", "index": [3], "label": 2},
     ],
+    "/api/trace/input": [
+        {"layer": "conv2d_1", "index": [4, 5, 6], "label": 3},
+        {"layer": "dense", "index": [7]},
+    ],
+    "/api/trace/code": [{"layer": "conv2d", "direction": "backward"}, {"layer": "relu"}],
+    "/api/what-if": [
+        {"changes": [{"kind": "off", "layer": "conv2d", "unit": 3}], "look": "relu"},
+        {"changes": [{"kind": "learn", "steps": 2}, {"kind": "paint", "pixels": ONE}]},
+        {
+            "changes": [
+                {"kind": "set", "layer": "dense", "parameter": "b", "index": [3], "value": 1.5}
+            ]
+        },
+    ],
+    "/api/fool": [{"target": 3, "steps": 2}],
     "/api/trace/step": [{"optimizer": "adam", "learning_rate": 0.01}, {"label": 9}],
     "/api/explain": [
         {"method": "gradcam", "layer": "conv2d_1"},
         {"method": "saliency", "label": 4},
     ],
     "/api/runs": [{"architecture": "mlp", "epochs": 1, "seed": 3, "learning_rate": 0.1}],
+    "/api/runs/none/title": [{"title": "mine"}],
+    "/api/runs/none/digit": [{}],
     "/api/runs/none/pause": [{}],
     "/api/runs/none/resume": [{}],
     "/api/runs/none/stop": [{}],

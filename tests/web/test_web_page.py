@@ -1,125 +1,24 @@
 """The page in a real browser: what a student does with mouse and keyboard, and sees."""
 
 import base64
-import contextlib
 import itertools
-import os
 import re
-import shutil
 import struct
-import subprocess
-import sys
 import zlib
 from io import BytesIO
 
 import numpy as np
 import pytest
+from browsing import STROKES, layers, needs_chromium, sample, shown_number, write
 from PIL import Image
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 
 import scratchnet as sn
 from scratchnet.layers.registry import gradient_of
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-#: a slow machine compiles kernels at the first trace and at the first training
-PATIENCE = 120_000
-
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None and not os.environ.get("CI"), reason="chromium is not installed"
-)
-
-#: strokes as points in a square of 1 x 1
-STROKES = {
-    "0": [[(0.5, 0.2), (0.34, 0.32), (0.3, 0.5), (0.34, 0.7), (0.5, 0.8), (0.66, 0.7), (0.7, 0.5),
-           (0.66, 0.32), (0.5, 0.2)]],
-    "1": [[(0.5, 0.2), (0.5, 0.8)]],
-    "4": [[(0.36, 0.2), (0.33, 0.52), (0.68, 0.52)], [(0.64, 0.2), (0.62, 0.82)]],
-    "7": [[(0.3, 0.25), (0.7, 0.25), (0.58, 0.5), (0.45, 0.8)]],
-}  # fmt: skip
+pytestmark = needs_chromium
 
 # -------------------------------------------------------------------------------------------- tools
-
-
-@pytest.fixture(scope="module")
-def address():
-    """`scratchnet serve` on a free port."""
-    command = [sys.executable, "-m", "scratchnet", "serve", "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
-        try:
-            yield re.search(r"http://\S+", server.stdout.readline())[0]
-        finally:
-            server.terminate()
-            server.wait(30)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def visit(browser, address):
-    """Opens pages, and holds that none complains or asks anybody outside.
-
-    visit(hash="", refused=None, **context): `refused` matches the console's lines on the answers
-    that a test asks for, such as 415.
-    """
-    expect.set_options(timeout=PATIENCE)
-    with contextlib.ExitStack() as stack:
-        complaints, asked = [], []
-
-        def open_page(place="", refused=None, **context):
-            context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **context})
-            stack.callback(context.close)
-            page = context.new_page()
-            page.set_default_timeout(PATIENCE)
-
-            def hear(message):
-                expected = refused and re.search(refused, message.text)
-                if message.type in ("error", "warning") and not expected:
-                    complaints.append(message.text)
-
-            page.on("console", hear)
-            page.on("pageerror", lambda error: complaints.append(str(error)))
-            page.on("request", lambda request: asked.append(request.url))
-            page.goto(f"{address}/{place}")
-            page.locator("#page-draw .samples button").nth(14).wait_for(state="attached")
-            return page
-
-        yield open_page
-    assert complaints == []
-    assert asked
-    assert [url for url in asked if not url.startswith((f"{address}/", "data:", "blob:"))] == []
-
-
-def write(page, pad, strokes, left=0.0, size=1.0):
-    """With the mouse, in a square of the pad's height that begins at that share of its width."""
-    pad.scroll_into_view_if_needed()
-    box = pad.bounding_box()
-    side = size * box["height"]
-
-    def at(point):
-        return box["x"] + left * box["width"] + point[0] * side, box["y"] + point[1] * side
-
-    for stroke in strokes:
-        page.mouse.move(*at(stroke[0]))
-        page.mouse.down()
-        for point in stroke[1:]:
-            page.mouse.move(*at(point), steps=5)
-        page.mouse.up()
-
-
-def sample(page, name):
-    """Take a sample digit in the section Draw."""
-    page.get_by_role("button", name=name, exact=True).click()
-    expect(page.locator("#latency")).to_contain_text("ms")
-
-
-def shown_number(locator):
-    return float(locator.inner_text().split(":")[0].replace("−", "-"))
 
 
 def png(width, height):
@@ -133,10 +32,6 @@ def png(width, height):
     rows = zlib.compress(bytes((width + 7) // 8 + 1) * height)
     parts = chunk(b"IHDR", head), chunk(b"IDAT", rows), chunk(b"IEND", b"")
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
-
-
-def layers():
-    return [layer.name for layer in sn.architectures.pretrained().layers]
 
 
 # --------------------------------------------------------------------------------------------- draw
@@ -386,7 +281,7 @@ def test_explain_draws_three_maps(visit):
         canvas = page.locator(f"[data-method={method}] canvas")
         expect(canvas).to_have_attribute("aria-label", f"{name} for class 7, over the digit")
         coloured = """canvas => canvas.getContext("2d").getImageData(0, 0, 280, 280).data
-          .some((level, i, data) => i % 4 === 2 && level > data[i - 2] + 40)"""
+          .some((level, i, data) => i % 4 === 0 && level > data[i + 2] + 40)"""
         assert canvas.evaluate(coloured)
     page.locator("[data-method=gradcam] select").select_option("conv2d")
     expect(page.locator("[data-method=gradcam] .problem")).to_be_hidden()

@@ -1,6 +1,7 @@
 """1. A slope, and a step down.
 
 About 10 minutes. Lesson 1. The package's own: scratchnet/gradcheck.py
+On the page, with `scratchnet serve` running: http://127.0.0.1:8000/#guide/step
 
 Everything that a network learns, it learns from slopes. f is a function of one number. Its slope at
 x says how fast f grows there, and can be measured with two calls of f, a little to the right of x

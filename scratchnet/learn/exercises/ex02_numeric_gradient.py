@@ -1,6 +1,7 @@
 """2. The gradient of a function of many numbers, measured.
 
 About 15 minutes. Lesson 1. The package's own: `numeric_gradient` in scratchnet/gradcheck.py
+On the page, with `scratchnet serve` running: http://127.0.0.1:8000/#guide/weight
 
 A loss depends on every weight of a network. Its gradient is an array with one slope for each of
 them: how much the loss changes when that one number is nudged and all the others stay.

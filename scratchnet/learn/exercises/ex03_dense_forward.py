@@ -1,6 +1,7 @@
 """3. Dense, forward: every output is a weighted sum of every input.
 
 About 10 minutes. Lesson 2. The package's own: scratchnet/layers/dense.py
+On the page, with `scratchnet serve` running: http://127.0.0.1:8000/#forward/dense
 
 Shapes    x (n, d): n examples, each of d numbers;  W (d, units);  b (units,);  y (n, units)
 Forward   y[n, j]  =  sum over i of  x[n, i] W[i, j]  +  b[j]

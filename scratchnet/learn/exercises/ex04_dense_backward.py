@@ -1,6 +1,7 @@
 """4. Dense, backward: the chain rule through a matrix product.
 
 About 30 minutes. Lesson 2. The package's own: scratchnet/layers/dense.py
+On the page, with `scratchnet serve` running: http://127.0.0.1:8000/#backward/dense
 
 L is the loss, one number, at the end of the network. Whoever calls `backward` knows how L depends
 on this layer's output, and hands in

@@ -1,6 +1,7 @@
 """5. ReLU: what is negative becomes zero.
 
 About 10 minutes. Lesson 3. The package's own: scratchnet/layers/activations.py
+On the page, with `scratchnet serve` running: http://127.0.0.1:8000/#network/backward/relu
 
 Shapes    x of any shape -> y of the same
 Forward   y = x where x > 0, and 0 elsewhere

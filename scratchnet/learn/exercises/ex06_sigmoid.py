@@ -1,6 +1,7 @@
 """6. Sigmoid, without an overflow.
 
 About 20 minutes. Lesson 3. The package's own: scratchnet/layers/smooth.py
+On the page, with `scratchnet serve` running: http://127.0.0.1:8000/#network/relu
 
 Shapes    x of any shape -> y of the same, between 0 and 1
 Forward   y = 1 / (1 + e^-x)

@@ -1,6 +1,7 @@
 """7. Softmax and cross-entropy, together.
 
 About 40 minutes. Lesson 4. The package's own: scratchnet/losses.py
+On the page, with `scratchnet serve` running: http://127.0.0.1:8000/#backward/loss
 
 Shapes    logits (n, k): k scores for each of n examples, any numbers; labels (n,): the right class,
           a whole number from 0 to k - 1;  L is one number, dlogits (n, k)

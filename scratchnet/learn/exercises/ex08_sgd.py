@@ -1,6 +1,7 @@
 """8. SGD: a step against the gradient.
 
 About 10 minutes. Lesson 5. The package's own: `SGD` in scratchnet/optimizers.py
+On the page, with `scratchnet serve` running: http://127.0.0.1:8000/#guide/step
 
 An optimizer changes the parameters of a whole network. So that it need not know any layers, all
 parameters lie behind one another in one long array, and all gradients in another:

@@ -1,6 +1,7 @@
 """9. Momentum: steps that remember where they were going.
 
 About 15 minutes. Lesson 5. The package's own: `SGD` in scratchnet/optimizers.py
+On the page, with `scratchnet serve` running: http://127.0.0.1:8000/#guide/step
 
 In a long, narrow valley the gradient points across, from wall to wall, and plain steps zigzag. A
 velocity collects the steps: what goes back and forth cancels, what goes along adds up.

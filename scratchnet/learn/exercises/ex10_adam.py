@@ -1,6 +1,7 @@
 """10. Adam: a step size for every parameter.
 
 About 30 minutes. Lesson 5. The package's own: `Adam` in scratchnet/optimizers.py
+On the page, with `scratchnet serve` running: http://127.0.0.1:8000/#guide/step
 
 g is the gradient, t the number of the step: 1, 2, 3, ... All operations are entry by entry.
 

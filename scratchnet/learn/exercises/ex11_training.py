@@ -1,6 +1,7 @@
 """11. Training: forward, loss, backward, step, and again.
 
 About 45 minutes. Lesson 5. The package's own: scratchnet/model.py and scratchnet/training.py
+On the page, with `scratchnet serve` running: http://127.0.0.1:8000/#guide/train
 
 Four functions, and your layers learn to read digits. The check trains a network of your own Dense
 and ReLU, with your loss and your Adam, on 6,000 digits of MNIST; it must read 85 of 100 others.

@@ -1,6 +1,7 @@
 """12. im2col: every patch of an image as a row.
 
 About 40 minutes. Lesson 6. The package's own: `im2col` in scratchnet/layers/functions.py
+On the page, with `scratchnet serve` running: http://127.0.0.1:8000/#network/conv2d
 
 A convolution looks at an image through a small window, at every position. Write each patch that is
 seen as a row, and all that is left to do is a matrix product.

@@ -1,6 +1,7 @@
 """13. Conv2D, forward: the same few weights at every position.
 
 About 20 minutes. Lesson 6. The package's own: scratchnet/layers/conv.py
+On the page, with `scratchnet serve` running: http://127.0.0.1:8000/#forward/conv2d
 
 Shapes    x (n, h, w, c) -> y (n, out_h, out_w, f), with f filters
           W (kh, kw, c, f): a small pattern for each filter;  b (f,)

@@ -1,6 +1,7 @@
 """14. col2im: the way back from the patches to the image.
 
 About 30 minutes. Lesson 6. The package's own: `col2im` in scratchnet/layers/functions.py
+On the page, with `scratchnet serve` running: http://127.0.0.1:8000/#network/backward/maxpool2d
 
 im2col copies a pixel into every patch that has it in it; with a 3 x 3 window and stride 1 that is
 up to nine times. If a number is copied into nine places, and each place reports how the loss

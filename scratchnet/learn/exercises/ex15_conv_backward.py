@@ -1,6 +1,7 @@
 """15. Conv2D, backward: Dense's three lines, on patches.
 
 About 30 minutes. Lesson 6. The package's own: scratchnet/layers/conv.py
+On the page, with `scratchnet serve` running: http://127.0.0.1:8000/#backward/conv2d_1
 
 Forward was  y = cols @ W + b,  with W as a table (kh*kw*c, f) and y with a row for each position.
 That is Dense, with patches for examples. So its backward is Dense's:

@@ -1,6 +1,7 @@
 """16. MaxPool2D: the largest of each window, and nothing for the others.
 
 About 40 minutes. Lesson 7. The package's own: scratchnet/layers/pool.py
+On the page, with `scratchnet serve` running: http://127.0.0.1:8000/#backward/maxpool2d
 
 Shapes    x (n, h, w, c) -> y (n, out_h, out_w, c); the window has `size` rows and columns and moves
           by `stride`; out_h = (h - size) // stride + 1, and out_w likewise

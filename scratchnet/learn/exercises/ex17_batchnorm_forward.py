@@ -1,6 +1,7 @@
 """17. BatchNorm, forward: each channel with mean 0 and variance 1.
 
 About 30 minutes. Lesson 9. The package's own: scratchnet/layers/normalization.py
+On the page, with `scratchnet serve` running: http://127.0.0.1:8000/#forward/model=cnn-bn/batchnorm
 
 Shapes    x (n, c), or images (n, h, w, c) -> y of the same shape; gamma, beta (c,)
           Everything is done for each channel, the last axis, by itself. Means are taken over all

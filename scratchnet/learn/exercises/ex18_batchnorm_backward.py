@@ -1,6 +1,7 @@
 """18. BatchNorm, backward: three ways from x to y.
 
 About an hour. Lesson 9. The package's own: scratchnet/layers/normalization.py
+On the page, with `scratchnet serve` running: http://127.0.0.1:8000/#backward/model=cnn-bn/batchnorm
 
 y = gamma * x_hat + beta, so gamma's and beta's gradients, and the gradient that arrives at x_hat:
 

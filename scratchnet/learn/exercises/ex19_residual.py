@@ -1,6 +1,7 @@
 """19. Residual: a way around.
 
 About 15 minutes. Lesson 9. The package's own: scratchnet/layers/residual.py
+On the page, with `scratchnet serve` running: http://127.0.0.1:8000/#network/model=resnet/residual
 
 A block of layers, F, and a way past it:
 

@@ -1,6 +1,7 @@
 """21. Grad-CAM: where the network looked.
 
 About 30 minutes. Lesson 11. The package's own: `gradcam` in scratchnet/microscope/heat_maps.py
+On the page, with `scratchnet serve` running: http://127.0.0.1:8000/#explain
 
 A convolution's output is a stack of k maps, and each is bright where its pattern was found. Which
 of them speak for the class that was read? The backward pass knows.

@@ -1,6 +1,7 @@
 """22. A network of your own reads digits.
 
 About an hour. Lesson 8. The package's own: scratchnet/architectures.py
+On the page, with `scratchnet serve` running: http://127.0.0.1:8000/#guide/train
 
 Everything in here is yours: the layers, the loss, the optimizer, the loop. Put them together into a
 convolutional network that reads at least 97 of 100 handwritten digits that it has never seen.

@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter
 
-from .. import inspection
+from .. import inspection, running_code
 from .. import schemas as s
 from ..bodies import Route
 from ..problems import post_problems
@@ -30,6 +30,20 @@ async def trace_parameter(state: State, query: s.ParameterQuery) -> s.ParameterA
     """One entry of a parameter's gradient: its terms, and a numeric derivative beside it."""
     model = state.models.get(query.model)
     return await state.work(inspection.parameter, state.turns, model, query)
+
+
+@router.post("/api/trace/input", responses=post_problems(404))
+async def trace_input(state: State, query: s.InputQuery) -> s.InputAnswer:
+    """One entry of a layer's dx: the dy that reach it, and a numeric derivative beside the sum."""
+    model = state.models.get(query.model)
+    return await state.work(inspection.entry_of_dx, state.turns, model, query)
+
+
+@router.post("/api/trace/code", responses=post_problems(404))
+async def trace_code(state: State, query: s.CodeQuery) -> s.CodeAnswer:
+    """The layer's own source, run on this image: its lines in order, and what each of them made."""
+    model = state.models.get(query.model)
+    return await state.work(running_code.code, state.turns, model, query)
 
 
 @router.post("/api/trace/step", responses=post_problems(404))

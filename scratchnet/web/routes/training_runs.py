@@ -8,6 +8,7 @@ from fastapi import APIRouter, Body, Depends, Response
 from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from .. import saved_runs
 from .. import schemas as s
 from ..bodies import Route
 from ..problems import ConflictError, post_problems, problems
@@ -72,7 +73,7 @@ async def one_run(training: Named) -> s.RunState:
 
 @router.delete("/api/runs/{name}", status_code=204, responses=post_problems(404))
 async def delete_run(state: State, training: Named) -> Response:
-    """Stop a run, and forget it and its model.
+    """Stop a run, and forget it and its model. What is kept in the folder of runs stays there.
 
     Where the batch that runs takes long, the run is gone at once, and ends when it can; until then
     no other is started.
@@ -107,12 +108,57 @@ async def stop_run(training: Named) -> s.RunState:
     return training.describe()
 
 
+@router.post("/api/runs/{name}/title", responses=post_problems(404))
+async def rename_run(state: State, training: Named, query: s.RenameQuery) -> s.RunState:
+    """Call it, and its model, by another name."""
+    await state.work(state.trainings.rename, training, query.title)
+    return training.describe()
+
+
+@router.post("/api/runs/{name}/digit", responses=post_problems(404, 409))
+async def watch_digit(training: Named, query: s.WatchQuery) -> s.RunState:
+    """From now on the events tell what the network makes of this digit, too, while it learns."""
+    training.watch(query.pixels)
+    return training.describe()
+
+
+@router.get(
+    "/api/runs/{name}/folder",
+    response_class=Response,
+    responses={200: {"content": {"application/zip": {}}}, **problems(404, 409)},
+)
+async def run_folder(state: State, training: Named) -> Response:
+    """What was trained, as a ZIP file: the model, history.json, and the curves as a picture."""
+    model = state.trainings.model_of(training)
+    content = await state.work(saved_runs.zipped, training.record, model)
+    return _download(content, "application/zip", f"{training.id}.zip")
+
+
+@router.get(
+    "/api/runs/{name}/model",
+    response_class=Response,
+    responses={200: {"content": {"application/octet-stream": {}}}, **problems(404, 409)},
+)
+async def run_model(state: State, training: Named) -> Response:
+    """The model's file: `scratchnet predict --model`, `sn.load_model` and others read it."""
+    model = state.trainings.model_of(training)
+    content = await state.work(saved_runs.model_file, model)
+    return _download(content, "application/octet-stream", f"{training.id}.safetensors")
+
+
+def _download(content: bytes, kind: str, name: str) -> Response:
+    # a run of the command may lie in a folder of any name
+    plain = "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "_" for c in name)
+    headers = {"content-disposition": f'attachment; filename="{plain}"'}
+    return Response(content, media_type=kind, headers=headers)
+
+
 @router.get(
     "/api/runs/{name}/events",
     response_class=StreamingResponse,
     responses={200: {"content": {"text/event-stream": {}}}, **problems(404, 503)},
 )
 async def run_events(state: State, training: Named) -> StreamingResponse:
-    """Events as they happen: state, progress, epoch, filters."""
+    """Events as they happen: state, progress, epoch, filters, digit."""
     events = training.events(state.closing.is_set)
     return _Live(events, state.trainings.listening())

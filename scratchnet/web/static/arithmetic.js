@@ -13,12 +13,13 @@ export function sumTable(sum, result) {
   );
   const table = el(
     "table", { class: "sum" },
-    el("thead", {}, row("th", "at", "from x", "x", sum.factor, "product")),
+    el("thead", {}, row("th", "at", `from ${sum.first}`, sum.first, sum.factor, "product")),
     el("tbody", {}, ...body),
   );
   const line = (name, value, strong) =>
     el("div", { class: strong ? "strong" : "" }, el("dt", {}, name), el("dd", {}, value));
   const { others, terms } = sum;
+  const largest = terms.reduce((most, { product }) => Math.max(most, Math.abs(product ?? 0)), 0);
   const shown = terms.reduce((total, term) => total + (term.product ?? 0), 0);
   return el(
     "div", { class: "arithmetic" },
@@ -30,8 +31,14 @@ export function sumTable(sum, result) {
       others.count ? line(`${count(others.count)} other terms`, signed(others.sum)) : null,
       sum.bias ? line("constant (bias)", signed(sum.bias)) : null,
       line(result, number(sum.total, 8), true),
+      isRounding(sum.total, largest, terms.length + others.count) ? line("", "0, but for rounding: its terms cancel") : null,
     ),
   );
+}
+
+/** Whether a sum is no larger than what float64 may lose while it adds `count` such terms up. */
+export function isRounding(total, largest, count_) {
+  return total !== null && total !== 0 && Math.abs(total) <= count_ * largest * Number.EPSILON;
 }
 
 /** Number fields for an index, one for each axis; `change(index)` is called when they are valid. */

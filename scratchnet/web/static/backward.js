@@ -1,18 +1,20 @@
 // The section Backward: step by step from the loss to the image, and the sum of any gradient.
 
 import { newest, post } from "./api.js";
-import { indexFields, sumTable } from "./arithmetic.js";
+import { indexFields } from "./arithmetic.js";
 import { differences } from "./bars.js";
+import { codePart } from "./code.js";
+import { compared, factors } from "./compared.js";
 import { $, attempt, count, el, fill, number, percent, place, signed, times } from "./dom.js";
+import { dustNotice } from "./dust.js";
 import { picture } from "./forward.js";
-import { at, channelOf, describe, image, largest, maps } from "./maps.js";
+import { explainedDx } from "./inputs.js";
+import { at, channelOf, describe, largest, maps } from "./maps.js";
 import { inputOf, model, state, trace } from "./state.js";
 
-/** From this relative error on, analytic and numeric derivative are said to differ, unless they are
- * as small as the rounding of the numeric one: about 1e-16 of the loss, divided by 2h. */
-const AGREE = 1e-4;
-const ROUNDING = 1e-8;
 const LOSS = "loss";
+/** An address such as "dx.4.5.0" names an entry of dx. */
+const DX = "dx.";
 
 const section = $("#page-backward");
 const problem = $(".problem", section);
@@ -20,6 +22,8 @@ const stage = $("#backward-step");
 let steps = [];
 let step = 0;
 let shown = [];
+let pickDx = null; // what choosing an entry of dx does, on the card that is shown
+let picked = null; // the address whose entry was chosen
 
 // ---- the steps ------------------------------------------------------------------------------------
 
@@ -38,6 +42,7 @@ async function render(name) {
   keepInSight($("#steps"), links[step]);
   $("#step-up").disabled = step === 0;
   $("#step-down").disabled = step === steps.length - 1;
+  dustNotice($("#backward-dust"), answer, { isOff: true });
   stage.replaceChildren(step === 0 ? lossCard(answer) : layerCard(answer, answer.layers.length - step));
 }
 
@@ -52,7 +57,8 @@ function move(by) {
 
 function onKey(event) {
   const isTyping = event.target.closest("input, select, textarea");
-  if (section.hidden || !steps.length || isTyping || event.altKey || event.ctrlKey || event.metaKey) return;
+  const isPicking = event.target.closest("canvas");
+  if (section.hidden || !steps.length || isTyping || isPicking || event.altKey || event.ctrlKey || event.metaKey) return;
   if (event.key === "ArrowRight") move(1);
   else if (event.key === "ArrowLeft") move(-1);
   else return;
@@ -61,17 +67,18 @@ function onKey(event) {
 
 // ---- what a step shows ----------------------------------------------------------------------------
 
-function lossCard({ label, loss, probabilities, dlogits }) {
+function lossCard({ label, loss, loss_formula, loss_gradient, one_hot, probabilities, dlogits }) {
   const { classes } = model();
+  const letter = loss_gradient.split(" = ")[0] || "gradient";
   const row = (cells, tag = "td") => el("tr", {}, ...cells.map((cell) => el(tag, {}, cell)));
   const rows = probabilities.map((p, k) => {
-    const line = row([classes[k], number(p, 3), k === label ? "1" : "0", signed(dlogits[k], 3)]);
+    const line = row([classes[k], number(p, 3), number(one_hot[k], 3), signed(dlogits[k], 3)]);
     line.classList.toggle("chosen", k === label);
     return line;
   });
   const table = el(
     "table", { class: "classes" },
-    el("thead", {}, row(["class", "probability", "one-hot", "dlogits"], "th")),
+    el("thead", {}, row(["class", "probability", "one-hot", letter], "th")),
     el("tbody", {}, ...rows),
   );
   return el(
@@ -79,10 +86,10 @@ function lossCard({ label, loss, probabilities, dlogits }) {
     el(
       "header", {},
       el("h2", {}, "The loss"),
-      el("p", {}, el("code", {}, `L = −log p[${label}] = −log ${number(probabilities[label])} = ${number(loss, 6)}`)),
-      el("p", { class: "hint" }, "Its gradient at the logits is dlogits = probabilities − one-hot. Every step back begins with it."),
+      el("p", {}, el("code", {}, `${loss_formula || "L"} = ${number(loss, 6)}`), `, with the label ${classes[label]}`),
+      el("p", { class: "hint" }, `Its gradient${loss_gradient && `, ${loss_gradient},`} is what every step back begins with.`),
     ),
-    el("div", { class: "beside" }, el("div", { class: "scroll" }, table), differences(dlogits, { names: classes, title: "dlogits: how the loss changes with each logit" })),
+    el("div", { class: "beside" }, el("div", { class: "scroll" }, table), differences(dlogits, { names: classes, title: `${letter}: how the loss changes with each output`, limit: Math.max(1, ...dlogits.map(Math.abs)) })),
   );
 }
 
@@ -96,7 +103,9 @@ function layerCard(answer, i) {
     const names = layer.output_shape.length === 1 && layer.output_shape[0] === classes.length ? classes : null;
     views.append(picture(layer.dy, { ...half, title: `dy arrives: ${describe(layer.output_shape)}`, names, signed: true }));
   }
-  views.append(picture(layer.dx, { ...half, title: `dx goes on: ${describe(layer.input_shape)}`, names: isLast ? classes : null, signed: true }));
+  const dx = explainedDx(layer, { ...half, names: isLast ? classes : null });
+  pickDx = dx.pick;
+  views.append(dx.view);
   const { rms } = layer;
   const sizes = [["dy", rms.dy], ["dx", rms.dx], ...layer.parameters.map((p) => [`d${p.name}`, p.gradient_rms])];
   return el(
@@ -112,20 +121,21 @@ function layerCard(answer, i) {
       ),
     ),
     views,
+    dx.part,
     layer.winners ? routing(layer, inputOf(answer, layer)) : null,
-    layer.dead != null ? gate(layer) : null,
+    layer.slope ? gate(layer) : null,
     layer.parameters.length ? parameterPart(layer) : null,
+    layer.dy ? codePart(layer, "backward") : null,
   );
 }
 
-function gate(layer) {
-  const open = { shape: layer.output.shape, data: layer.output.data.map((y) => Number(y > 0)) };
-  const share = percent(1 - layer.dead);
+function gate({ slope }) {
+  const share = slope.data.filter((value) => value !== 0).length / slope.data.length;
   return el(
     "div", { class: "part" },
-    el("h3", {}, "Where the gradient passes"),
-    el("p", { class: "hint" }, `White where x > 0: ${share} of the places. Black stops dy.`),
-    picture(open, { title: "x > 0", room: 540, height: 330 }),
+    el("h3", {}, "What dy is multiplied with"),
+    el("p", { class: "hint" }, `The slope dy/dx at every place; it is 0, and stops dy, at ${percent(1 - share)} of them.`),
+    picture(slope, { title: "dy/dx", room: 540, height: 330 }),
   );
 }
 
@@ -147,7 +157,7 @@ function routing(layer, input) {
   return el(
     "div", { class: "part" },
     el("h3", {}, "Where pooling sends the gradient"),
-    el("p", { class: "hint" }, "Each window hands its dy to its largest pixel alone: blue frames raise the loss with that pixel, orange ones lower it."),
+    el("p", { class: "hint" }, "Each window hands its dy to its largest pixel alone: orange frames raise the loss with that pixel, blue ones lower it."),
     fields, box,
   );
 }
@@ -190,10 +200,6 @@ function routes({ winners, dy }, input, channel) {
 
 // ---- parameters -----------------------------------------------------------------------------------
 
-function axesOf({ shape }) {
-  return { 4: ["row", "column", "input map", "filter"], 3: ["row", "column", "connection"], 2: ["input", "unit"], 1: ["number"] }[shape.length];
-}
-
 function parameterPart(layer) {
   const parts = layer.parameters.map((parameter) => oneParameter(layer, parameter));
   return el("div", { class: "part" }, el("h3", {}, "Parameters and their gradients"), ...parts);
@@ -208,49 +214,27 @@ function oneParameter(layer, parameter) {
     return attempt(error, async () => {
       const { pixels, label, model: name_ } = state;
       const query = { pixels, label, layer: layer.name, parameter: name, index, model: name_ };
-      result.replaceChildren(...compared(await post("/api/trace/parameter", query), `${layer.name}.${name}${place(index)}`));
+      const answer = await post("/api/trace/parameter", query);
+      const title = `${layer.name}.${name}${place(index)} = ${number(answer.value, 6)}`;
+      result.replaceChildren(...compared(answer, title, "w", factors(answer)));
     });
   });
   const pick = (index) => {
     fields.set(index);
     show(index);
   };
-  const look = { pick, room: 540, height: 300, least: shape.length === 4 ? 2 : 1, signed: true };
+  const look = { pick, room: 540, height: 300, least: shape.length === 4 ? 5 : 1, signed: true };
   const views = [
     picture(parameter.value, { ...look, title: `${name}: ${times(shape.map(count))}` }),
     picture(parameter.gradient, { ...look, title: `d${name}: its gradient` }),
   ];
-  const fields = indexFields(axesOf(parameter), shape, show);
+  const fields = indexFields(parameter.axes, shape, show);
   return el(
     "section", { class: "parameter", "data-parameter": name, "aria-label": `Parameter ${name}` },
     el("div", { class: "through" }, ...views),
     el("p", { class: "hint" }, `Choose an entry of ${name} or d${name}, or give its place:`),
     fields, error, result,
   );
-}
-
-function verdict(error, agree) {
-  if (!agree) return "they differ; perhaps a ReLU or a maximum changes within h";
-  return error < AGREE ? "they agree" : "they agree as far as rounding lets see";
-}
-
-/** Analytic beside numeric, and the sum. */
-function compared(answer, name) {
-  const { value, analytic, numeric, step: h } = answer;
-  const error = answer.relative_error;
-  const agree = error < AGREE || Math.abs(analytic - numeric) < ROUNDING;
-  const fact = (term, text, kind) => el("div", { class: kind ?? "" }, el("dt", {}, term), el("dd", {}, text));
-  const parts = [
-    el("h3", {}, `${name} = ${number(value, 6)}`),
-    el(
-      "dl", { class: "facts" },
-      fact("analytic, by the backward pass", number(analytic, 9), "analytic"),
-      fact(`numeric, (L(w + h) − L(w − h)) / 2h with h = ${number(h, 1)}`, number(numeric, 9), "numeric"),
-      fact("relative difference", `${number(error, 2)}: ${verdict(error, agree)}`, agree ? "agree" : "differ"),
-    ),
-  ];
-  if (answer.map?.shape.length === 2) parts.push(maps(image(answer.map), { title: "What each place contributes: x · dy", room: 300, height: 240, signed: true }));
-  return [...parts, sumTable(answer, "total = analytic gradient")];
 }
 
 // ---- the optimizer --------------------------------------------------------------------------------
@@ -293,7 +277,16 @@ async function takeStep() {
 export const backward = {
   section,
   needsDigit: true,
-  show: (name) => attempt(problem, () => render(name ?? LOSS)),
+  show: (name, at) =>
+    attempt(problem, async () => {
+      await render(name ?? LOSS);
+      const wanted = `${state.model}/${name}/${at}`;
+      if (picked === wanted) return;
+      picked = wanted;
+      if (!at?.startsWith(DX) || step === 0) return;
+      pickDx(at.slice(DX.length).split(".").map(Number));
+      $("[data-dx]", stage)?.scrollIntoView();
+    }),
   start({ optimizers }) {
     fill($("#step-optimizer"), optimizers);
     $("#step-up").addEventListener("click", () => move(-1));

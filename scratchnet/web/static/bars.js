@@ -23,9 +23,12 @@ export function shares(names) {
   return list;
 }
 
-/** Numbers of either sign around a middle line; `pick(k)` makes the rows buttons. */
-export function differences(values, { names, title, pick = null }) {
-  const most = Math.max(...values.map(Math.abs)) || 1;
+/**
+ * Numbers of either sign around a middle line; `pick(k)` makes the rows buttons.
+ *   limit   what the longest bar stands for; the largest absolute value when left out
+ */
+export function differences(values, { names, title, pick = null, limit = null }) {
+  const most = limit ?? (Math.max(...values.map(Math.abs)) || 1);
   const rows = [...values].map((value, k) => {
     const fill = el("i", { class: value < 0 ? "below" : "above" });
     fill.style.width = `${(50 * Math.abs(value)) / most}%`;

@@ -11,12 +11,12 @@ const [LEFT, RIGHT, TOP, BOTTOM] = [56, 8, 10, 24];
 /**
  * A chart in a <figure>.
  *   log     a logarithmic scale;   high   the upper end where it is fixed
- *   names   of the lines that are always there
+ *   names   of the lines that are always there;   unit   what x counts
  * `add(name, x, y)` adds a point to a line, `clear(end)` starts anew with x from 0 to `end`.
  */
 export class Chart {
-  constructor(figure, title, { log = false, high = null, names = [] } = {}) {
-    Object.assign(this, { log, high, title, names });
+  constructor(figure, title, { log = false, high = null, names = [], unit = "batches" } = {}) {
+    Object.assign(this, { log, high, title, names, unit });
     this.canvas = el("canvas", { role: "img" });
     this.key = el("ul", { class: "key" });
     figure.replaceChildren(el("figcaption", {}, title), this.canvas, this.key);
@@ -80,7 +80,7 @@ export class Chart {
       context.fillText(number(y, 2), LEFT - 8, py(y));
     }
     context.textBaseline = "alphabetic";
-    context.fillText(this.end === 1 ? "batches" : `${this.end} batches`, width - RIGHT, HEIGHT - 6);
+    context.fillText(this.end === 1 ? this.unit : `${this.end} ${this.unit}`, width - RIGHT, HEIGHT - 6);
     [...this.lines.values()].forEach(({ points }, k) => {
       context.strokeStyle = context.fillStyle = colour(`--line-${k % COLOURS}`);
       context.lineWidth = 1.8;

@@ -8,7 +8,7 @@ import { model, state } from "./state.js";
 const METHODS = [
   ["gradcam", "Grad-CAM", "weighted maps", "The maps of a convolution, each weighted by how much it raises the score of the class."],
   ["saliency", "Saliency", "score per brightness", "How strongly the score answers to a small change of each pixel."],
-  ["occlusion", "Occlusion", "probability lost", "How much of the probability goes when a square of 7 × 7 covers the place. Orange: the class gains."],
+  ["occlusion", "Occlusion", "probability lost", "How much of the probability goes when a square of 7 × 7 covers the place. Blue: the class gains."],
 ];
 const CELL = 10;
 const SIDE = 28;
@@ -17,7 +17,7 @@ const section = $("#page-explain");
 let cards = null;
 
 function makeCard([method, name, unit, text]) {
-  const canvas = el("canvas", { width: SIDE * CELL, height: SIDE * CELL, role: "img", class: "heat" });
+  const canvas = el("canvas", { width: SIDE * CELL, height: SIDE * CELL, role: "img", class: "heat", "aria-label": `${name}, not there yet` });
   const below = el("div", { class: "below" });
   const error = el("p", { class: "problem", role: "alert", hidden: true });
   const layers = method === "gradcam" ? el("select") : null;
@@ -66,7 +66,7 @@ function paint(canvas, { map, label }, name) {
 export const explain = {
   section,
   needsDigit: true,
-  async show() {
+  show() {
     // Grad-CAM looks between the layers of the model's own row, not inside of one
     const isOuter = ({ name }) => !name.includes(".");
     const maps = model().layers.filter((layer) => isOuter(layer) && layer.output_shape.length === 3);

@@ -3,6 +3,7 @@
 import { newest, post } from "./api.js";
 import { indexFields, matrix, sumTable } from "./arithmetic.js";
 import { differences } from "./bars.js";
+import { codePart } from "./code.js";
 import { $, attempt, count, el, number, place, signed, times } from "./dom.js";
 import { SHORT, at, channelOf, describe, maps } from "./maps.js";
 import { inputOf, model, state, trace } from "./state.js";
@@ -14,7 +15,8 @@ const section = $("#page-forward");
 const problem = $(".problem", section);
 const list = $("#forward-layers");
 let shown = []; // what the cards were made from
-let target = null; // the layer that the address named last
+let target = null; // the layer that the address named last, and the place in it
+const picks = new Map(); // by layer, what choosing a place does
 
 const axesOf = (shape) => (shape.length === 3 ? ["row", "column", "map"] : ["unit"]);
 
@@ -52,6 +54,7 @@ function layerCard(answer, i) {
     show(index);
   };
   const names = isLast ? model().classes : null;
+  picks.set(layer.name, (index) => fits(index, layer.output_shape) && pick(index));
   const view = picture(layer.output, { title: describe(layer.output_shape), pick, names, room: 560 });
   const fields = indexFields(axesOf(layer.output_shape), layer.output_shape, show);
   const hint = el("p", { class: "hint" }, "Choose a value in the picture, or give its place:");
@@ -63,8 +66,12 @@ function layerCard(answer, i) {
       layer.dead == null ? null : `${(100 * layer.dead).toFixed(0)} % of the outputs are 0`,
     ),
     el("div", { class: "beside" }, view, el("div", { class: "inspector" }, hint, fields, error, result)),
+    codePart(layer, "forward"),
   );
 }
+
+const fits = (index, shape) =>
+  index.length === shape.length && index.every((i, axis) => i >= 0 && i < shape[axis]);
 
 /** What made one output: the window in the input, patch and filter, and the sum. */
 function explain(sum, layer, index, input) {
@@ -106,7 +113,7 @@ function writtenOut({ patch, filter }, channel) {
 export const forward = {
   section,
   needsDigit: true,
-  async show(name) {
+  async show(name, at) {
     await attempt(problem, async () => {
       const answer = await trace();
       const theme = document.documentElement.dataset.theme;
@@ -118,8 +125,11 @@ export const forward = {
         const contents = el("nav", { class: "contents", "aria-label": "Layers" }, ...links);
         list.replaceChildren(contents, inputCard(answer), ...cards);
       }
-      if (name !== target) $(`[data-layer="${CSS.escape(name ?? "")}"]`, list)?.scrollIntoView();
-      target = name;
+      const wanted = `${state.model}/${name}/${at}`; // another model may have such a layer
+      if (target === wanted) return;
+      target = wanted;
+      $(`[data-layer="${CSS.escape(name ?? "")}"]`, list)?.scrollIntoView();
+      if (at) picks.get(name)?.(at.split(".").map(Number));
     });
   },
   start() {},

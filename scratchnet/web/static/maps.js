@@ -4,6 +4,8 @@ import { count, el, number, place, signed, times } from "./dom.js";
 
 /** CSS pixels between two tiles, and around all. */
 const gapAt = (scale) => (scale < 6 ? Math.min(scale, 2) : 4);
+/** What numbers beside the tiles take; more than this height is scrolled (style.css). */
+const [BESIDE, HIGHEST] = [26, 540];
 /** Vectors as short as this are bars with their numbers (see bars.js), not pictures. */
 export const SHORT = 16;
 
@@ -59,7 +61,7 @@ export function largest(data) {
 }
 
 /** Red, green, blue of a value: grey from 0 to limit, or two colours that meet at 0. */
-function colours(isSigned) {
+export function colours(isSigned) {
   const style = getComputedStyle(document.documentElement);
   const rgb = (name) =>
     style.getPropertyValue(name).trim().match(/\w\w/g).map((pair) => parseInt(pair, 16));
@@ -96,7 +98,7 @@ export function maps(array, options) {
   const limit = options.limit ?? largest(data);
   const isSigned = options.signed ?? data.some((value) => value < 0);
   const tiles = tiling(shape);
-  const room = Math.min(options.room ?? Infinity, roomFor());
+  const room = Math.min(options.room ?? Infinity, roomFor()) - (tiles.tiles > 1 ? BESIDE : 0);
   const { scale, across } = arrange(tiles, room, height, most, least);
   const gap = gapAt(scale);
   const pitch = [tiles.w * scale + gap, tiles.h * scale + gap];
@@ -118,13 +120,14 @@ export function maps(array, options) {
     context.drawImage(paint(array, tiles, t, limit, colour), x, y, tiles.w * scale, tiles.h * scale);
   }
 
+  const isScrolled = canvas.width > room || canvas.height > HIGHEST; // then keys must reach it
   const frame = el("span", { class: "frame", hidden: true });
   const readout = el("span", { class: "readout" });
-  const stage = el("div", { class: "stage" }, canvas, frame);
+  const stage = numbered(el("div", { class: "stage" }, canvas, frame), tiles, across, down, pitch, gap);
   const figure = el(
     "figure", { class: "maps" },
     el("figcaption", {}, title),
-    el("div", { class: "scroll" }, stage),
+    el("div", { class: "scroll", ...(isScrolled && !pick ? { tabindex: 0, role: "region", "aria-label": title } : {}) }, stage),
     el("div", { class: "below" }, legend(limit, isSigned), readout),
   );
 
@@ -148,6 +151,11 @@ export function maps(array, options) {
       const index = indexAt(event);
       if (index) pick(index);
     });
+    withKeys(canvas, array, (index, isChosen) => {
+      if (isChosen) return pick(index);
+      figure.mark(index);
+      readout.textContent = `${place(index)} = ${signed(at(array, index))}`;
+    });
   }
   const outline = (tile, row, column, h, w) => {
     const [x, y] = corner(tile);
@@ -161,6 +169,46 @@ export function maps(array, options) {
   /** Frame rows and columns of the first tile. */
   figure.markWindow = (top, left, h, w) => outline(0, top, left, h, w);
   return figure;
+}
+
+/** Fewer pixels than this leave no room for a number. */
+const [WIDE, TALL] = [20, 12];
+
+/** A stage with the numbers of its tiles beside it: those in the first row, and in the first column. */
+function numbered(stage, { tiles, columns }, across, down, pitch, gap) {
+  if (tiles < 2) return stage;
+  const number_ = (text, side, offset_) => {
+    const node = el("span", {}, String(text));
+    node.style[side] = `${offset_}px`;
+    return node;
+  };
+  const every = Math.ceil(WIDE / pitch[0]);
+  const each = Math.ceil(TALL / pitch[1]);
+  const top = Array.from({ length: Math.ceil(across / every) }, (_, k) => number_(k * every, "left", gap + k * every * pitch[0]));
+  const left = Array.from({ length: Math.ceil(down / each) }, (_, k) =>
+    number_(columns ? k * each : k * each * across, "top", gap + k * each * pitch[1]));
+  return el(
+    "div", { class: "numbered" },
+    el("span", { class: "across", "aria-hidden": "true" }, ...top), el("span", { class: "down", "aria-hidden": "true" }, ...(down > 1 ? left : [])), stage,
+  );
+}
+
+/** Arrow keys move over the numbers, with Shift from tile to tile; `say(index, isChosen)`. */
+function withKeys(canvas, { shape }, say) {
+  canvas.tabIndex = 0;
+  const index = shape.map(() => 0);
+  const [down, across] = [0, shape.length > 2 ? 1 : 0];
+  canvas.addEventListener("keydown", (event) => {
+    const by = { ArrowUp: -1, ArrowLeft: -1, ArrowDown: 1, ArrowRight: 1 }[event.key];
+    if (!by && event.key !== "Enter" && event.key !== " ") return;
+    event.preventDefault();
+    if (by) {
+      const isAcross = event.key === "ArrowLeft" || event.key === "ArrowRight";
+      const axis = event.shiftKey ? (isAcross || shape.length < 4 ? shape.length - 1 : 2) : isAcross ? across : down;
+      index[axis] = Math.min(shape[axis] - 1, Math.max(0, index[axis] + by));
+    }
+    say(index.slice(), !by);
+  });
 }
 
 /** One tile, a pixel for each number; where there is none it stays transparent. */

@@ -4,8 +4,9 @@
 const MARGIN = 2;
 
 /**
- * strokes   each a list of points in the canvas's pixels
+ * strokes   each a list of points in the canvas's pixels, and the pen's width as its `pen`
  * picture   what lies under them: anything drawImage takes, or null
+ * pen       the width of what is written next
  * onStroke(ended) is called whenever ink is added.
  */
 export class Pad {
@@ -49,11 +50,22 @@ export class Pad {
     return Array.from({ length: height }, (_, i) => row(i));
   }
 
+  /** The longer side of what is written, in widths of the pen; null where nothing is. */
+  get penWidths() {
+    const points = this.strokes.flat();
+    if (!points.length) return null;
+    const long = [0, 1].map((axis) => {
+      const all = points.map((point) => point[axis]);
+      return all.reduce((most, value) => Math.max(most, value)) - all.reduce((least, value) => Math.min(least, value));
+    });
+    return Math.max(...long) / Math.max(...this.strokes.map(({ pen }) => pen));
+  }
+
   begin(event) {
     if (event.button !== 0 || this.pointer != null) return;
     this.pointer = event.pointerId;
     this.canvas.setPointerCapture(event.pointerId);
-    this.strokes.push([this.point(event)]);
+    this.strokes.push(Object.assign([this.point(event)], { pen: this.pen }));
     this.draw();
     this.onStroke(false);
   }
@@ -90,9 +102,9 @@ export class Pad {
       context.drawImage(this.picture, (canvas.width - w) / 2, (canvas.height - h) / 2, w, h);
     }
     context.strokeStyle = "white";
-    context.lineWidth = this.pen;
     context.lineCap = context.lineJoin = "round";
     for (const stroke of this.strokes) {
+      context.lineWidth = stroke.pen;
       context.beginPath();
       context.moveTo(...stroke[0]);
       for (const point of stroke) context.lineTo(...point);

@@ -22,19 +22,30 @@ async function load() {
   });
 }
 
-/** Fill every place made for samples with buttons; `take(sample)` is called with the chosen one. */
-export async function offer(take) {
-  const samples = await load();
-  const button = (sample, kind) => {
-    const canvas = el("canvas", { width: SIDE, height: SIDE });
-    paintDigit(canvas, sample.pixels);
-    const name = `${kind} ${sample.label}`;
-    return el("button", { type: "button", "aria-label": name, title: name, onclick: () => take(sample) }, canvas);
-  };
-  for (const box of document.querySelectorAll("[data-samples]")) {
-    box.replaceChildren(...samples.slice(0, LABELS.length).map((s) => button(s, "Sample")));
-  }
-  for (const box of document.querySelectorAll("[data-hard]")) {
-    box.replaceChildren(...samples.slice(LABELS.length).map((s) => button(s, "Hard sample")));
-  }
+let samples = [];
+let take = null;
+
+function button(sample, kind) {
+  const canvas = el("canvas", { width: SIDE, height: SIDE });
+  paintDigit(canvas, sample.pixels);
+  const name = `${kind} ${sample.label}`;
+  return el("button", { type: "button", "aria-label": name, title: name, onclick: () => take(sample) }, canvas);
+}
+
+const easy = () => samples.slice(0, LABELS.length).map((sample) => button(sample, "Sample"));
+const hard = () => samples.slice(LABELS.length).map((sample) => button(sample, "Hard sample"));
+
+/** The hard digits as buttons in a box that was made later. */
+export const offerHard = (box) => box.replaceChildren(...hard());
+
+/** A sample by its label, and whether it is a hard one. */
+export const sampleOf = (label, isHard = false) =>
+  samples.find((sample, k) => sample.label === label && isHard === k >= LABELS.length);
+
+/** Fill every place made for samples with buttons; `chosen(sample)` is called with the chosen one. */
+export async function offer(chosen) {
+  take = chosen;
+  samples = await load();
+  for (const box of document.querySelectorAll("[data-samples]")) box.replaceChildren(...easy());
+  for (const box of document.querySelectorAll("[data-hard]")) offerHard(box);
 }

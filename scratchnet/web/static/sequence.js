@@ -66,6 +66,18 @@ function frame({ class: name, box: [left, top, w, h] }, width, height) {
 
 export const sequence = {
   section,
+  /** Strokes of another pad, in the middle and as high as there is room. */
+  take(strokes, from) {
+    emptied++;
+    pad.clear();
+    const scale = pad.canvas.height / from.height;
+    const left = (pad.canvas.width - from.width * scale) / 2;
+    pad.strokes = strokes.map((stroke) =>
+      Object.assign(stroke.map(([x, y]) => [left + x * scale, y * scale]), { pen: stroke.pen * scale }),
+    );
+    pad.draw();
+  },
+  takeFile: readFile,
   show: () => read(),
   start() {
     $("#wide-undo").addEventListener("click", () => {
@@ -77,6 +89,7 @@ export const sequence = {
       pad.clear();
       showNothing();
     });
+    $("#wide-pen").addEventListener("change", ({ target }) => (pad.pen = Number(target.value)));
     files($("#wide-file"), () => !section.hidden, readFile);
   },
 };
