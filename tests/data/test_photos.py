@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
+import scratchnet as sn
 from scratchnet import InputError
 from scratchnet.datasets import photos
-from scratchnet.datasets.photos import judging, writing
+from scratchnet.datasets.photos import judging, scene, writing
 
 
 def a_seven():
@@ -60,6 +61,42 @@ def test_thinning_keeps_a_line_whole_and_one_pixel_wide():
     line = writing.thinned(mask)
     assert line.sum(axis=0).max() == 1
     assert 20 <= line.any(axis=0).sum() <= 32 and not (line & ~mask).any()
+
+
+@pytest.mark.parametrize("radius", [0.3, 0.7, 2.5, 4.0])
+def test_the_compiled_pen_writes_the_same_bits(radius, rng):
+    ink = writing.inked(a_seven(), 50)
+    ink[:20, :5] = rng.random((20, 5), np.float32)
+    with sn.use_backend("reference"):
+        wide, line = writing.widened(ink, radius), writing.thinned(ink > 0.5)
+    np.testing.assert_array_equal(writing.widened(ink, radius), wide)
+    np.testing.assert_array_equal(writing.thinned(ink > 0.5), line)
+
+
+def test_the_compiled_camera_takes_the_same_picture(rng):
+    page = rng.uniform(0, 255, (31, 40, 3)).astype(np.float32)
+    maps = [rng.random((31, 40), np.float32) for _ in range(3)]
+    light = (maps[1] + 0.5, maps[2], rng.random(3, np.float32), 40 * maps[0])
+    colour = rng.uniform(0, 255, 3).astype(np.float32)
+    noise = 5 * rng.standard_normal((31, 40), np.float32)
+
+    def taken():
+        seen = scene.exposed(page, maps[0], colour, *light)
+        return seen, scene.sensed(seen, scene.gaussian(0.9), noise)
+
+    with sn.use_backend("reference"):
+        want = taken()
+    for a, b in zip(taken(), want, strict=True):  # sums in another order may round otherwise
+        assert a.dtype == np.uint8 and np.abs(a.astype(int) - b).max() <= 1
+        assert (a != b).mean() < 0.01
+
+
+@pytest.mark.parametrize("sigma", [0.0, 0.6, 1.5, 4.0])
+def test_the_blur_has_the_deviation_that_is_asked_for(sigma):
+    kernel = scene.gaussian(sigma)
+    x = np.arange(len(kernel)) - len(kernel) // 2
+    assert kernel.sum() == pytest.approx(1, abs=1e-6) and (kernel >= 0).all()
+    assert kernel @ (x * x) == pytest.approx(sigma**2, abs=1e-5)
 
 
 def test_a_row_has_the_gaps_that_are_asked_for():

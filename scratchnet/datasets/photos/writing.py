@@ -12,6 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from ...backend import runs_twin
+
 Ink = NDArray[np.float32]
 
 FINE = 4  # strokes are thinned and widened on a grid this much finer than MNIST's
@@ -100,7 +102,12 @@ def inked(digit: NDArray[np.uint8], height: int, thicker: float = 0.0) -> Ink:
 
 def traced(digit: NDArray[np.uint8], height: int, pen: float) -> Ink:
     """The middle line of an image in MNIST's form, drawn with a pen of that width in pixels."""
-    line = thinned(_fine(digit) > 0.5)
+    return retraced(_fine(digit), height, pen)
+
+
+def retraced(ink: Ink, height: int, pen: float) -> Ink:
+    """The middle line of ink, which has paper around it, drawn anew with another pen."""
+    line = thinned(ink > 0.5)
     rows, columns = np.nonzero(line)
     sides = max(np.ptp(rows), np.ptp(columns)) + 1
     scale = (height - pen) / sides
@@ -161,6 +168,7 @@ def turned(ink: Ink, degrees: float) -> Ink:
     return np.asarray(image).clip(0, 1)
 
 
+@runs_twin("writing")
 def widened(ink: Ink, radius: float) -> Ink:
     """The largest value within a disc around every pixel: as a pen wider by twice the radius."""
     reach = int(radius)
@@ -181,6 +189,7 @@ def widened(ink: Ink, radius: float) -> Ink:
     return wide
 
 
+@runs_twin("writing")
 def thinned(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """The middle lines of strokes, one pixel wide.
 
