@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from . import (
     _moved,
     architectures,
+    calibration,
     callbacks,
     datasets,
     gradcheck,
@@ -64,6 +65,7 @@ __all__ = [
     "Trace",
     "architectures",
     "batches",
+    "calibration",
     "callbacks",
     "datasets",
     "explain",
