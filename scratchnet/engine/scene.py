@@ -1,4 +1,4 @@
-"""`exposed` and `sensed` of datasets/photos/scene.py as Numba loops, one pass over the pixels each."""
+"""`exposed` and `sensed` of datasets/photos/scene.py as Numba loops over the pixels."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -189,10 +189,12 @@ def _put_on_table(page: NDArray, cover: NDArray, paper: Paper) -> None:
     """What is beyond the paper's edges shows the table, and no ink."""
     h, w = cover.shape
     left, top, right, bottom = paper.table
-    beyond = [np.s_[: round(top * h)], np.s_[h - round(bottom * h) :]]
-    beyond += [np.s_[:, : round(left * w)], np.s_[:, w - round(right * w) :]]
-    for place in beyond:
+    rows = slice(0, round(top * h)), slice(h - round(bottom * h), h)
+    columns = slice(0, round(left * w)), slice(w - round(right * w), w)
+    for place in rows:
         page[place], cover[place] = TABLE, 0
+    for place in columns:
+        page[:, place], cover[:, place] = TABLE, 0
 
 
 def _lit(

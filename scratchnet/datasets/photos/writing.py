@@ -102,12 +102,18 @@ def inked(digit: NDArray[np.uint8], height: int, thicker: float = 0.0) -> Ink:
 
 def traced(digit: NDArray[np.uint8], height: int, pen: float) -> Ink:
     """The middle line of an image in MNIST's form, drawn with a pen of that width in pixels."""
-    return retraced(_fine(digit), height, pen)
+    return retraced(_fine(digit), height, pen, dots=False)
 
 
-def retraced(ink: Ink, height: int, pen: float) -> Ink:
-    """The middle line of ink, which has paper around it, drawn anew with another pen."""
-    line = thinned(ink > 0.5)
+def retraced(ink: Ink, height: int, pen: float, dots: bool = True) -> Ink:
+    """The middle line of ink, which has paper around it, drawn anew with another pen.
+
+    dots   whether what is thinned to a single point is kept: a j has one, a digit has specks
+    """
+    mask = ink > 0.5
+    line = thinned(mask)
+    if not line.any():  # of a dot of 2 x 2 pixels nothing is left
+        line = mask
     rows, columns = np.nonzero(line)
     sides = max(np.ptp(rows), np.ptp(columns)) + 1
     scale = (height - pen) / sides
@@ -121,6 +127,10 @@ def retraced(ink: Ink, height: int, pen: float) -> Ink:
             x = np.rint((c + t * dx - left) * scale + pen / 2 + 2).astype(int)
             inside = (y >= 0) & (y < canvas.shape[0]) & (x >= 0) & (x < canvas.shape[1])
             canvas[y[inside], x[inside]] = 1
+    if dots or not canvas.any():
+        places = ((at - at.min()) * scale + pen / 2 + 2 for at in (rows, columns))
+        y, x = (np.rint(place).astype(int) for place in places)
+        canvas[y, x] = 1
     return trimmed(_soft(widened(canvas, max(0.0, (pen - 1) / 2))))
 
 
