@@ -110,6 +110,7 @@ class ServerState:
         bar[4:24, 12:16] = 255
         image = prepare(bar).image
         with self.turns:
+            architectures.judge().predict(image)
             for model, _ in self.models.found.values():
                 model.prepare()
                 label = int(model.predict(image).argmax())
