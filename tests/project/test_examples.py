@@ -26,8 +26,8 @@ REDUCED = {
     "train_shipped_weights": {
         "out": "w.safetensors",
         "images": 1500,
-        "photographs": 30,
-        "epochs": 2,
+        "photographs": 20,
+        "epochs": 4,
         "momentum": 0.9,
         "target": 0.8,
     },
@@ -39,7 +39,7 @@ REDUCED = {
         "pages": 10,
         "epochs": 2,
         "momentum": 0.9,
-        "target": 0.3,
+        "target": 0.05,
     },
 }
 
@@ -55,7 +55,13 @@ def test_no_example_is_left_out():
     assert {path.stem for path in EXAMPLES.glob("*.py")} == set(REDUCED)
 
 
-@pytest.mark.parametrize("name", REDUCED)
+#: they make what they learn from before they learn
+SLOW = {"train_shipped_weights", "train_shipped_judge"}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow) if n in SLOW else n for n in REDUCED]
+)
 def test_example_reaches_its_target(name, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     if name == "train_shipped_judge" and not _has_fonts():
