@@ -22,6 +22,7 @@ NO_DIGIT = "the ink has the shape of no digit"
 NONE, MORE = 10, 11
 SURELY_OTHER = 0.97  # probability of the two from which on no digit is named
 RATHER_ONE = 0.9  # of the digits, from which on parts side by side are one
+SURELY_NONE = 0.9  # of no digit, from which on they are none
 
 _OF_THIS_THREAD = local()
 
@@ -92,4 +93,5 @@ def _reason(image: NDArray, apart: bool, judge: Classifier | None) -> str | None
     other = judged[NONE] + judged[MORE]
     if other < (1 - RATHER_ONE if apart else SURELY_OTHER):
         return None
-    return SEVERAL if judged[MORE] >= judged[NONE] else NO_DIGIT
+    is_none = judged[NONE] > (SURELY_NONE if apart else judged[MORE])
+    return NO_DIGIT if is_none else SEVERAL
