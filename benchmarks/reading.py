@@ -8,6 +8,8 @@
 The pictures are made by `scratchnet.datasets.photos`, from MNIST's test digits, and go through the
 product's own path. `before` is what the path of version 0.1.0 read of the same pictures, of the
 first so many as reading_before.json says.
+The last line is the calibration of what was named in the series of single digits: by how much the
+network's confidence and its accuracy differ.
 Counted as right: of a digit, the digit; of a number, all its digits and no other; of a table, each
 digit by itself; of a blank page, that nothing is read; of a letter, that it is said to be no digit;
 of two digits, that they are said to be several.
@@ -28,6 +30,12 @@ REFUSED = "refused"
 BEFORE = Path(__file__).with_name("reading_before.json")
 
 
+class Named(str):
+    """The digit that was read, with the network's probabilities (10,)."""
+
+    probabilities: np.ndarray
+
+
 def read_digit(picture, model) -> str:
     """The digit, or why there is none."""
     try:
@@ -36,7 +44,9 @@ def read_digit(picture, model) -> str:
         return REFUSED
     if answer.digit is None:
         return "several" if answer.several else "no digit"
-    return str(answer.digit)
+    named = Named(answer.digit)
+    named.probabilities = answer.probabilities
+    return named
 
 
 def read_number(picture, model) -> str:
@@ -86,6 +96,15 @@ def measure(name: str, count: int, model) -> tuple[float, list]:
     return float(np.mean(right)), rows
 
 
+def calibration(rows: list) -> tuple[float, int]:
+    """The expected calibration error of what was named, and of how many answers."""
+    named = [(found.probabilities, int(truth)) for _, truth, found, _ in rows]
+    if not named:
+        return float("nan"), 0
+    probabilities, labels = (np.array(values) for values in zip(*named, strict=True))
+    return sn.calibration.expected_calibration_error(probabilities, labels), len(named)
+
+
 def sheet(rows: list, path: Path, wrong_first: bool = True) -> None:
     """A contact sheet: what was read under each picture, mistakes first and in red."""
     from PIL import Image, ImageDraw
@@ -116,13 +135,15 @@ def main() -> None:
     model = sn.load_model(options.model) if options.model else sn.architectures.pretrained()
     before = json.loads(BEFORE.read_text()) if BEFORE.exists() else {}
     names = [name for name in photos.SERIES if options.only in name]
-    shares = {}
+    shares, digits = {}, []
     print(f"{'':34} {'n':>4} {'before':>8} {'now':>8} {'goal':>8}")
     for name in names:
         series = photos.SERIES[name]
         count = max(12, series.count // 8) if options.quick else series.count
         share, rows = measure(name, count, model)
         shares[name] = round(share, 4)
+        if series.kind == "digit":
+            digits += [row for row in rows if isinstance(row[2], Named)]
         was = f"{100 * before[name][0]:6.1f} %" if name in before else "       -"
         mark = "" if share >= series.goal else "  below"
         print(
@@ -132,6 +153,8 @@ def main() -> None:
         if options.sheets:
             options.sheets.mkdir(parents=True, exist_ok=True)
             sheet(rows, options.sheets / f"{''.join(filter(str.isalnum, name))}.png")
+    error, count = calibration(digits)
+    print(f"{'expected calibration error':34} {count:4} {'-':>8} {100 * error:6.2f} %")
     if options.json:
         options.json.write_text(json.dumps(shares, indent=1) + "\n")
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from . import (
     _moved,
     architectures,
+    calibration,
     callbacks,
     datasets,
     distributed,
@@ -67,6 +68,7 @@ __all__ = [
     "Trace",
     "architectures",
     "batches",
+    "calibration",
     "callbacks",
     "datasets",
     "distributed",

@@ -235,6 +235,19 @@ def build(
 
 def pretrained() -> Sequential:
     """The `cnn` trained on MNIST whose weights ship with the package."""
-    model = load_model(str(files(__package__) / "weights" / "mnist-cnn.safetensors"))
+    return _shipped("mnist-cnn")
+
+
+def judge() -> Sequential:
+    """The network that says whether an image in MNIST's form is one digit at all.
+
+    A `cnn` of twelve classes, whose weights ship, too: the ten digits, then "no digit" and
+    "several digits". It reads less well than `pretrained`, and is there for its last two.
+    """
+    return _shipped("mnist-judge")
+
+
+def _shipped(name: str) -> Sequential:
+    model = load_model(str(files(__package__) / "weights" / f"{name}.safetensors"))
     model.trained_on = Range("uint8", 0.0, 1.0)
     return model

@@ -7,6 +7,8 @@ it is several digits or something else, that is an answer: it has no digit, and 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from threading import local
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +18,13 @@ from .steps import Classifier, Prepared, prepare
 
 SEVERAL = "several digits side by side; read them as a number"
 NO_DIGIT = "the ink has the shape of no digit"
-SURELY_NONE = 0.7  # the judge's probability from which on the ink is said to be no digit
+#: the judge's classes after the ten digits
+NONE, MORE = 10, 11
+SURELY_OTHER = 0.97  # probability of the two from which on no digit is named
+RATHER_ONE = 0.9  # of the digits, from which on parts side by side are one
+SURELY_NONE = 0.9  # of no digit, from which on they are none
+
+_OF_THIS_THREAD = local()
 
 
 @dataclass(frozen=True)
@@ -40,24 +48,50 @@ class Answer:
 def look(
     source: Source,
     model: Classifier,
-    judge: Classifier | None = None,
+    judge: Classifier | Literal["shipped"] | None = "shipped",
     of_digits: bool = True,
 ) -> Answer:
     """The digit in a picture, given as to `prepare`; InputError where there is no ink.
 
     model       a classifier of images in MNIST's form
-    judge       one with a class more, the last one for what is no digit; without it only several
-                digits side by side are told from one
-    of_digits   whether the classes are the ten digits: other signs may have parts side by side
+    judge       one of twelve classes: the ten digits, no digit, several; `architectures.judge()`
+                unless another is given. With None only digits that stand apart are told from one.
+    of_digits   whether the classes are the ten digits: of other signs the judge knows nothing, and
+                they may have parts side by side
     """
     prepared = prepare(source, model)
     image = prepared.image[None]
     probabilities = model.predict(image, batch_size=1)[0]
-    several = of_digits and prepared.several
-    reason = SEVERAL if several else None
-    if reason is None and judge is not None:
-        judged = judge.predict(image, batch_size=1)[0]
-        if judged[-1] > SURELY_NONE:
-            reason = NO_DIGIT
-    digit = None if reason else int(probabilities.argmax())
-    return Answer(digit, several, reason, probabilities, prepared)
+    reason = _reason(image, prepared.several, _judge(judge)) if of_digits else None
+    digit = int(probabilities.argmax()) if reason is None else None
+    return Answer(digit, reason == SEVERAL, reason, probabilities, prepared)
+
+
+def _judge(judge: Classifier | Literal["shipped"] | None) -> Classifier | None:
+    return shipped_judge() if isinstance(judge, str) else judge
+
+
+def shipped_judge() -> Classifier:
+    """`architectures.judge()`, loaded once for each thread: two may not run one model at once."""
+    if not hasattr(_OF_THIS_THREAD, "judge"):
+        from .. import architectures
+
+        _OF_THIS_THREAD.judge = architectures.judge()
+    found: Classifier = _OF_THIS_THREAD.judge
+    return found
+
+
+def _reason(image: NDArray, apart: bool, judge: Classifier | None) -> str | None:
+    """Why the image (1, 28, 28) is not one digit, or None.
+
+    apart   whether its strokes stand side by side. So do those of an H drawn with gaps, and of a
+            digit that a dry pen wrote: where there is a judge, it has a say.
+    """
+    if judge is None:
+        return SEVERAL if apart else None
+    judged = judge.predict(image, batch_size=1)[0]
+    other = judged[NONE] + judged[MORE]
+    if other < (1 - RATHER_ONE if apart else SURELY_OTHER):
+        return None
+    is_none = judged[NONE] > (SURELY_NONE if apart else judged[MORE])
+    return NO_DIGIT if is_none else SEVERAL

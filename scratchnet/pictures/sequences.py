@@ -483,7 +483,11 @@ def _pieces(mark: _Mark, height: float) -> list[_Piece]:
             part = mark.part(start, stop) if stop - start <= MAX_WIDTH * height else None
             if part:
                 pieces.append(_Piece(start, stop, part, cut + wide))
-    return pieces if any(piece.stop == width for piece in pieces) else whole
+    reached = {0}
+    for piece in pieces:  # in the order of their starts
+        if piece.start in reached:
+            reached.add(piece.stop)
+    return pieces if width in reached else whole
 
 
 def _digit(mark: _Mark, image: NDArray[np.uint8], probabilities: NDArray) -> Digit:

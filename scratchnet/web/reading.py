@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from ..errors import InputError
 from ..model import Sequential
 from ..pictures import look, sequences
+from ..pictures.answers import shipped_judge
+from ..pictures.steps import Classifier
 from . import schemas as s
 from .fields import Pixels
 from .limits import checked_image
@@ -29,9 +31,10 @@ def predict_file(turns: Turns, model: Sequential, content: bytes, steps: bool) -
 
 
 def _found(turns: Turns, model: Sequential, picture: Any, steps: bool) -> s.Prediction:
-    names = model.class_names
+    of_digits = model.class_names == tuple("0123456789")
     try:
-        answer = look(picture, _InTurn(turns, model), of_digits=names == tuple("0123456789"))
+        judge = _InTurn(turns, shipped_judge())
+        answer = look(picture, _InTurn(turns, model), judge, of_digits)
     except InputError as error:  # an empty canvas is no mistake of whoever is drawing
         return s.Prediction(message=_why(error))
     pictures = [
@@ -85,7 +88,7 @@ def sequence_file(turns: Turns, model: Sequential, content: bytes) -> s.Sequence
 class _InTurn:
     """A model that takes its turn for each batch: finding the digits takes longer than reading."""
 
-    def __init__(self, turns: Turns, model: Sequential) -> None:
+    def __init__(self, turns: Turns, model: Classifier) -> None:
         self.turns, self.model = turns, model
 
     def predict(self, x: NDArray, batch_size: int) -> NDArray:

@@ -132,6 +132,7 @@ class ServerState:
         bar[4:24, 12:16] = 255
         image = prepare(bar).image
         with self.turns:
+            architectures.judge().predict(image)
             for model, source in self.models.found.values():
                 if source == "run":
                     continue

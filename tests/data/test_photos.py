@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
+import scratchnet as sn
 from scratchnet import InputError
 from scratchnet.datasets import photos
-from scratchnet.datasets.photos import judging, writing
+from scratchnet.datasets.photos import judging, letters, scene, writing
 
 
 def a_seven():
@@ -62,6 +63,42 @@ def test_thinning_keeps_a_line_whole_and_one_pixel_wide():
     assert 20 <= line.any(axis=0).sum() <= 32 and not (line & ~mask).any()
 
 
+@pytest.mark.parametrize("radius", [0.3, 0.7, 2.5, 4.0])
+def test_the_compiled_pen_writes_the_same_bits(radius, rng):
+    ink = writing.inked(a_seven(), 50)
+    ink[:20, :5] = rng.random((20, 5), np.float32)
+    with sn.use_backend("reference"):
+        wide, line = writing.widened(ink, radius), writing.thinned(ink > 0.5)
+    np.testing.assert_array_equal(writing.widened(ink, radius), wide)
+    np.testing.assert_array_equal(writing.thinned(ink > 0.5), line)
+
+
+def test_the_compiled_camera_takes_the_same_picture(rng):
+    page = rng.uniform(0, 255, (31, 40, 3)).astype(np.float32)
+    maps = [rng.random((31, 40), np.float32) for _ in range(3)]
+    light = (maps[1] + 0.5, maps[2], rng.random(3, np.float32), 40 * maps[0])
+    colour = rng.uniform(0, 255, 3).astype(np.float32)
+    noise = 5 * rng.standard_normal((31, 40), np.float32)
+
+    def taken():
+        seen = scene.exposed(page, maps[0], colour, *light)
+        return seen, scene.sensed(seen, scene.gaussian(0.9), noise)
+
+    with sn.use_backend("reference"):
+        want = taken()
+    for a, b in zip(taken(), want, strict=True):  # sums in another order may round otherwise
+        assert a.dtype == np.uint8 and np.abs(a.astype(int) - b).max() <= 1
+        assert (a != b).mean() < 0.01
+
+
+@pytest.mark.parametrize("sigma", [0.0, 0.6, 1.5, 4.0])
+def test_the_blur_has_the_deviation_that_is_asked_for(sigma):
+    kernel = scene.gaussian(sigma)
+    x = np.arange(len(kernel)) - len(kernel) // 2
+    assert kernel.sum() == pytest.approx(1, abs=1e-6) and (kernel >= 0).all()
+    assert kernel @ (x * x) == pytest.approx(sigma**2, abs=1e-5)
+
+
 def test_a_row_has_the_gaps_that_are_asked_for():
     a, b = np.ones((20, 8), np.float32), np.ones((20, 6), np.float32)
     for gap in (5, 0, -3):
@@ -85,9 +122,77 @@ def test_light_and_camera_do_what_they_say(rng):
     assert photos.photograph(nothing + 0.5, rng, camera=turned).shape == (120, 160, 3)
 
 
-def test_what_a_judge_learns_from_is_in_mnist_s_form(rng):
+@pytest.fixture
+def no_fonts(monkeypatch):
+    """Stands in for the fonts' glyphs: letters of strokes, and a seven."""
+
+    def glyphs(signs):
+        rng = np.random.default_rng(0)
+        if signs == letters.DIGITS:
+            return [(sign, a_seven()) for sign in signs]
+        inks = [writing.drawn(strokes, 80, 8, rng) for strokes in writing.LETTERS.values()]
+        return [("A", np.rint(255 * ink).astype(np.uint8)) for ink in inks]
+
+    monkeypatch.setattr(letters, "glyphs", glyphs)
+
+
+def test_what_a_judge_learns_from_is_in_mnist_s_form(rng, no_fonts):
     x = np.stack([a_seven()] * 4)
-    images, labels = judging.examples(x, np.full(4, 7), 12, rng)
-    assert images.shape == (12, 28, 28) and images.dtype == np.uint8
-    assert (labels == judging.NOT_A_DIGIT).all() and (images.max(axis=(1, 2)) > 150).all()
-    assert judging.digits(x, rng, 1.0).shape == x.shape
+    images, labels = judging.others(x, 40, rng)
+    assert images.shape == (40, 28, 28) and images.dtype == np.uint8
+    assert set(labels) == {judging.NOT_A_DIGIT, judging.SEVERAL}
+    assert (images.max(axis=(1, 2)) > 150).all()
+    images, labels = judging.printed(5, rng)
+    assert images.shape == (5, 28, 28) and ((labels >= 0) & (labels < 10)).all()
+    for seen in (judging.rewritten(x, rng), judging.papers(8, rng)):
+        assert seen.shape[1:] == (28, 28) and seen.dtype == np.uint8
+
+
+def test_digits_are_photographed_and_found_again(rng):
+    x = np.stack([a_seven()] * 6)
+    seen, which = judging.photographed(x, rng)
+    assert 4 <= len(seen) == len(which) <= 6 and (np.diff(which) > 0).all()
+
+
+def test_other_pens_leave_more_or_less_ink_and_the_same_seed_the_same(rng):
+    x = np.stack([a_seven()] * 30)
+    made, again = (judging.rewritten(x, np.random.default_rng(3)) for _ in range(2))
+    np.testing.assert_array_equal(made, again)
+    ink = (made > 100).sum(axis=(1, 2))
+    assert ink.max() > 2 * ink.min()
+
+
+def test_fonts_that_are_not_there_are_asked_for_by_their_packages(monkeypatch, tmp_path):
+    monkeypatch.setattr(letters, "FOLDERS", (tmp_path,))
+    letters.glyphs.cache_clear()
+    letters._files.cache_clear()
+    with pytest.raises(InputError, match=r"fonts: expected .* \(apt install fonts-breip .*\)"):
+        letters.glyphs("A")
+    letters._files.cache_clear()
+
+
+def test_a_font_s_glyphs_are_those_that_it_has(monkeypatch):
+    """Of a font that comes with Matplotlib."""
+    from matplotlib import get_data_path
+
+    path = f"{get_data_path()}/fonts/ttf/DejaVuSans.ttf"
+    monkeypatch.setattr(letters, "_files", lambda: {"DejaVuSans.ttf": path})
+    monkeypatch.setattr(letters, "PACKAGES", {"fonts-dejavu-core": ("DejaVuSans.ttf",)})
+    letters._font.cache_clear()
+    letters.glyphs.cache_clear()
+    found = letters.glyphs("A1 \U0010ffff")  # a blank leaves no ink, and the last is no sign
+    assert [sign for sign, _ in found] == ["A", "1"]
+    assert all(50 < max(ink.shape) < 90 and ink.max() == 255 for _, ink in found)
+    letters._font.cache_clear()
+    letters.glyphs.cache_clear()
+
+
+def test_a_dot_is_drawn_again_as_a_dot():
+    ink = np.zeros((40, 40), np.float32)
+    ink[4:26, 18:21] = ink[32:35, 18:21] = 1
+    again = writing.retraced(ink, 60, 5.0)
+    rows = (again > 0.5).any(axis=1)
+    assert np.flatnonzero(np.diff(rows.astype(int)) == -1).size == 2
+    dot = np.zeros((10, 10), np.float32)
+    dot[4:6, 4:6] = 1
+    assert (writing.retraced(dot, 20, 4.0) > 0.5).any()

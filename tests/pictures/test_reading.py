@@ -225,18 +225,28 @@ def test_a_number_without_digits_is_refused_in_one_line(model):
 class Judge:
     """Says of everything with what probability it is no digit; the rest is spread evenly."""
 
-    def __init__(self, none):
-        self.none = none
+    def __init__(self, none, several=0.0):
+        self.none, self.several = none, several
 
     def predict(self, x, batch_size):
-        return np.tile([*[(1 - self.none) / 10] * 10, self.none], (len(x), 1))
+        digits = [(1 - self.none - self.several) / 10] * 10
+        return np.tile([*digits, self.none, self.several], (len(x), 1))
 
 
 def test_a_judge_may_say_that_ink_is_no_digit(model):
     (example,) = photos.examples("plain paper", 1)
-    refused = look(example.picture, model, Judge(0.95))
+    refused = look(example.picture, model, Judge(0.99))
     assert refused.digit is None and "no digit" in refused.reason and not refused.several
     assert str(look(example.picture, model, Judge(0.1)).digit) == example.truth
+    touching = look(example.picture, model, Judge(0.1, several=0.88))
+    assert touching.digit is None and touching.several and "several" in touching.reason
+
+
+def test_a_judge_has_a_say_where_strokes_stand_side_by_side(model):
+    (example,) = photos.examples("two digits given to predict", 1)
+    for none, several, says in ((0.05, 0.0, None), (0.95, 0.0, False), (0.1, 0.6, True)):
+        answer = look(example.picture, model, Judge(none, several))
+        assert (answer.several if answer.reason else None) == says
 
 
 def test_a_judge_has_a_say_in_what_is_cut(model):

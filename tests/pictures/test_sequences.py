@@ -220,3 +220,10 @@ def test_the_command_reads_numbers(mnist, tmp_path):
     with Image.open(tmp_path / "boxes.png") as image:
         assert image.width > 1000
     assert run("a.png", "--show", "boxes.png").returncode == 2
+
+
+def test_a_mark_of_which_a_part_is_too_wide_for_a_digit_is_read_whole():
+    ink = np.zeros((20, 80), np.float32)
+    ink[8:10], ink[:, 24:56] = 1, 1
+    pieces = sequences._pieces(sequences._Mark(ink, 0, 0), 20.0)
+    assert [(piece.start, piece.stop) for piece in pieces] == [(0, 80)]

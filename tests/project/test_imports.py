@@ -56,7 +56,8 @@ ROOMS = {
     "architectures": {"layers", "model", "errors", "ranges"},
     "microscope": MODEL | {"microscope", "model", "frozen", "text", "plots"} | {"showing"},
     "datasets": {"datasets", "errors", "files", "backend", "pictures", "showing"},
-    "pictures": {"backend", "errors", "pictures", "showing"},
+    "pictures": {"backend", "errors", "pictures", "showing", "architectures"},  # the last late
+    "calibration": {"errors", "layers", "model", "targets"},
     "plots": {"errors", "layers", "plots", "checkpoint", "pictures", "showing"},
     "recipes": MODEL | {"model", "architectures", "datasets"},
     "_moved": set(),

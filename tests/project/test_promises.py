@@ -168,6 +168,10 @@ PROMISES = {
         "pictures/test_reading.py::test_two_digits_are_said_to_be_several",
         "pictures/test_reading.py::test_the_command_says_that_there_are_several",
     ],
+    "the judge, says what is no digit, a letter or a scribble": [
+        "pictures/test_judge.py::test_letters_and_scribbles_are_said_to_be_no_digit",
+        "pictures/test_judge.py::test_the_command_says_that_a_letter_is_no_digit",
+    ],
     "commas, hyphens and pluses between the digits are in its `text`": [
         "pictures/test_reading.py::test_signs_are_in_the_text_and_not_among_the_digits",
     ],

@@ -2,10 +2,12 @@
 
 writing.py     ink: MNIST's digits with a pen's sharp edge, letters and marks, rows of digits
 scene.py       paper, pen, light and camera, and `photograph`, which puts them together
+letters.py     letters, symbols and digits of free fonts that are installed
+judging.py     images in MNIST's form that are digits, and such that are none, to learn from
 series.py      test series by name: what people really photograph, and how often it is read
 """
 
-from . import scene, series, writing
+from . import judging, scene, series, writing
 from .scene import Camera, Light, Paper, Pen, photograph
 from .series import SERIES, Example, Series, examples
 
@@ -18,6 +20,7 @@ __all__ = [
     "Pen",
     "Series",
     "examples",
+    "judging",
     "photograph",
     "scene",
     "series",

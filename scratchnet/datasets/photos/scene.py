@@ -3,7 +3,7 @@
 Paper, Pen, Light and Camera are plain records; `photograph` takes them and the ink's coverage and
 returns pixels. Everything random comes from the Generator that is handed in.
 
-Pillow, which blurs and writes JPEG, is imported when first used.
+Pillow, which writes JPEG, is imported when first used.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from io import BytesIO
 import numpy as np
 from numpy.typing import NDArray
 
+from ...backend import runs_twin
 from ...pictures.formats import open_image
 from .writing import Ink
 
@@ -114,10 +115,9 @@ def photograph(
     paper, pen = paper or Paper(), pen or Pen()
     light, camera = light or Light(), camera or Camera()
     page = _paper(paper, ink.shape, rng)
-    cover = _strokes(ink, pen, rng)[:, :, None]
-    scene = page + cover * (np.array(pen.colour, np.float32) - page)
-    scene = _on_table(scene, paper)
-    scene = _lit(scene, light, rng)
+    cover = _strokes(ink, pen, rng)
+    _put_on_table(page, cover, paper)
+    scene = exposed(page, cover, np.array(pen.colour, np.float32), *_lit(light, ink.shape, rng))
     if paper.frame:
         outside = round(paper.inset * min(ink.shape))
         border = outside + max(2, round(paper.frame * min(ink.shape)))
@@ -173,7 +173,7 @@ def _rules(distance: NDArray, paper: Paper) -> NDArray[np.float32]:
 
 
 def _strokes(ink: Ink, pen: Pen, rng: np.random.Generator) -> NDArray[np.float32]:
-    cover = pen.cover * ink
+    cover = np.float32(pen.cover) * ink
     if pen.shade:
         cover = cover * (1 - pen.shade * (0.5 + 0.5 * blots(ink.shape, 25, rng)).clip(0, 1))
     if pen.grain:
@@ -185,18 +185,23 @@ def _strokes(ink: Ink, pen: Pen, rng: np.random.Generator) -> NDArray[np.float32
     return cover
 
 
-def _on_table(scene: NDArray[np.float32], paper: Paper) -> NDArray[np.float32]:
-    h, w, _ = scene.shape
+def _put_on_table(page: NDArray, cover: NDArray, paper: Paper) -> None:
+    """What is beyond the paper's edges shows the table, and no ink."""
+    h, w = cover.shape
     left, top, right, bottom = paper.table
-    if not any(paper.table):
-        return scene
-    visible = np.zeros((h, w, 1), bool)
-    visible[round(top * h) : h - round(bottom * h), round(left * w) : w - round(right * w)] = True
-    return np.where(visible, scene, np.array(TABLE, np.float32))
+    rows = slice(0, round(top * h)), slice(h - round(bottom * h), h)
+    columns = slice(0, round(left * w)), slice(w - round(right * w), w)
+    for place in rows:
+        page[place], cover[place] = TABLE, 0
+    for place in columns:
+        page[:, place], cover[:, place] = TABLE, 0
 
 
-def _lit(scene: NDArray[np.float32], light: Light, rng: np.random.Generator) -> NDArray[np.float32]:
-    h, w, _ = scene.shape
+def _lit(
+    light: Light, shape: tuple[int, ...], rng: np.random.Generator
+) -> tuple[NDArray, NDArray, NDArray, NDArray]:
+    """What `exposed` is to know of the light: lit, shadow, dark, glow."""
+    h, w = shape
     y, x = np.linspace(-1, 1, h, dtype=np.float32)[:, None], np.linspace(-1, 1, w, dtype=np.float32)
     angle = rng.uniform(0, 2 * np.pi)
     lit = (
@@ -204,17 +209,66 @@ def _lit(scene: NDArray[np.float32], light: Light, rng: np.random.Generator) -> 
         + light.slope * np.float32(np.cos(angle)) * x
         + light.slope * np.float32(np.sin(angle)) * y
     )
-    scene *= lit[:, :, None]
-    if light.shadow < 1:
-        part = _shadow(light, (h, w), rng)[:, :, None]
-        dark = light.shadow * np.array(light.tint, np.float32)
-        scene *= 1 + part * (dark - 1)
+    nothing = np.broadcast_to(np.float32(0), shape)
+    shadow = _shadow(light, (h, w), rng) if light.shadow < 1 else nothing
+    glow = nothing
     if light.glare:
         at = rng.uniform(-0.7, 0.7, 2)
         size = rng.uniform(0.15, 0.4)
-        spot = np.exp(-((y - at[0]) ** 2 + (x - at[1]) ** 2) / size**2, dtype=np.float32)
-        scene += light.glare * spot[:, :, None]
-    return scene
+        down = np.exp(-(((y - at[0]) / size) ** 2), dtype=np.float32)
+        glow = np.float32(light.glare) * down * np.exp(-(((x - at[1]) / size) ** 2))
+    return lit, shadow, np.float32(light.shadow) * np.array(light.tint, np.float32), glow
+
+
+@runs_twin("scene")
+def exposed(
+    page: NDArray,
+    cover: NDArray,
+    colour: NDArray,
+    lit: NDArray,
+    shadow: NDArray,
+    dark: NDArray,
+    glow: NDArray,
+) -> NDArray:
+    """Ink on paper under the light: what a pixel of the picture is worth, (h, w, 3) uint8.
+
+    page (h, w, 3) and colour (3,), of the ink, in grey levels; cover (h, w), how much of it is ink;
+    lit (h, w), the light as a factor; shadow (h, w), how much of a pixel lies in it, and dark (3,),
+    what it leaves of red, green and blue; glow (h, w), in grey levels. All of them float32.
+    """
+    scene = page + cover[:, :, None] * (colour - page)
+    scene *= lit[:, :, None]
+    scene *= 1 + shadow[:, :, None] * (dark - 1)
+    scene += glow[:, :, None]
+    return scene.clip(0, 255).astype(np.uint8)
+
+
+@runs_twin("scene")
+def sensed(image: NDArray, kernel: NDArray, noise: NDArray) -> NDArray:
+    """The image (h, w, 3) uint8 blurred by the kernel (k,) in both directions, and with noise.
+
+    noise (h, w) float32 is added to all three channels. What is beyond the border repeats it.
+    """
+    reach = len(kernel) // 2
+    h, w, _ = image.shape
+    wide = np.pad(image, ((reach, reach), (reach, reach), (0, 0)), mode="edge").astype(np.float32)
+    rows = sum(kernel[k] * wide[:, k : k + w] for k in range(len(kernel)))
+    both = sum(kernel[k] * rows[k : k + h] for k in range(len(kernel)))
+    return np.rint((np.rint(both) + noise[:, :, None]).clip(0, 255)).astype(np.uint8)
+
+
+def gaussian(sigma: float) -> NDArray[np.float32]:
+    """A kernel of that deviation: a box with fractions of pixels at its ends, three times over.
+
+    P. Gwosdek, S. Grewenig, A. Bruhn, J. Weickert, "Theoretical foundations of Gaussian convolution
+    by extended box filtering", SSVM 2011, section 3: box of radius r and ends of weight a has the
+    variance ((2r + 1) r (r + 1) / 3 + 2a (r + 1)^2) / (2r + 1 + 2a), which is to be sigma^2 / 3.
+    """
+    each = sigma * sigma / 3
+    r = int((np.sqrt(12 * each + 1) - 1) / 2)
+    a = (2 * r + 1) * (each - r * (r + 1) / 3) / (2 * ((r + 1) ** 2 - each))
+    box = np.array([a, *[1.0] * (2 * r + 1), a]) / (2 * r + 1 + 2 * a)
+    return np.convolve(np.convolve(box, box), box).astype(np.float32)
 
 
 def _shadow(light: Light, shape: tuple[int, int], rng: np.random.Generator) -> NDArray[np.float32]:
@@ -233,20 +287,17 @@ def _shadow(light: Light, shape: tuple[int, int], rng: np.random.Generator) -> N
     return (inside / max(light.soft, 0.5) + 0.5).clip(0, 1).astype(np.float32)
 
 
-def _taken(
-    scene: NDArray[np.float32], camera: Camera, rng: np.random.Generator
-) -> NDArray[np.uint8]:
-    from PIL import Image, ImageFilter
+def _taken(scene: NDArray[np.uint8], camera: Camera, rng: np.random.Generator) -> NDArray[np.uint8]:
+    from PIL import Image
 
-    image = Image.fromarray(scene.clip(0, 255).astype(np.uint8))
+    pixels = scene
     if camera.turn or camera.perspective:
-        image = _seen_askew(image, camera, rng)
-    if camera.blur:
-        image = image.filter(ImageFilter.GaussianBlur(camera.blur))
-    pixels = np.asarray(image)
+        pixels = np.asarray(_seen_askew(Image.fromarray(scene), camera, rng))
+    noise = np.broadcast_to(np.float32(0), pixels.shape[:2])
     if camera.noise:
-        noisy = camera.noise * rng.standard_normal(pixels.shape[:2], np.float32)[:, :, None]
-        pixels = np.rint(pixels + noisy).clip(0, 255).astype(np.uint8)
+        noise = np.float32(camera.noise) * rng.standard_normal(pixels.shape[:2], np.float32)
+    if camera.noise or camera.blur:
+        pixels = sensed(pixels, gaussian(camera.blur), noise)
     if camera.quality:
         file = BytesIO()
         Image.fromarray(pixels).save(file, "JPEG", quality=camera.quality)

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from ...backend import runs_twin
+
 Ink = NDArray[np.float32]
 
 FINE = 4  # strokes are thinned and widened on a grid this much finer than MNIST's
@@ -100,7 +102,18 @@ def inked(digit: NDArray[np.uint8], height: int, thicker: float = 0.0) -> Ink:
 
 def traced(digit: NDArray[np.uint8], height: int, pen: float) -> Ink:
     """The middle line of an image in MNIST's form, drawn with a pen of that width in pixels."""
-    line = thinned(_fine(digit) > 0.5)
+    return retraced(_fine(digit), height, pen, dots=False)
+
+
+def retraced(ink: Ink, height: int, pen: float, dots: bool = True) -> Ink:
+    """The middle line of ink, which has paper around it, drawn anew with another pen.
+
+    dots   whether what is thinned to a single point is kept: a j has one, a digit has specks
+    """
+    mask = ink > 0.5
+    line = thinned(mask)
+    if not line.any():  # of a dot of 2 x 2 pixels nothing is left
+        line = mask
     rows, columns = np.nonzero(line)
     sides = max(np.ptp(rows), np.ptp(columns)) + 1
     scale = (height - pen) / sides
@@ -114,6 +127,10 @@ def traced(digit: NDArray[np.uint8], height: int, pen: float) -> Ink:
             x = np.rint((c + t * dx - left) * scale + pen / 2 + 2).astype(int)
             inside = (y >= 0) & (y < canvas.shape[0]) & (x >= 0) & (x < canvas.shape[1])
             canvas[y[inside], x[inside]] = 1
+    if dots or not canvas.any():
+        places = ((at - at.min()) * scale + pen / 2 + 2 for at in (rows, columns))
+        y, x = (np.rint(place).astype(int) for place in places)
+        canvas[y, x] = 1
     return trimmed(_soft(widened(canvas, max(0.0, (pen - 1) / 2))))
 
 
@@ -161,6 +178,7 @@ def turned(ink: Ink, degrees: float) -> Ink:
     return np.asarray(image).clip(0, 1)
 
 
+@runs_twin("writing")
 def widened(ink: Ink, radius: float) -> Ink:
     """The largest value within a disc around every pixel: as a pen wider by twice the radius."""
     reach = int(radius)
@@ -181,6 +199,7 @@ def widened(ink: Ink, radius: float) -> Ink:
     return wide
 
 
+@runs_twin("writing")
 def thinned(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """The middle lines of strokes, one pixel wide.
 
