@@ -244,7 +244,7 @@ MUTATIONS = [
     Mutation("fused: a strided convolution's gradient one position late", "engine/conv.py",
              "+ v, places, own)", "+ v, places, max(own - 1, 0))", f"{PLAN} convolution_equals"),
     Mutation("fused: the last rows of a product left out", "engine/dense.py",
-             "(m + many - 1) // many", "m // many", f"{PLAN} dense"),
+             "(s.m + many - 1) // many", "s.m // many", f"{PLAN} dense"),
     Mutation("fused: a long sum starts anew in every part", "engine/dense.py",
              "if start == 0:", "if start >= 0:", f"{PLAN} long_sums"),
     Mutation("fused: zero times infinity is zero", "engine/dense.py",

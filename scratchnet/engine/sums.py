@@ -12,12 +12,12 @@ import numpy as np
 from numba import prange
 from numpy.typing import NDArray
 
-from .compiler import inner, parallel
+from .compiler import inner, parallel, serial
 from .memory import LARGE_BATCH, LOTS, PARTS_OF_A_LOT, cut
 
 #: elements whose parts are added while they are in the first cache
 BLOCK = 256
-#: with fewer elements in all, NumPy is done before a loop has begun
+#: with fewer elements in all, one thread is done before another has begun
 FEW = 1 << 14
 
 #: as part of the loops
@@ -69,37 +69,46 @@ def tree_sum(parts: NDArray, out: NDArray, trees: int = 1, call: Any = None) -> 
     trees   that many sums (trees, ...), each of as many parts as lie side by side
     call    how the loop is called: Group.call
 
-    The parts change.
+    parts are contiguous, and change; so is out.
     """
-    if parts.size < FEW or not (parts.flags.c_contiguous and out.flags.c_contiguous):
-        while len(parts) > trees:
-            parts = parts[0::2] + parts[1::2]
-        out[...] = parts.reshape(out.shape)
+    loop = add_few if parts.size < FEW else add_up
+    given = parts.reshape(-1), len(parts) // trees, trees, out.reshape(-1)
+    if call is None:
+        loop(*given)
     else:
-        given = parts.reshape(-1), len(parts) // trees, trees, out.reshape(-1)
-        if call is None:
-            add_up(*given)
-        else:
-            call(add_up, *given)
+        call(loop, *given)
     return out
+
+
+@inner
+def _add_block(parts, count, trees, out, number):
+    """Block `number` of out (trees, size), of the blocks of one tree after those of another."""
+    size = out.size // trees
+    blocks = (size + BLOCK - 1) // BLOCK
+    tree, block = number // blocks, number % blocks
+    first, end = block * BLOCK, min((block + 1) * BLOCK, size)
+    start, step = tree * count * size + first, 1
+    while step < count:
+        for part in range(0, count, 2 * step):
+            at, other = start + part * size, start + (part + step) * size
+            a, b = parts[at : at + end - first], parts[other : other + end - first]
+            for k in range(end - first):
+                a[k] += b[k]
+        step *= 2
+    a, total = parts[start : start + end - first], out[tree * size + first : tree * size + end]
+    for k in range(end - first):
+        total[k] = a[k]
 
 
 @parallel
 def add_up(parts, count, trees, out):
     """out (trees, size) <- the sums of parts (trees, count, size) in the tree; parts is changed."""
-    size = out.size // trees
-    blocks = (size + BLOCK - 1) // BLOCK
-    for number in prange(trees * blocks):
-        tree, block = number // blocks, number % blocks
-        first, end = block * BLOCK, min((block + 1) * BLOCK, size)
-        start, step = tree * count * size + first, 1
-        while step < count:
-            for part in range(0, count, 2 * step):
-                at, other = start + part * size, start + (part + step) * size
-                a, b = parts[at : at + end - first], parts[other : other + end - first]
-                for k in range(end - first):
-                    a[k] += b[k]
-            step *= 2
-        a, total = parts[start : start + end - first], out[tree * size + first : tree * size + end]
-        for k in range(end - first):
-            total[k] = a[k]
+    for number in prange(trees * ((out.size // trees + BLOCK - 1) // BLOCK)):
+        _add_block(parts, count, trees, out, number)
+
+
+@serial
+def add_few(parts, count, trees, out):
+    """The same on one thread."""
+    for number in range(trees * ((out.size // trees + BLOCK - 1) // BLOCK)):
+        _add_block(parts, count, trees, out, number)
