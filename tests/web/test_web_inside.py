@@ -12,6 +12,7 @@ from playwright.sync_api import expect
 from serving import ONE, array, events, good, is_problem, process, served
 
 import scratchnet as sn
+from scratchnet.web import saved_runs
 from scratchnet.web.app import create_app
 
 pytestmark = needs_chromium
@@ -175,6 +176,17 @@ def test_a_run_is_kept_and_there_again_after_a_restart(server, few, folder):
         is_problem(again.post(f"/api/runs/{run}/digit", json={"pixels": ONE}), 409)
         assert again.delete(f"/api/runs/{run}").status_code == 204
     assert (folder / run / "model.safetensors").exists()  # only the server forgot it
+
+
+def test_a_run_that_cannot_be_saved_is_there_all_the_same(server, monkeypatch):
+    def full(*_):
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(saved_runs, "write", full)
+    run, heard = run_to_its_end(server)
+    last = heard[-1][1]
+    assert (last["state"], last["model"], last["saved"]) == ("done", run, None)
+    assert last["note"] == "it is not saved: no space left on device" and last["error"] is None
 
 
 def test_a_run_of_the_command_is_offered_too(few, tmp_path):
