@@ -1,7 +1,8 @@
 """Make the weights of the reader of numbers that ships with the package.
 
 `python train_line_reader.py FILE` draws lines of MNIST's training digits, trains `line_reader` on
-them with CTC, and writes it to FILE: with the same version the same bits.
+them with CTC, and writes it to FILE: with the same version the same bits. The shipped file is of
+such a training, taken after some 1,700 of its 2,000 batches.
 """
 
 import sys
@@ -25,7 +26,7 @@ def share_read(model: sn.Sequential, x: np.ndarray, y: np.ndarray, count: int) -
     return float(np.mean([a == b for a, b in zip(read(model, images), written, strict=True)]))
 
 
-def main(out: str, batches: int = 2000, batch_size: int = 16, target: float = 0.8) -> None:
+def main(out: str, batches: int = 2000, batch_size: int = 16, target: float = 0.4) -> None:
     (x_train, y_train), (x_test, y_test) = sn.datasets.mnist.load_data()
     maker = lines.LineMaker(x_train, y_train)
 
