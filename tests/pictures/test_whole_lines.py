@@ -175,3 +175,16 @@ def test_what_is_no_line_and_no_reader_is_refused(small):
     with pytest.raises(sn.InputError, match="line reader: expected a model from lines"):
         LineReader(sn.Sequential([sn.Flatten(), sn.Dense(3)], (32, 64, 1)))
     assert for_classes(["a", "b"]) is None
+
+
+def test_the_shipped_reader_tells_digits_apart_that_touch():
+    """Twelve pairs of test digits: before, some 6 of 10 were read."""
+    from scratchnet.datasets import photos
+
+    model, reader = sn.architectures.pretrained(), sn.line_reader.shipped()
+    right = 0
+    for example in photos.examples("number, a pair touching", 12):
+        found = sequences.read(example.picture, model, reader=reader)
+        read = "".join(str(digit.label) for line in found.lines for digit in line)
+        right += read == example.truth
+    assert right >= 8
