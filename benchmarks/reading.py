@@ -52,7 +52,8 @@ def read_digit(picture, model) -> str:
 def read_number(picture, model) -> str:
     """All digits, a space between lines."""
     try:
-        reading = sn.pictures.sequences.read(picture, model)
+        reader = sn.line_reader.for_classes(model.class_names)
+        reading = sn.pictures.sequences.read(picture, model, reader=reader)
     except sn.InputError:
         return REFUSED
     return " ".join("".join(str(digit.label) for digit in line) for line in reading.lines)

@@ -22,6 +22,7 @@ from .layers import (
     Layer,
     MaxPool2D,
     ReLU,
+    Reshape,
     Residual,
     ScaledTanh,
     Softmax,
@@ -140,7 +141,9 @@ def lenet5_1998(classes: int) -> list[Layer]:
     ]
 
 
-def _conv_norm(filters: int, size: int, strides: int = 1, padding: str = "valid") -> list[Layer]:
+def _conv_norm(
+    filters: int, size: int | tuple[int, int], strides: int = 1, padding: str = "valid"
+) -> list[Layer]:
     """A convolution and its BatchNorm, whose beta takes the place of the bias.
 
     He's initial weights (He et al. 2015) keep the variance through a ReLU. The running statistics
@@ -201,6 +204,35 @@ def resnet(classes: int) -> list[Layer]:
     ]
 
 
+def _seen(filters: int, size: int | tuple[int, int]) -> list[Layer]:
+    """A convolution that keeps the image's size, BatchNorm and ReLU."""
+    return [*_conv_norm(filters, size, 1, "same"), ReLU()]
+
+
+def line_reader(classes: int) -> list[Layer]:
+    """A reader of whole lines, 32 pixels high and of any width: for CTC, see losses.CTC.
+
+    Pooling makes the line 1 pixel high and half as wide: a frame for every two pixels, with what is
+    within 20 pixels to its left and right in it. All of it is convolution, so the same weights read
+    any width: `Sequential(model.layers, (32, width, 1))`. Such a network that slides over a number
+    was LeCun et al.'s space-displacement network (1998, section VII).
+    """
+    return [
+        *_seen(16, 3),
+        MaxPool2D(2),
+        *_seen(32, 3),
+        MaxPool2D((2, 1)),
+        *_seen(48, 3),
+        MaxPool2D((2, 1)),
+        *_seen(64, 3),
+        MaxPool2D((4, 1)),
+        *_seen(64, (1, 7)),
+        Conv2D(classes, (1, 5), padding="same"),
+        Reshape((-1, classes)),  # (1, frames, classes) -> (frames, classes)
+        Softmax(),
+    ]
+
+
 ARCHITECTURES: dict[str, Callable[[int], list[Layer]]] = {
     "cnn": cnn,
     "cnn-small": cnn_small,
@@ -249,5 +281,16 @@ def judge() -> Sequential:
 
 def _shipped(name: str) -> Sequential:
     model = load_model(str(files(__package__) / "weights" / f"{name}.safetensors"))
+    model.trained_on = Range("uint8", 0.0, 1.0)
+    return model
+
+
+def pretrained_line_reader() -> Sequential:
+    """The `line_reader` whose weights ship with the package: digits, comma, hyphen and plus.
+
+    Its last class is CTC's blank. It is built for lines of 32 x 128 pixels; for other widths:
+    `Sequential(reader.layers, (32, width, 1))`, with the width a multiple of 2.
+    """
+    model = load_model(str(files(__package__) / "weights" / "line-reader.safetensors"))
     model.trained_on = Range("uint8", 0.0, 1.0)
     return model

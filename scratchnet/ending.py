@@ -20,6 +20,7 @@ from .layers import Layer, Sigmoid, Softmax
 from .layers.activations import softmax
 from .layers.registry import LAYERS
 from .losses import (
+    CTC,
     LOSSES,
     BinaryCrossentropy,
     CategoricalCrossentropy,
@@ -53,6 +54,7 @@ def is_folded(layers: Sequence[Layer], loss: Loss | None) -> bool:
         CategoricalCrossentropy: Softmax,
         SparseCategoricalCrossentropy: Softmax,
         BinaryCrossentropy: Sigmoid,
+        CTC: Softmax,
     }
     on_probabilities = not getattr(loss, "from_logits", True)
     return on_probabilities and bool(layers) and type(layers[-1]) is ends.get(type(loss))
@@ -128,7 +130,8 @@ def check(layers: Sequence[Layer], loss: Loss | None) -> None:
             f"{name}: expected one Softmax at the end of the model, found two in a row; the second "
             "makes all classes nearly equal"
         )
-    known = BinaryCrossentropy, CategoricalCrossentropy, SparseCategoricalCrossentropy, KLDivergence
+    classes = CategoricalCrossentropy, SparseCategoricalCrossentropy, CTC
+    known = *classes, BinaryCrossentropy, KLDivergence
     if type(loss) not in known or not kind:
         return
     what = type(loss).__name__

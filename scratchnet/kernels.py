@@ -3,11 +3,12 @@
     sn.kernels.set_threads(1)
     sn.kernels.im2col(x, (3, 3), (1, 1), (0, 0, 0, 0))
 
-What stands here lives elsewhere: backend.py, engine/threads.py, layers/functions.py,
+What stands here lives elsewhere: backend.py, ctc.py, engine/threads.py, layers/functions.py,
 optimizer_steps.py, datasets/augmentation.py.
 """
 
 from .backend import BACKENDS, backend, use_backend
+from .ctc import ctc_loss
 from .datasets.augmentation import smooth, warp
 from .engine.threads import (
     compiles,
@@ -57,6 +58,7 @@ KERNELS = (
     "adagrad_step",
     "nadam_step",
     "lion_step",
+    "ctc_loss",
 )
 
 __all__ = [
@@ -70,6 +72,7 @@ __all__ = [
     "backend",
     "col2im",
     "compiles",
+    "ctc_loss",
     "instructions",
     "im2col",
     "lion_step",

@@ -36,8 +36,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import InputError, check_number
-from .targets import check_labels, checked_weights, labels_for, probabilities_for, targets_for
+from .ctc import check_blank, ctc_loss, frames_needed
+from .errors import InputError, check_number, is_whole
+from .targets import (
+    check_labels,
+    checked_weights,
+    labels_for,
+    probabilities_for,
+    rows_of_labels,
+    targets_for,
+)
 
 Array = NDArray[np.floating]
 
@@ -446,6 +454,88 @@ class KLDivergence(Loss):
         probabilities_for(y_true, shape, "distributions")
 
 
+class CTC(Loss):
+    """Connectionist temporal classification: a row of labels in a row of frames, wherever it is.
+
+    from_logits   y_pred are scores, not probabilities
+    blank         the class that is no label; -1 is the last
+
+    Shapes    y_pred (n, t, k): each frame's probabilities, or logits with from_logits=True;
+              y_true (n, s): each example's labels, filled up with the blank behind the last
+    Forward   L = -1/n sum_n log p(labels of n), by forward and backward variables: see ctc.py
+    Backward  from probabilities: -g / probs / n;   from logits: (probs - g) / n, with the occupancy
+              g[n,t,k], the share of the labels' paths that are at k in frame t: derived in ctc.py.
+              A Sequential that ends in Softmax trains this way by itself.
+    Edges     no labels at all are a row of blanks. Labels for which there are too few frames are an
+              error: equal neighbours need a blank between them. (PyTorch's loss is infinite there,
+              and its gradient no number; `ctc.ctc_loss` is infinite, too.) A probability below 1e-7
+              counts as 1e-7, and has its gradient, as in CategoricalCrossentropy.
+              Keras's CTC is this from logits, with blank=0. PyTorch's ctc_loss with
+              reduction="sum" is n L; its "mean" divides by the labels' number besides.
+    Source    Graves et al. 2006, "Connectionist Temporal Classification".
+    """
+
+    def __init__(self, from_logits: bool = False, blank: int = 0) -> None:
+        super().__init__()
+        if not is_whole(blank, -1):
+            raise InputError(f"CTC blank: expected a class, or -1 for the last, found {blank!r}")
+        self.from_logits = from_logits
+        self.blank = int(blank)
+
+    def forward(
+        self, y_pred: Array, y_true: NDArray, sample_weight: Any = None, frames: Any = None
+    ) -> float:
+        """frames (n,): how many of the t count, for each example; all of them without it."""
+        labels, lengths, blank = self._targets(y_true, y_pred.shape)
+        frames = self._frames(frames, y_pred.shape, labels, lengths)
+        if self.from_logits:
+            shifted = y_pred - y_pred.max(axis=2, keepdims=True)
+            log_probs = shifted - np.log(np.exp(shifted).sum(axis=2, keepdims=True))
+            probs = np.exp(log_probs)
+        else:
+            probs = np.maximum(y_pred, y_pred.dtype.type(SMALLEST_PROBABILITY))
+            log_probs = np.log(probs)
+        terms, occupancy = ctc_loss(log_probs, labels, lengths, frames, blank)
+        counts = np.arange(y_pred.shape[1]) < frames[:, None]  # (n, t)
+        self.cache = probs, occupancy, counts[:, :, None]
+        return float(self.total(terms, sample_weight) / max(len(y_pred), 1))
+
+    def backward(self) -> Array:
+        probs, occupancy, counts = self.kept()
+        dy = (probs - occupancy) * counts if self.from_logits else -occupancy / probs
+        return self.weighted(dy / max(len(probs), 1))
+
+    def check_targets(self, y_true: NDArray, shape: tuple[int, ...]) -> None:
+        labels, lengths, _ = self._targets(y_true, shape)
+        self._frames(None, shape, labels, lengths)
+
+    def _targets(self, y_true: NDArray, shape: tuple[int, ...]) -> tuple[NDArray, NDArray, int]:
+        """Labels (n, s), how many of each row count (n,), and the blank's class."""
+        if len(shape) != 3:
+            raise InputError(f"CTC: expected predictions (n, frames, classes), found {shape}")
+        blank = check_blank(self.blank, shape[2])
+        return *rows_of_labels(y_true, shape, blank), blank
+
+    @staticmethod
+    def _frames(frames: Any, shape: tuple[int, ...], labels: NDArray, lengths: NDArray) -> NDArray:
+        """How many frames count, (n,); an error where an example's labels need more."""
+        n, t, _ = shape
+        found = np.full(n, t) if frames is None else np.asarray(frames)
+        if found.shape != (n,) or found.dtype.kind not in "ui" or np.any((found < 0) | (found > t)):
+            raise InputError(f"frames: expected {n} whole numbers from 0 to {t}, found {frames!r}")
+        for row, (line, length) in enumerate(zip(labels, lengths, strict=True)):
+            if frames_needed(line[:length]) > found[row]:
+                raise InputError(
+                    f"labels: expected no more than {found[row]} frames can hold, found {length} "
+                    f"in row {row}, which need {frames_needed(line[:length])}: one each, and one "
+                    "between equal neighbours"
+                )
+        return found
+
+    def config(self) -> dict[str, Any]:
+        return {"from_logits": self.from_logits, "blank": self.blank}
+
+
 def sigmoid(z: Array) -> Array:
     """1 / (1 + e^-z) in a form where no e overflows: with e^z / (1 + e^z) where z < 0."""
     e = np.exp(-np.abs(z))
@@ -463,6 +553,7 @@ LOSSES: dict[str, type[Loss]] = {
     "huber": Huber,
     "categorical_hinge": CategoricalHinge,
     "kl_divergence": KLDivergence,
+    "ctc": CTC,
 }
 
 

@@ -60,6 +60,31 @@ def _hint_on_range(labels: NDArray[np.integer], k: int) -> str:
     return f"; the model has {k} outputs, one a class" if labels.max() >= k else ""
 
 
+def rows_of_labels(
+    y_true: NDArray, shape: Shape, blank: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows of labels (n, s), and how many of each row count (n,): those before the first blank.
+
+    shape   of the predictions, (n, frames, classes); `blank` is the class that is no label
+    """
+    rows = np.asarray(y_true)
+    if rows.ndim != 2 or len(rows) != shape[0]:
+        raise InputError(
+            f"labels: expected a row for each example, shape ({shape[0]}, labels), filled up with "
+            f"the blank, found {rows.shape}"
+        )
+    flat = labels_for(rows.reshape(-1), (rows.size, shape[2])).astype(np.int64)
+    labels = flat.reshape(rows.shape)
+    is_blank = labels == blank
+    lengths = (is_blank.cumsum(axis=1) == 0).sum(axis=1)
+    if np.any(~is_blank & (np.arange(rows.shape[1]) >= lengths[:, None])):
+        raise InputError(
+            f"labels: expected the blank, {blank}, behind a row's last label alone, found one "
+            "between labels"
+        )
+    return labels, lengths
+
+
 def in_shape(y_true: NDArray, shape: Shape) -> NDArray:
     """y_true, and a last axis of 1 more or less where that makes it the shape.
 

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 from scratchnet import kernels
 from scratchnet.datasets import augmentation
-from scratchnet.engine import augment, functions, steps
+from scratchnet.engine import augment, ctc, functions, steps
 
 AUGMENTING = ("warp", "smooth")
 
@@ -14,7 +14,7 @@ reference = SimpleNamespace(
 )
 compiled = SimpleNamespace(
     **{
-        name: getattr(steps if name.endswith("_step") else functions, name)
+        name: getattr({"step": steps, "loss": ctc}.get(name.split("_")[-1], functions), name)
         for name in kernels.KERNELS
     },
     **{name: getattr(augment, name) for name in AUGMENTING},

@@ -47,6 +47,7 @@ class Outcome(NamedTuple):
 
 LOSS_KINDS, METRICS = "layers/test_loss_kinds.py", "training/test_metrics.py"
 LAYERS, KERNELS, LOSSES = "layers/test_layers.py", "engine/test_kernels.py", "layers/test_losses.py"
+CTC = "layers/test_ctc.py sum_over or numeric or beam_that"
 OPTIMIZERS, PLAN, MODEL = (
     "layers/test_optimizers.py",
     "engine/test_plan.py",
@@ -139,6 +140,16 @@ MUTATIONS = [
              "return rows * self.weights.reshape(-1, *(1,) * (rows.ndim - 1))",
              "return rows * (self.weights / self.weights.mean()).reshape(-1, 1)",
              LOSS_KINDS),
+    Mutation("CTC: a blank may be left out between equal labels", "ctc.py",
+             "jumps[3::2] = states[3::2] != states[1:-2:2]", "jumps[3::2] = True", CTC),
+    Mutation("CTC: no blank at the end", "ctc.py", "alpha[-1, -2:]", "alpha[-1, -2:-1]", CTC),
+    Mutation("CTC: the gradient is that of another frame", "ctc.py",
+             "np.exp(alpha + beta - log_p)", "np.exp(alpha + np.roll(beta, 1, 0) - log_p)", CTC),
+    Mutation("CTC, compiled: a blank is skipped", "engine/ctc.py",
+             "s % 2 == 1 and s > 1", "s > 1", CTC),
+    Mutation("CTC's beam: a repetition is written twice", "ctc.py",
+             "add((*prefix, k), -np.inf, blank_end + log_p)",
+             "add((*prefix, k), -np.inf, either + log_p)", CTC),
     Mutation("precision: of those that were there", "metrics.py",
              "both / np.maximum(predicted, 1)", "both / np.maximum(true, 1)", METRICS),
     Mutation("top-k: equal ones come before", "metrics.py",

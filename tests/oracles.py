@@ -5,6 +5,7 @@ A layer's oracle takes its input and dy, and returns y, dx and the gradients of 
 Images (n, h, w, c), weights (kh, kw, c, f), pads (top, bottom, left, right), as in the package.
 """
 
+import itertools
 import math
 
 import numpy as np
@@ -539,3 +540,38 @@ def components(mask):
                         labels[a, b] = count
                         found.append((a, b))
     return labels
+
+
+def ctc_probability(probs, labels, blank):
+    """p(labels) in frames (t, k): the sum over all k^t paths, and each frame's share of each class.
+
+    Graves et al. 2006, eqs. 2 and 3: a path's repetitions are written once, its blanks left out.
+    """
+    t, k = probs.shape
+    total, share = 0.0, np.zeros((t, k))
+    for path in itertools.product(range(k), repeat=t):
+        if collapsed(path, blank) == tuple(labels):
+            p = math.prod(probs[i, c] for i, c in enumerate(path))
+            total += p
+            for i, c in enumerate(path):
+                share[i, c] += p
+    return total, share / total if total else share
+
+
+def collapsed(path, blank):
+    """The labels that a path stands for."""
+    found = []
+    for i, c in enumerate(path):
+        if c != blank and (i == 0 or c != path[i - 1]):
+            found.append(c)
+    return tuple(found)
+
+
+def ctc(probs, labels, blank):
+    """(L, dL/dprobs) for rows of labels filled up with the blank: -1/n sum of log p."""
+    value, gradient = 0.0, np.zeros(probs.shape)
+    for i, row in enumerate(labels):
+        p, share = ctc_probability(probs[i], [c for c in row if c != blank], blank)
+        value -= math.log(p) / len(probs)
+        gradient[i] = -share / probs[i] / len(probs)
+    return value, gradient

@@ -74,6 +74,21 @@ IN_PLACE = {
 }  # the arguments that a kernel changes
 
 
+def ctc_targets(rng, n, t, k, blank=0, most=4):
+    """Labels (n, s), their lengths (n,) and numbers of frames (n,), of which all need no more."""
+    labels = rng.integers(0, k - 1, (n, most))
+    labels += labels >= blank
+    lengths, frames = rng.integers(0, most + 1, n), np.full(n, t)
+    for i in range(n):
+        row = labels[i, : lengths[i]]
+        while len(row) + (row[1:] == row[:-1]).sum() > t:
+            row = row[:-1]
+        lengths[i] = len(row)
+        labels[i, len(row) :] = blank
+        frames[i] = rng.integers(len(row) + (row[1:] == row[:-1]).sum(), t + 1)
+    return labels, lengths, frames
+
+
 @st.composite
 def kernel_arguments(draw, name, dtype=np.float64, sizes=BATCHES):
     """The arguments of one call of the kernel `name`; `sizes` draws the length of the batch."""
@@ -99,6 +114,11 @@ def kernel_arguments(draw, name, dtype=np.float64, sizes=BATCHES):
         x = rng.integers(-2, 3, shape).astype(dtype) if name == "max_pool" else normal(*shape)
         return [x, *where]
     n = draw(sizes)
+    if name == "ctc_loss":
+        t, k = draw(st.integers(1, 8)), draw(st.integers(2, 4))
+        blank = draw(st.integers(0, k - 1))
+        log_probs = np.log(rng.dirichlet(np.ones(k), (n, t))).astype(dtype)
+        return [log_probs, *ctc_targets(rng, n, t, k, blank), blank]
     shape = (n, *draw(st.lists(st.integers(1, 30), min_size=1, max_size=3)))
     if name in ("relu", "relu_backward"):
         return [normal(*shape), np.maximum(normal(*shape), 0)][: 2 if "backward" in name else 1]

@@ -37,7 +37,7 @@ ROOMS = {
     "Public names": [""],
     "Layers: derivation, forward, backward": ["layers"],
     "Losses, optimizers, and what they are made of": [
-        *("losses", "targets", "optimizers", "adaptive", "optimizer_steps", "schedules"),
+        *("losses", "ctc", "targets", "optimizers", "adaptive", "optimizer_steps", "schedules"),
         *("initializers", "regularizers", "metrics"),
     ],
     "Models and training": [

@@ -4,7 +4,7 @@ import time
 
 import numpy as np
 
-from .. import architectures
+from .. import architectures, line_reader
 from ..microscope.trace import trace
 from .shared import command
 
@@ -23,4 +23,7 @@ def warmup() -> None:
         net.prepare()
         trace(net, x[0], 0)  # layer by layer, in float64
         print(f"{name}: ready")
+    reader = line_reader.shipped()
+    reader.read([np.zeros((reader.height, 1), np.uint8)])
+    print("line reader: ready")
     print(f"{time.perf_counter() - started:.1f} s")

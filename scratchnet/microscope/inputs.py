@@ -28,7 +28,7 @@ def copied(model: Sequential, dtype: DTypeLike | None = None, fuse: bool = False
         array[...] = original
     for rng, original_rng in zip(_streams(layers), _streams(model.layers), strict=True):
         rng.bit_generator.state = original_rng.bit_generator.state
-    found.loss = copy.copy(model.loss)
+    found.loss, found.class_names = copy.copy(model.loss), model.class_names
     return found
 
 

@@ -59,12 +59,17 @@ __all__ = [
 Array = NDArray[np.floating]
 
 
-def trace(model: Sequential, x: Any, label: int, training: bool = False) -> "Trace":
+def trace(model: Sequential, x: Any, label: Any, training: bool = False) -> "Trace":
     """One forward and one backward pass over the image x, of the class `label`.
 
+    label      a class; of a line reader (see line_trace.py) what is in the line: "407", or numbers
     x          one example, (28, 28), (28, 28, 1) or (1, 28, 28, 1) for a model of 28 x 28 x 1
     training   as in training: with dropout, and BatchNorm by this example's own statistics
     """
+    if isinstance(model, Sequential) and model.built and len(model.output_shape) == 2:
+        from .line_trace import LineTrace
+
+        return LineTrace(model, x, label, training)
     return Trace(model, x, label, training)
 
 
@@ -84,16 +89,15 @@ class Trace:
     probs - one_hot (see losses.py), and the Softmax by itself has no dy.
     """
 
-    def __init__(self, model: Sequential, x: Any, label: int, training: bool = False) -> None:
+    def __init__(self, model: Sequential, x: Any, label: Any, training: bool = False) -> None:
         self.model = copied(model, np.float64)
         loss = self.model.loss
         self.is_binary = loss is not None and ending.is_yes_or_no(self.model.layers, loss)
-        self.label = checked_label(label, self.model, 2 if self.is_binary else None)
+        self.label = self._checked(label)
         batch = one_example(self.model, x)
         self.x = batch[0]
         self.training = bool(training)
-        k = self.model.output_shape[0]
-        self.one_hot = np.full(1, float(self.label)) if self.is_binary else np.eye(k)[self.label]
+        self.one_hot = self._wanted()
         if self.model.loss is None:
             ends_in_softmax = isinstance(self.model.layers[-1], Softmax)
             self.model.loss = SparseCategoricalCrossentropy(from_logits=not ends_in_softmax)
@@ -104,6 +108,14 @@ class Trace:
         plain = type(self._loss) in (SparseCategoricalCrossentropy, CategoricalCrossentropy)
         self.keeps_digits = plain and self._takes_logits and not any(settings.values())
         self._run(batch)
+
+    def _checked(self, label: Any) -> Any:
+        return checked_label(label, self.model, 2 if self.is_binary else None)
+
+    def _wanted(self) -> Array:
+        if self.is_binary:
+            return np.full(1, float(self.label))
+        return np.eye(self.model.output_shape[0])[self.label]
 
     # ---- the two passes ----------------------------------------------------------------------
 

@@ -19,7 +19,9 @@ One file is one stage:
     steps.py       `prepare`: all of these in sequence, each result kept for show
     answers.py     `look`: the digit, or why none is named
     sequences.py   a picture of several digits, found and read one by one
-    signs.py       commas, hyphens and pluses between them
+    grouping.py    which marks are one digit
+    signs.py       commas, hyphens and pluses between digits
+    whole_lines.py a line read as a whole: its image, what is in it, and where
     arrays.py      small tools that the stages share
 
 Left out on purpose: straightening a slanted or turned digit. For `prepare` one image is one digit,

@@ -17,16 +17,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .. import showing
 from ..errors import InputError
+from . import whole_lines
 from .arrays import extent, to_uint8
 from .form import stroke_width, to_form
 from .frame import without_frame
 from .grey import to_grey
+from .grouping import MAX_DIGIT_HEIGHT as MAX_DIGIT_HEIGHT
+from .grouping import MAX_DIGIT_WIDTH as MAX_DIGIT_WIDTH
+from .grouping import MIN_DIGIT, groups_of, overlap
+from .grouping import MIN_FLAT as MIN_FLAT
+from .grouping import MIN_TALL as MIN_TALL
+from .grouping import NEAR as NEAR
+from .grouping import SAME_DIGIT as SAME_DIGIT
 from .ink import FRINGE_SHARE, above_threshold, ink_levels, measured_tones
 from .lines import without_lines
 from .paper import flatten, ink_is_dark
@@ -34,16 +43,12 @@ from .pixels import Source, name_of, read_pixels
 from .signs import Sign, find_signs
 from .steps import Classifier
 from .strokes import bounding_boxes, components
+from .whole_lines import ReadsLines
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom: from the first pixel to after the last
 
 # All lengths are parts of the typical height of a mark, that of the digits.
 MIN_MARK = 0.12  # smaller marks are specks
-SAME_DIGIT = 0.5  # strokes that overlap by this part of the narrower one's width are one digit's
-MIN_TALL, MIN_FLAT = 0.6, 0.8  # what is lower and narrower may be a part of the digit beside it
-NEAR = 0.5  # if it is no farther than this
-MAX_DIGIT_HEIGHT, MAX_DIGIT_WIDTH = 1.4, 1.2  # of digits put together from parts
-MIN_DIGIT = 0.4  # what is lower and has no digit beside it is no digit
 MIN_ALONE = 0.25  # with a judge, what was joined may be lower and a digit all the same
 PART_COST = 1.0  # of reading what was joined as several digits
 MIN_SLOPES = 2  # so many marks with another beside them tell how a line runs
@@ -148,12 +153,19 @@ def _distance_to_line(box: Box, middle: float, line: list[tuple[Box, str]]) -> f
     )
 
 
-def read(source: Source, model: Classifier, judge: Classifier | None = None) -> Reading:
+def read(
+    source: Source,
+    model: Classifier,
+    judge: Classifier | None = None,
+    reader: ReadsLines | None = None,
+) -> Reading:
     """Find and read the digits in a picture, given as to `prepare`.
 
     model   a classifier of 28 x 28 x 1 images. InputError where there is no digit in the picture.
     judge   one with a class more than the model, the last one for what is no digit: it has a say in
             where touching digits are cut. It is for models of the ten digits.
+    reader  a `LineReader`, which reads each line as a whole besides, without cutting it, and whose
+            word counts where it is the surer one. It is for models of the ten digits, too.
     """
     name = name_of(source)
     try:
@@ -166,16 +178,24 @@ def read(source: Source, model: Classifier, judge: Classifier | None = None) -> 
         for dark in (is_dark,) if certain else (is_dark, not is_dark):
             try:
                 found = _find_marks(grey, inside, axis, dark)
-                tries.append((_read_marks(found, readers), found.signs))
+                tries.append((_read_marks(found, readers), found))
             except InputError:
                 if dark == is_dark:
                     raise
     except InputError as error:
         raise InputError(f"{name}: {error}") from None
-    read_, signs = max(tries, key=lambda one: one[0].sure)
-    digits = [replace(digit, box=_placed(digit.box, corner, scale)) for digit in read_.digits]
+    read_, found = max(tries, key=lambda one: one[0].sure)
+    rows, signs = _in_lines(read_.choices), found.signs
+    lines = [[choice.digit for choice in row] for row in rows]
+    if reader is not None:
+        lines, signs = _read_whole(rows, found, reader)
+    digits = tuple(
+        tuple(replace(digit, box=_placed(digit.box, corner, scale)) for digit in line)
+        for line in lines
+        if line
+    )
     placed = tuple(Sign(sign.text, _placed(sign.box, corner, scale)) for sign in signs)
-    return Reading(_in_lines(digits), to_uint8(pixels), scale, placed)
+    return Reading(digits, to_uint8(pixels), scale, placed)
 
 
 def _placed(box: Box, corner: tuple[int, int], scale: float) -> Box:
@@ -218,11 +238,13 @@ class _Mark:
 class _Found:
     """The marks in a picture: groups of them that may be one digit or one each; and the signs.
 
+    small    the ink of signs, and of what is too low to be taken for a digit by itself
     height   a typical digit's, in pixels        slope   of the lines, down to the right
     """
 
     groups: list[list[_Mark]]
     signs: list[Sign]
+    small: list[_Mark]
     height: float
     slope: float
 
@@ -264,8 +286,11 @@ def _find_marks(grey: NDArray, pixels: NDArray, axis: NDArray | None, is_dark: b
         ink = ink_levels(flat[near], digit, everything[near] & ~digit, tones)
         return _Mark(ink, int(left), int(top)).part(0, ink.shape[1])
 
-    groups = []
-    for group in _groups(numbers, boxes, height):
+    groups, small = [], [cut_out([n]) for n in signs]
+    for group in groups_of(numbers, boxes, height):
+        if group.size[0] < MIN_DIGIT * height:
+            small += [cut_out(group.members)] if group.size[0] >= MIN_ALONE * height else []
+            continue
         marks = [mark for mark in (cut_out(group.members), *map(cut_out, group.parts)) if mark]
         if marks:
             groups.append(marks)
@@ -275,7 +300,8 @@ def _find_marks(grey: NDArray, pixels: NDArray, axis: NDArray | None, is_dark: b
     for n, text in signs.items():
         top, left, bottom, right = (int(edge) for edge in boxes[n])
         found.append(Sign(text, (left, top, right, bottom)))
-    return _Found(groups, found, float(height), _slope([marks[0].box for marks in groups]))
+    slope = _slope([marks[0].box for marks in groups])
+    return _Found(groups, found, [mark for mark in small if mark], float(height), slope)
 
 
 def _slope(boxes: list[Box]) -> float:
@@ -311,70 +337,6 @@ def _foreign(labels: NDArray, boxes: NDArray) -> NDArray[np.bool_]:
     return flat | upright | across
 
 
-def _groups(numbers: NDArray, boxes: NDArray, height: float) -> list[_Group]:
-    """The components with these numbers, joined into digits."""
-    groups = [_Group([int(n)], boxes[n]) for n in numbers]
-    settled: list[_Group] = []
-    groups.sort(key=lambda group: group.size)
-    while groups:  # the smallest one joins another, or stays alone
-        group = groups.pop(0)
-        others = [other for other in groups + settled if group.belongs_to(other, height)]
-        if not others:
-            settled.append(group)
-            continue
-        nearest = min(others, key=lambda other: _distance(group.box, other.box))
-        (groups if nearest in groups else settled).remove(nearest)
-        groups.append(group.joined(nearest))
-        groups.sort(key=lambda group: group.size)
-    return [group for group in settled if group.size[0] >= MIN_DIGIT * height]
-
-
-@dataclass(frozen=True, eq=False)
-class _Group:
-    """Components of one digit, and the box around them: top, left, bottom, right.
-
-    parts   where two were joined that may be two digits as well: the members of each; else empty
-    """
-
-    members: list[int]
-    box: NDArray
-    parts: tuple[list[int], ...] = ()
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Height and width."""
-        return self.box[2] - self.box[0], self.box[3] - self.box[1]
-
-    def joined(self, other: _Group) -> _Group:
-        low, high = np.minimum(self.box, other.box), np.maximum(self.box, other.box)
-        narrower = min(self.size[1], other.size[1])
-        parts: tuple[list[int], ...] = ()
-        if _overlap(self.box, other.box, 1) < SAME_DIGIT * narrower:  # side by side
-            parts = (*(self.parts or (self.members,)), *(other.parts or (other.members,)))
-        return _Group(self.members + other.members, np.array([*low[:2], *high[2:]]), parts)
-
-    def belongs_to(self, other: _Group, height: float) -> bool:
-        """Whether the two are one digit: strokes above each other, or a part beside a digit."""
-        tall, wide = self.joined(other).size
-        if tall > MAX_DIGIT_HEIGHT * height:
-            return False
-        if _overlap(self.box, other.box, 1) >= SAME_DIGIT * min(self.size[1], other.size[1]):
-            return True
-        is_part = self.size[0] < MIN_TALL * height and self.size[1] < MIN_FLAT * height
-        near = _distance(self.box, other.box) <= NEAR * height
-        return is_part and near and wide <= MAX_DIGIT_WIDTH * height
-
-
-def _overlap(a: NDArray, b: NDArray, axis: int) -> float:
-    """How far two boxes overlap from top to bottom (axis 0) or left to right (1); < 0: the gap."""
-    return float(min(a[axis + 2], b[axis + 2]) - max(a[axis], b[axis]))
-
-
-def _distance(a: NDArray, b: NDArray) -> float:
-    """Between two boxes; sideways counts twice, for a part is above or below more often."""
-    return max(0.0, -_overlap(a, b, 0)) + 2 * max(0.0, -_overlap(a, b, 1))
-
-
 # --- From marks to digits: cutting and reading
 
 
@@ -404,11 +366,19 @@ class _Readers:
         return read, np.sqrt(read * judged)
 
 
+class _Choice(NamedTuple):
+    """A digit that was read, what each label would have been worth, and the group it is of."""
+
+    digit: Digit
+    worth: NDArray
+    group: int
+
+
 @dataclass(frozen=True)
 class _Read:
     """Digits, and how sure they are on the average: a logarithm."""
 
-    digits: list[Digit]
+    choices: list[_Choice]
     sure: float
 
 
@@ -421,29 +391,31 @@ def _read_marks(found: _Found, readers: _Readers) -> _Read:
     inks = [piece.mark.ink for group in rows for row in group for piece in row]
     images = np.stack([to_form(_turned(ink, turn) if upright else ink) for ink in inks])
     answers = iter(zip(images, *readers.probabilities(images), strict=True))
-    digits, sure = [], 0.0
-    for group in rows:
+    choices: list[_Choice] = []
+    sure = 0.0
+    for number, group in enumerate(rows):
         ways = []
         for row in group:
             read = []
             for piece in row:
                 image, probabilities, worth = next(answers)
                 digit = _digit(piece.mark, image, probabilities)
-                read.append((piece, digit, float(worth[digit.label])))
+                read.append((piece, _Choice(digit, worth, number)))
             ways.append(_best_row(read))
         one, several = ways[0], ways[1:]
         if several and readers.judge is not None:
             apart = sum(way.sure for way in several) - PART_COST
             if apart > one.sure and all(_is_tall(way, height) for way in several):
-                one = _Read([digit for way in several for digit in way.digits], apart)
-        digits += one.digits
+                one = _Read([choice for way in several for choice in way.choices], apart)
+        choices += one.choices
         sure += one.sure
-    return _Read(digits, sure / len(digits))
+    return _Read(choices, sure / len(choices))
 
 
 def _is_tall(way: _Read, height: float) -> bool:
     """Whether all its digits are high enough to be digits by themselves."""
-    return all(digit.box[3] - digit.box[1] >= MIN_ALONE * height for digit in way.digits)
+    boxes = [choice.digit.box for choice in way.choices]
+    return all(box[3] - box[1] >= MIN_ALONE * height for box in boxes)
 
 
 def _turned(ink: NDArray, degrees: float) -> NDArray:
@@ -495,15 +467,15 @@ def _digit(mark: _Mark, image: NDArray[np.uint8], probabilities: NDArray) -> Dig
     return Digit(label, float(probabilities[label]), mark.box, image)
 
 
-def _best_row(read: list[tuple[_Piece, Digit, float]]) -> _Read:
+def _best_row(read: list[tuple[_Piece, _Choice]]) -> _Read:
     """The row of pieces that is surest as a whole, by the best way to each place in turn."""
-    best: dict[int, tuple[float, list[Digit]]] = {0: (0.0, [])}
-    for piece, digit, worth in sorted(read, key=lambda one: one[0].stop):
+    best: dict[int, tuple[float, list[_Choice]]] = {0: (0.0, [])}
+    for piece, choice in sorted(read, key=lambda one: one[0].stop):
         if piece.start in best:
             sure, row = best[piece.start]
-            sure += np.log(max(worth, 1e-9)) - piece.cost
+            sure += np.log(max(float(choice.worth[choice.digit.label]), 1e-9)) - piece.cost
             if piece.stop not in best or sure > best[piece.stop][0]:
-                best[piece.stop] = sure, [*row, digit]
+                best[piece.stop] = sure, [*row, choice]
     sure, row = best[max(best)]
     return _Read(row, sure)
 
@@ -511,21 +483,106 @@ def _best_row(read: list[tuple[_Piece, Digit, float]]) -> _Read:
 # --- From digits to lines
 
 
-def _in_lines(digits: list[Digit]) -> tuple[tuple[Digit, ...], ...]:
+def _in_lines(choices: list[_Choice]) -> list[list[_Choice]]:
     """Each digit follows its nearest neighbour on the left at the same height."""
-    boxes = np.array([digit.box for digit in digits])[:, [1, 0, 3, 2]]  # top, left, bottom, right
+    boxes = np.array([choice.digit.box for choice in choices])[:, [1, 0, 3, 2]]
     centre = (boxes[:, 1] + boxes[:, 3]) / 2
     lines: list[list[int]] = []
     for n in np.argsort(centre, kind="stable"):
         level = [
             line
             for line in lines
-            if _overlap(boxes[line[-1]], boxes[n], 0)
+            if overlap(boxes[line[-1]], boxes[n], 0)
             >= SAME_LINE * min(np.diff(boxes[[line[-1], n]][:, ::2], axis=1))[0]
         ]
         if level:
-            max(level, key=lambda line: _overlap(boxes[line[-1]], boxes[n], 0)).append(int(n))
+            max(level, key=lambda line: overlap(boxes[line[-1]], boxes[n], 0)).append(int(n))
         else:
             lines.append([int(n)])
     lines.sort(key=lambda line: boxes[line, ::2].mean())
-    return tuple(tuple(digits[n] for n in line) for line in lines)
+    return [[choices[n] for n in line] for line in lines]
+
+
+# --- Lines as a whole
+
+
+def _read_whole(
+    rows: list[list[_Choice]], found: _Found, reader: ReadsLines
+) -> tuple[list[list[Digit]], list[Sign]]:
+    """Digits line by line, and signs: as they were read, or as the reader reads the whole line."""
+    turn = float(np.degrees(np.arctan(found.slope)))
+    turn = turn if abs(turn) >= MIN_TURN else 0.0
+    signs = _by_line(found.signs, rows)
+    images = []
+    for row, small in zip(rows, _by_line(found.small, rows), strict=True):
+        marks = [found.groups[n][0] for n in sorted({choice.group for choice in row})]
+        inks = [(mark.ink, mark.left, mark.top) for mark in [*marks, *small]]
+        images.append(whole_lines.line_of(inks, found.height, turn, reader.height))
+    frames = iter(reader.read([line.image for line in images if line is not None]))
+    lines, all_signs = [], []
+    for row, others, line in zip(rows, signs, images, strict=True):
+        digits = [choice.digit for choice in row]
+        better = (
+            None if line is None else _surer(row, others, line, next(frames), reader, found.height)
+        )
+        if better is not None and line is not None:
+            digits = [
+                Digit(int(reader.signs[one.label]), one.confidence, one.box, _form(one.ink, turn))
+                for one in better
+                if reader.signs[one.label].isdigit()
+            ]
+            others = [
+                Sign(reader.signs[one.label], one.box)
+                for one in better
+                if not reader.signs[one.label].isdigit()
+            ]
+        lines.append(digits)
+        all_signs += others
+    return lines, all_signs
+
+
+def _by_line(things: Sequence[Any], rows: list[list[_Choice]]) -> list[list[Any]]:
+    """Signs or marks, each with a `box`, by the row that they are nearest to."""
+    placed = [[(choice.digit.box, "") for choice in row] for row in rows]
+    found: list[list[Any]] = [[] for _ in rows]
+    for thing in things:
+        middle = (thing.box[1] + thing.box[3]) / 2
+        near = [_distance_to_line(thing.box, middle, line) for line in placed]
+        found[int(np.argmin(near))].append(thing)
+    return found
+
+
+def _form(ink: NDArray[np.float32], turn: float) -> NDArray[np.uint8]:
+    return to_form(_turned(ink, turn) if turn else ink)
+
+
+def _surer(
+    row: list[_Choice],
+    signs: list[Sign],
+    line: whole_lines.Line,
+    log_probs: NDArray,
+    reader: ReadsLines,
+    height: float,
+) -> list[whole_lines.Placed] | None:
+    """What the reader reads in the line, where that is more probable all in all; else None."""
+    ours: list[tuple[Box, str, NDArray | None]] = [
+        (choice.digit.box, str(choice.digit.label), choice.worth) for choice in row
+    ]
+    ours += [(sign.box, sign.text, None) for sign in signs]
+    ours.sort(key=lambda one: one[0][0] + one[0][2])
+    groups = [choice.group for choice in row]
+    alone = [
+        groups.count(choice.group) == 1
+        and choice.digit.box[2] - choice.digit.box[0] <= USUAL_WIDTH * height
+        for choice in row
+    ]
+    labels = whole_lines.better_labels(
+        log_probs,
+        reader.blank,
+        [reader.signs.index(text) for _, text, _ in ours],
+        [worth for _, _, worth in ours],
+        float(np.mean(alone)),
+    )
+    if labels is None or not any(reader.signs[label].isdigit() for label in labels):
+        return None
+    return whole_lines.placed(line, log_probs, labels, reader.blank)

@@ -1,6 +1,7 @@
 """Reading digits: a picture in, one digit or all of them as an answer."""
 
 import base64
+from collections.abc import Sequence
 from io import BytesIO
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
+from ..line_reader import LineReader, for_classes
 from ..model import Sequential
 from ..pictures import look, sequences
 from ..pictures.answers import shipped_judge
@@ -96,9 +98,23 @@ class _InTurn:
             return self.model.predict(x, batch_size)
 
 
+class _LinesInTurn:
+    """A reader of whole lines that takes its turn, likewise."""
+
+    def __init__(self, turns: Turns, reader: LineReader) -> None:
+        self.turns, self.reader = turns, reader
+        self.height, self.signs, self.blank = reader.height, reader.signs, reader.blank
+
+    def read(self, lines: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.floating]]:
+        with self.turns:
+            return self.reader.read(lines)
+
+
 def _sequence(turns: Turns, model: Sequential, picture: Any) -> s.Sequence:
     try:
-        reading = sequences.read(picture, _InTurn(turns, model))
+        reader = for_classes(model.class_names)
+        in_turn = None if reader is None else _LinesInTurn(turns, reader)
+        reading = sequences.read(picture, _InTurn(turns, model), reader=in_turn)
     except InputError as error:
         return s.Sequence(number="", lines=[], digits=[], message=_why(error))
     height, width = (round(reading.scale * side) for side in reading.picture.shape[:2])

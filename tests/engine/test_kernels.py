@@ -14,7 +14,14 @@ from arrays import fortran, read_only, strided
 from backends import compiled, reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from strategies import EXAMPLES, GENERATORS, IN_PLACE, geometries, kernel_arguments
+from strategies import (
+    EXAMPLES,
+    GENERATORS,
+    IN_PLACE,
+    ctc_targets,
+    geometries,
+    kernel_arguments,
+)
 
 import scratchnet as sn
 from scratchnet import kernels
@@ -120,7 +127,9 @@ def test_winner_of_a_window_larger_than_a_byte_counts(backend):
 
 
 @pytest.mark.parametrize("special, is_special", [(np.nan, np.isnan), (np.inf, np.isinf)])
-@pytest.mark.parametrize("name", [name for name in KERNELS if name not in IN_PLACE])
+@pytest.mark.parametrize(
+    "name", [name for name in KERNELS if name not in (*IN_PLACE, "ctc_loss")]
+)  # what is no number in a frame reaches all of its line: see test_ctc.py
 @given(data=st.data())
 def test_nan_and_inf_reach_exactly_what_depends_on_them(backend, name, special, is_special, data):
     first, *rest = data.draw(kernel_arguments(name, sizes=EXAMPLES))
@@ -183,6 +192,7 @@ def large_cases():
         "adagrad_step": [*flat[:3], 0.1, 1e-7, 0.01],
         "nadam_step": [*flat[:4], 0.1, 0.9, 0.999, 1e-7, 3, 0.8, 0.3, 0.01],
         "lion_step": [*flat[:3], 0.1, 0.9, 0.99, 0.01],
+        "ctc_loss": [np.log(rng.dirichlet(np.ones(4), (6, 9))), *ctc_targets(rng, 6, 9, 4), 0],
     }
 
 
@@ -211,10 +221,10 @@ def test_without_the_jit_the_loops_give_the_same(tmp_path):
     cases.write_bytes(pickle.dumps(large_cases()))
     code = """if True:
         import pickle, sys, types
-        from scratchnet.engine import functions, steps
+        from scratchnet.engine import ctc, functions, steps
         assert isinstance(functions.relu_into, types.FunctionType), "the JIT is on"
         cases = pickle.load(open(sys.argv[1], "rb"))
-        compiled = vars(functions) | vars(steps)
+        compiled = vars(functions) | vars(steps) | vars(ctc)
         found = {name: compiled[name](*given) for name, given in cases.items()}
         pickle.dump((found, cases), open(sys.argv[2], "wb"))"""
     done = python(code, cases, results, NUMBA_DISABLE_JIT="1")

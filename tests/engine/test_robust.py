@@ -111,9 +111,10 @@ def test_layout_does_not_matter_to_a_loss(rng, kind, layout, from_logits):
     loss, labels = sn.losses.get(kind), np.array([2, 0, 1, 1])
     if from_logits and "crossentropy" in kind:
         loss = sn.losses.LOSSES[kind](from_logits)
-    y_pred = rng.uniform(0.1, 0.9, (4, 3))
+    y_pred = rng.uniform(0.1, 0.9, (4, 5, 3) if kind == "ctc" else (4, 3))
     y_true = labels if "sparse" in kind else rng.dirichlet(np.ones(3), 4)
     y_true = np.eye(3)[labels] if "hinge" in kind else y_true
+    y_true = np.array([[1, 2], [1, 1], [2, 0], [0, 0]]) if kind == "ctc" else y_true
     expected = loss.forward(y_pred, y_true), loss.backward()
     found = loss.forward(layout(y_pred), layout(y_true)), loss.backward()
     assert found[0] == pytest.approx(expected[0], rel=1e-14)

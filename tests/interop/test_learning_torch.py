@@ -4,9 +4,10 @@ import functools
 
 import numpy as np
 import pytest
+from strategies import ctc_targets
 
 import scratchnet as sn
-from scratchnet import losses
+from scratchnet import ctc, losses
 from scratchnet.interop import torch as to_torch
 
 torch = pytest.importorskip("torch", reason='PyTorch comes with pip install "scratchnet[parity]"')
@@ -91,6 +92,30 @@ def test_losses_and_their_gradients_agree(name, weighted):
         expected = (each.detach().numpy() * (given[-1] if weighted else 1)).mean()
         assert ours.forward(y_pred, y_true, weights) == pytest.approx(expected, rel=1e-12)
         np.testing.assert_allclose(ours.backward(), tensor.grad.numpy(), rtol=1e-10, atol=1e-13)
+
+
+@pytest.mark.parametrize("blank", [0, 2])
+def test_ctc_agrees_for_all_lengths_and_repetitions(backend, blank):
+    rng, ours = np.random.default_rng(blank), losses.CTC(from_logits=True, blank=blank)
+    for n, t, k in ((5, 12, 6), (4, 40, 3), (1, 3, 4)):
+        labels, lengths, frames = ctc_targets(rng, n, t, k, blank, most=min(t, 9))
+        z = torch.tensor(3 * rng.standard_normal((n, t, k)), requires_grad=True)
+        log_probs = z.log_softmax(2).transpose(0, 1)
+        where = (torch.tensor(a) for a in (labels, frames, lengths))
+        theirs = nnf.ctc_loss(log_probs, *where, blank=blank, reduction="sum") / n
+        theirs.backward()
+        found = ours.forward(z.detach().numpy(), labels, frames=frames)
+        assert found == pytest.approx(theirs.item(), rel=1e-10)
+        np.testing.assert_allclose(ours.backward(), z.grad.numpy(), rtol=1e-10, atol=1e-12)
+
+
+def test_ctc_is_infinite_where_pytorch_says_so(backend):
+    """Both functions; as a loss to be trained with, ours is an error instead."""
+    log_probs = np.log(np.full((1, 2, 3), 1 / 3))
+    found, _ = ctc.ctc_loss(log_probs, np.array([[1, 1]]), np.array([2]), np.array([2]), 0)
+    tensors = torch.tensor(log_probs).transpose(0, 1), torch.tensor([[1, 1]])
+    theirs = nnf.ctc_loss(*tensors, torch.tensor([2]), torch.tensor([2]), reduction="none")
+    assert found[0] == theirs.item() == np.inf
 
 
 RATE = 0.01

@@ -13,7 +13,7 @@ PACKAGE = Path(scratchnet.__file__).parent
 FILES = {path.relative_to(PACKAGE).as_posix(): path for path in sorted(PACKAGE.rglob("*.py"))}
 
 SMALL = {"losses", "optimizers", "schedules", "metrics", "initializers", "backend", "errors"}
-SMALL |= {"adaptive", "optimizer_steps", "regularizers", "targets"}
+SMALL |= {"adaptive", "ctc", "optimizer_steps", "regularizers", "targets"}
 MODEL = SMALL | {"layers", "checkpoint", "training", "engine", "kernels"}
 MODEL |= {"ending", "flat", "looking", "ranges", "registering", "sources", "summary"}
 MODEL |= {"model_files"}  # which reads the model, and is loaded late
@@ -26,7 +26,7 @@ ROOMS = {
     **dict.fromkeys(SMALL - {"backend", "errors"}, SMALL),
     "engine": {"engine", "layers", "losses", "errors", "files"},
     "ending": {"errors", "layers", "losses", "metrics", "targets"},
-    "kernels": {"backend", "datasets", "engine", "layers", "optimizer_steps"},
+    "kernels": {"backend", "ctc", "datasets", "engine", "layers", "optimizer_steps"},
     "checkpoint": {"errors", "files", "metrics"},
     "showing": set(),
     "live": {"showing"},
@@ -54,9 +54,11 @@ ROOMS = {
     "model_files": MODEL | {"model"},
     "first_start": {"engine", "errors", "model", "model_files"},
     "architectures": {"layers", "model", "errors", "ranges"},
+    "line_reader": {"architectures", "errors", "model"},
     "microscope": MODEL | {"microscope", "model", "frozen", "text", "plots"} | {"showing"},
     "datasets": {"datasets", "errors", "files", "backend", "pictures", "showing"},
-    "pictures": {"backend", "errors", "pictures", "showing", "architectures"},  # the last late
+    # the last late
+    "pictures": {"backend", "ctc", "errors", "pictures", "showing", "architectures"},
     "calibration": {"errors", "layers", "model", "targets"},
     "plots": {"errors", "layers", "plots", "checkpoint", "pictures", "showing"},
     "recipes": MODEL | {"model", "architectures", "datasets"},
