@@ -20,7 +20,13 @@ REDUCED = {
     "autoencoder": {"images": 2000, "epochs": 3, "target": 3.0, "out": "pairs.png"},
     "transfer": {"images": 6000, "epochs": 2, "target": 0.8},
     "read_numbers": {"numbers": 100, "out": "number.png"},
-    "train_line_reader": {"out": "r.safetensors", "batches": 3, "batch_size": 4, "target": 0},
+    "train_line_reader": {
+        "out": "r.safetensors",
+        "batches": 3,
+        "batch_size": 4,
+        "target": 0,
+        "checked": 8,
+    },
     "train_shipped_weights": {"out": "w.safetensors", "images": 2000, "epochs": 2, "target": 0.8},
 }
 
