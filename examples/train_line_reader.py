@@ -26,7 +26,9 @@ def share_read(model: sn.Sequential, x: np.ndarray, y: np.ndarray, count: int) -
     return float(np.mean([a == b for a, b in zip(read(model, images), written, strict=True)]))
 
 
-def main(out: str, batches: int = 2000, batch_size: int = 16, target: float = 0.4) -> None:
+def main(
+    out: str, batches: int = 2000, batch_size: int = 16, target: float = 0.4, checked: int = 1000
+) -> None:
     (x_train, y_train), (x_test, y_test) = sn.datasets.mnist.load_data()
     maker = lines.LineMaker(x_train, y_train)
 
@@ -43,7 +45,7 @@ def main(out: str, batches: int = 2000, batch_size: int = 16, target: float = 0.
         steps_per_epoch=batches // epochs,
         epochs=epochs,
     )
-    right = share_read(model, x_test, y_test, 1000)
+    right = share_read(model, x_test, y_test, checked)
     print(f"lines without a mistake: {right:.1%}")
     assert right >= target, f"expected at least {target:.1%} of the lines, found {right:.1%}"
     model.save(out)

@@ -42,7 +42,13 @@ REDUCED = {
         "momentum": 0.9,
         "target": 0.05,
     },
-    "train_line_reader": {"out": "r.safetensors", "batches": 3, "batch_size": 4, "target": 0},
+    "train_line_reader": {
+        "out": "r.safetensors",
+        "batches": 3,
+        "batch_size": 4,
+        "target": 0,
+        "checked": 8,
+    },
 }
 
 
