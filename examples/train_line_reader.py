@@ -1,8 +1,7 @@
 """Make the weights of the reader of numbers that ships with the package.
 
 `python train_line_reader.py FILE` draws lines of MNIST's training digits, trains `line_reader` on
-them with CTC, and writes it to FILE: with the same version the same bits. The shipped file is of
-such a training, taken after some 1,700 of its 2,000 batches.
+them with CTC, and writes it to FILE: with the same version the same bits.
 """
 
 import sys
@@ -27,7 +26,7 @@ def share_read(model: sn.Sequential, x: np.ndarray, y: np.ndarray, count: int) -
 
 
 def main(
-    out: str, batches: int = 2000, batch_size: int = 16, target: float = 0.4, checked: int = 1000
+    out: str, batches: int = 6000, batch_size: int = 16, target: float = 0.7, checked: int = 1000
 ) -> None:
     (x_train, y_train), (x_test, y_test) = sn.datasets.mnist.load_data()
     maker = lines.LineMaker(x_train, y_train)

@@ -505,6 +505,10 @@ class CTC(Loss):
         dy = (probs - occupancy) * counts if self.from_logits else -occupancy / probs
         return self.weighted(dy / max(len(probs), 1))
 
+    def in_a_line(self) -> tuple[str, str]:
+        gradient = "dlogits = p − g" if self.from_logits else "dp = −g / p"
+        return "L = −log sum of p over all ways to write the labels", gradient
+
     def check_targets(self, y_true: NDArray, shape: tuple[int, ...]) -> None:
         labels, lengths, _ = self._targets(y_true, shape)
         self._frames(None, shape, labels, lengths)

@@ -155,7 +155,7 @@ def train(
 ) -> None:
     """Train a network; leaves the model, its history and pictures in a folder.
 
-    Under mpiexec, which pip install "scratchnet[mpi]" brings, several processes share the training.
+    Under mpiexec, which the extra `mpi` brings, several processes share the training.
     """
     with distributed.join(same_bits=not any_ranks) as world:
         code = _lead(world, given, out, resume, json_) if world.rank == 0 else _take_part(world)

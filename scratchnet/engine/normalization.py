@@ -172,7 +172,9 @@ class LayerNormGroup(Group):
         given = rows, self.x, gamma, self.scales
         self.call(normalize_rows_backward, *given, n, parts, dx.reshape(-1, k))
         # rounded by lot: the float32 of a lot is what another process would add to
-        lots = self.totals("sums", parts, self.share.lots).astype(self.dtype)
+        exact = self.totals("sums", parts, self.share.lots)
+        lots = self.buffer("lots", exact.shape)
+        lots[...] = exact
         sums = self.total("sums", lots).reshape(2, *self.params["gamma"].shape)
         self.grads["gamma"][:], self.grads["beta"][:] = sums
         return dx if need_dx else None

@@ -28,7 +28,8 @@ def copied(model: Sequential, dtype: DTypeLike | None = None, fuse: bool = False
         array[...] = original
     for rng, original_rng in zip(_streams(layers), _streams(model.layers), strict=True):
         rng.bit_generator.state = original_rng.bit_generator.state
-    found.loss, found.class_names = copy.copy(model.loss), model.class_names
+    found.loss = copy.copy(model.loss)
+    found._class_names = model._class_names  # they were checked when they were given
     return found
 
 

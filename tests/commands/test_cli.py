@@ -471,8 +471,8 @@ def test_warmup_trains_every_architecture_for_a_moment(monkeypatch, capsys):
     with warnings.catch_warnings(), pytest.raises(SystemExit) as end:
         cli.main()
     assert not end.value.code
-    ready, seconds = capsys.readouterr().out.splitlines()
-    assert ready == "mlp: ready" and seconds.endswith(" s")
+    *ready, seconds = capsys.readouterr().out.splitlines()
+    assert ready == ["mlp: ready", "line reader: ready"] and seconds.endswith(" s")
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs Linux's full device")

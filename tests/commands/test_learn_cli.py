@@ -50,7 +50,7 @@ def test_a_learner_begins_and_goes_on(here):
     folder = here / "scratchnet-exercises"
     assert {path.name for path in folder.iterdir()} == {f"{name}.py" for name in EXERCISES}
     said = learn("check", code=1)
-    assert "ex01_slope: not written yet" in said and "ex01_slope.py, line 27, in slope" in said
+    assert "ex01_slope: not written yet" in said and "ex01_slope.py, line 28, in slope" in said
     write(folder, "ex01_slope")
     said = learn("check")
     assert "ex01_slope: passed" in said and "next: scratchnet-exercises/ex02_numeric" in said

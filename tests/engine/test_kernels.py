@@ -72,13 +72,17 @@ def test_compiled_equals_reference(name, data):
     assert_same(call(compiled, name, arguments), call(reference, name, arguments), tolerance)
 
 
+#: divide by a root that may be of a small difference
+STEEP = ("adam_step", "nadam_step", "rmsprop_step")
+
+
 @every_kernel
 @given(data=st.data())
 def test_float32_stays_float32(name, data):
     arguments = data.draw(kernel_arguments(name, np.float32))
     results = [call(module, name, arguments) for module in BACKENDS.values()]
     assert results[0][0].dtype == np.float32
-    assert_same(*results, tolerance=1e-4 if name in ("adam_step", "nadam_step") else 1e-5)
+    assert_same(*results, tolerance=1e-4 if name in STEEP else 1e-5)
 
 
 @every_kernel

@@ -62,7 +62,7 @@ def test_the_same_bits_for_one_and_two_threads(make, shape, fuse, rng):
 def test_a_step_allocates_no_arrays(make, shape, rng):
     """Images large enough that one of them would be seen."""
     shape = tuple(4 * size for size in shape[:2]) + shape[2:]
-    model, n = sn.Sequential(make(), shape), 64
+    model, n = sn.Sequential(make(), shape), 128
     x = rng.standard_normal((n, *shape)).astype(np.float32)
     dy = rng.standard_normal((n, *model.output_shape)).astype(np.float32)
     groups = plan.make(model.layers)

@@ -72,7 +72,7 @@ def test_the_network_plays_from_the_image_to_the_loss_and_back(visit, motion):
         assert float(time.input_value()).is_integer()
     page.get_by_role("button", name="Pause", exact=True).click()
     time.focus()
-    for _ in range(12):
+    for _ in range(14):  # eleven layers and the loss, and the first may be under way
         page.keyboard.press("ArrowRight")
     expect(page.locator("#network-backward")).to_have_attribute("aria-pressed", "true")
     time.fill(time.get_attribute("max"))

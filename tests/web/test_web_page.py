@@ -294,7 +294,7 @@ def test_a_training_is_watched_paused_stopped_and_used(visit):
     page = visit("#train")
     form = page.locator("#train-form")
     form.locator("[name=architecture]").select_option("lenet5")
-    for name, value in {"images": 2000, "epochs": 50, "batch_size": 64}.items():
+    for name, value in {"images": 2000, "epochs": 100, "batch_size": 16}.items():
         form.locator(f"[name={name}]").fill(str(value))
     form.get_by_role("button", name="Start").click()
     state = page.locator("#train-state")

@@ -1,7 +1,8 @@
 """20. Dropout: forget some of it, so that no unit can be relied on.
 
 About 20 minutes. Lesson 10. The package's own: scratchnet/layers/dropout.py
-On the page, with `scratchnet serve` running: http://127.0.0.1:8000/#network/model=cnn-dropout/dropout
+On the page, with `scratchnet serve` running:
+http://127.0.0.1:8000/#network/model=cnn-dropout/dropout
 
 Shapes    x of any shape -> y of the same
 Training  each value is kept with the probability keep = 1 - rate, and otherwise becomes 0. What is
