@@ -287,6 +287,7 @@ def hard_eight(page):
     return np.array(kept["pixels"], np.uint8)
 
 
+@pytest.mark.slow
 def test_the_code_is_stepped_on_the_page(visit):
     page = visit()
     sample(page, "Sample 4")
@@ -303,6 +304,7 @@ def test_the_code_is_stepped_on_the_page(visit):
     expect(part.locator(".now code")).to_contain_text("dy = dy.reshape")
 
 
+@pytest.mark.slow
 def test_what_if_on_the_page(visit):
     page = visit()
     sample(page, "Sample 3")
@@ -328,6 +330,7 @@ def test_what_if_on_the_page(visit):
     expect(page.locator("#subject-read b")).to_have_text("8")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("theme", ["light", pytest.param("dark", marks=pytest.mark.slow)])
 def test_on_a_phone_nothing_sticks_out_of_these_views(visit, theme):
     page = visit(viewport={"width": 390, "height": 800}, has_touch=True, color_scheme=theme)

@@ -6,7 +6,7 @@ import pytest
 from browsing import STROKES, layers, needs_chromium, sample, write
 from playwright.sync_api import expect
 
-pytestmark = needs_chromium
+pytestmark = [needs_chromium, pytest.mark.slow]
 
 
 # -------------------------------------------------------------------------------------- the network
@@ -55,9 +55,7 @@ def test_the_network_backward_says_which_dy_reach_a_value(visit):
     expect(readout).to_contain_text("It feeds rows 3 to 5, columns 3 to 5, in all 64 maps")
 
 
-@pytest.mark.parametrize(
-    "motion", ["no-preference", pytest.param("reduce", marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("motion", ["no-preference", "reduce"])
 def test_the_network_plays_from_the_image_to_the_loss_and_back(visit, motion):
     page = visit(reduced_motion=motion)
     sample(page, "Hard sample 4")
@@ -109,7 +107,6 @@ def test_where_the_network_is_sure_the_dust_is_said_to_be_dust(visit):
     expect(page.locator("#backward-dust")).to_be_hidden()
 
 
-@pytest.mark.slow
 def test_an_untrained_architecture_is_looked_into_with_its_shortcuts(visit):
     page = visit()
     sample(page, "Sample 3")
@@ -148,7 +145,6 @@ def test_the_first_visit_offers_the_first_tour_once(visit):
     expect(page.locator("#first-tour")).to_be_hidden()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("tour", "steps"), [("pixel", 11), ("blame", 10), ("weight", 8), ("step", 8), ("train", 9)]
 )
@@ -194,7 +190,6 @@ def test_several_digits_are_offered_as_a_number(visit):
     expect(page.locator("#number")).to_have_text("11")
 
 
-@pytest.mark.slow
 def test_a_digit_too_small_for_its_pen_is_warned_of(visit):
     page = visit()
     write(page, page.locator("#pad"), STROKES["0"], left=0.4, size=0.2)
@@ -233,7 +228,6 @@ def test_a_typed_learning_rate_stays_when_the_optimizer_changes(visit):
     expect(rate).to_have_value("0.05")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
 def test_axe_finds_nothing_that_shuts_anybody_out(visit, theme, width):
