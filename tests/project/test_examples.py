@@ -35,10 +35,10 @@ REDUCED = {
     "train_shipped_judge": {
         "out": "j.safetensors",
         "images": 800,
-        "others": 400,
+        "others": 1500,
         "printed": 50,
         "pages": 10,
-        "epochs": 2,
+        "epochs": 4,
         "momentum": 0.9,
         "target": 0.05,
     },
