@@ -35,10 +35,6 @@ class Compared:
     step: float
     sum: Sum | None
 
-    def text(self, most: int = 10) -> str:
-        """All of it, with so many terms of the sum."""
-        raise NotImplementedError
-
     @property
     def relative_error(self) -> float:
         """The difference, as a share of the larger of the two."""
@@ -62,15 +58,24 @@ class Compared:
             return "they agree"
         return "they agree as far as rounding lets see"
 
-    def _lines(self, most: int) -> list[str]:
-        lines = [] if self.sum is None else [self.sum.text(most)]
+    def text(self, most: int = 10) -> str:
+        """What was asked about, its sum with that many terms, and both derivatives: lines."""
+        lines = [self._title()]
+        lines += [] if self.sum is None else [self.sum.text(most)]
         lines.append(f"backward pass       {self.gradient:+.10g}")
         lines.append(f"numeric derivative  {self.numeric:+.10g}   (step {self.step:g})")
         if self.kink:
             lines.append(f"a kink: the slope is {self.left:+.6g} below and {self.right:+.6g} above")
-        return lines
+        return "\n".join(lines)
 
-    def _html(self, title: str) -> str:
+    __str__ = text
+
+    def __repr__(self) -> str:
+        kink = ", a kink" if self.kink else ""
+        found = f"backward {self.gradient:+.6g}, numeric {self.numeric:+.6g}{kink}"
+        return f"{type(self).__name__}({self._names()[1]}: {found})"
+
+    def _repr_html_(self) -> str:
         rows = [
             ("backward pass", f"{self.gradient:+.10g}"),
             ("numeric derivative", f"{self.numeric:+.10g}"),
@@ -78,9 +83,19 @@ class Compared:
         if self.kink:
             rows.append(("a kink: the slope below", f"{self.left:+.6g}"))
             rows.append(("and above", f"{self.right:+.6g}"))
-        found = showing.heading(title)
+        found = showing.heading(self._title())
         found += "" if self.sum is None else self.sum.html()
         return found + showing.table(("", ""), rows)
+
+    def to_dict(self, most: int | None = None) -> dict[str, Any]:
+        return {**vars(self), "sum": None if self.sum is None else self.sum.to_dict(most)}
+
+    def _title(self) -> str:
+        return f"{self._names()[0]} = {self.value:+.6g}"
+
+    def _names(self) -> tuple[str, str]:
+        """Of the number that was asked about, and of its gradient."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True, repr=False)
@@ -109,24 +124,9 @@ class GradientExplained(Compared):
     step: float
     sum: Sum | None
 
-    def text(self, most: int = 10) -> str:
-        named = f"{self.parameter}{index_text(self.index)} = {self.value:+.6g}"
-        return "\n".join([named, *self._lines(most)])
-
-    __str__ = text
-
-    def __repr__(self) -> str:
-        kink = ", a kink" if self.kink else ""
-        return (
-            f"GradientExplained({self.parameter}{index_text(self.index)}: "
-            f"backward {self.gradient:+.6g}, numeric {self.numeric:+.6g}{kink})"
-        )
-
-    def _repr_html_(self) -> str:
-        return self._html(f"{self.parameter}{index_text(self.index)} = {self.value:+.6g}")
-
-    def to_dict(self, most: int | None = None) -> dict[str, Any]:
-        return {**vars(self), "sum": None if self.sum is None else self.sum.to_dict(most)}
+    def _names(self) -> tuple[str, str]:
+        name = f"{self.parameter}{index_text(self.index)}"
+        return name, name
 
 
 @dataclass(frozen=True, repr=False)
@@ -152,24 +152,9 @@ class InputExplained(Compared):
     step: float
     sum: Sum
 
-    def text(self, most: int = 10) -> str:
-        named = f"{self.layer}, x{index_text(self.index)} = {self.value:+.6g}"
-        return "\n".join([named, *self._lines(most)])
-
-    __str__ = text
-
-    def __repr__(self) -> str:
-        kink = ", a kink" if self.kink else ""
-        return (
-            f"InputExplained({self.layer}, dx{index_text(self.index)}: "
-            f"backward {self.gradient:+.6g}, numeric {self.numeric:+.6g}{kink})"
-        )
-
-    def _repr_html_(self) -> str:
-        return self._html(f"{self.layer}, x{index_text(self.index)} = {self.value:+.6g}")
-
-    def to_dict(self, most: int | None = None) -> dict[str, Any]:
-        return {**vars(self), "sum": self.sum.to_dict(most)}
+    def _names(self) -> tuple[str, str]:
+        index = index_text(self.index)
+        return f"{self.layer}, x{index}", f"{self.layer}, dx{index}"
 
 
 @dataclass(frozen=True, repr=False)
