@@ -137,7 +137,7 @@ PROMISES = {
         "training/test_resume.py::test_a_training_that_crashed_ends_with_the_same_bits",
         "commands/test_resume_cli.py::test_a_run_killed_at_a_random_moment_ends_with_the_same_bits",
     ],
-    "shares a training between processes, on one machine or many, and ends with the bits of one": [
+    "shares a training between processes and ends with the bits of one": [
         "training/test_distributed.py::test_any_number_of_ranks_ends_with_the_bits_of_one",
         "commands/test_mpi.py::test_two_ranks_leave_what_one_leaves",
     ],
