@@ -246,6 +246,7 @@ def test_predict_draws_the_steps_to_an_answer(here, tmp_path):
     assert names_in(tmp_path) == {"steps.png"}
 
 
+@pytest.mark.slow
 def test_a_run_s_folder_is_taken_wherever_a_model_is(here, tmp_path):
     file = "run/model.safetensors"
     one, other = (good("evaluate", model, "--data", "data", cwd=here) for model in ("run", file))
@@ -320,6 +321,7 @@ def test_version_and_help(tmp_path):
     assert names_in(tmp_path) == set()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("columns", ["40", "80"])
 def test_h_is_help_everywhere_at_any_width_and_shows_defaults(columns, monkeypatch, tmp_path):
     monkeypatch.setenv("COLUMNS", columns)

@@ -100,6 +100,7 @@ def test_fifty_runs_killed_at_random_moments(here, uninterrupted, first):
     print(f"10 killed, {in_a_write} of them in the middle of a write; 10 resumed to the same bits")
 
 
+@pytest.mark.slow
 def test_a_run_killed_again_and_again_and_the_newest_checkpoint_damaged(here, uninterrupted):
     assert killed_at((5, 0.01), "again", here)
     for step in (20, 50):
@@ -115,6 +116,7 @@ def test_a_run_killed_again_and_again_and_the_newest_checkpoint_damaged(here, un
 # ------------------------------------------------------------------------------------ stopped
 
 
+@pytest.mark.slow
 def test_a_run_stopped_by_signals_goes_on_to_the_same_bits(here, uninterrupted):
     command = [*TRAIN, "--out", "stopped", "--checkpoint-every", "1"]
     folder, log = here / "stopped", here / "log"
@@ -130,6 +132,7 @@ def test_a_run_stopped_by_signals_goes_on_to_the_same_bits(here, uninterrupted):
     assert result(folder) == uninterrupted
 
 
+@pytest.mark.slow
 def test_the_second_run_in_a_folder_stops_with_one_line(here, uninterrupted):
     command = [*TRAIN, "--out", "shared", "--checkpoint-every", "1"]
     with started(
@@ -192,6 +195,7 @@ def test_the_learning_rate_is_in_the_record_and_the_figures_in_a_table(uninterru
     assert [float(row.split(",")[1]) for row in rows] == history["loss"]
 
 
+@pytest.mark.slow
 def test_patience_ends_a_run_early(here):
     done = good(*TRAIN[:9], "--epochs", 40, "--patience", 1, "--lr", 0.01, "--out", "early",
                 "--json", cwd=here)  # fmt: skip

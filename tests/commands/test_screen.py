@@ -134,6 +134,7 @@ def calls(name):
                 yield path.relative_to(ROOT).as_posix(), keywords
 
 
+@pytest.mark.slow
 def test_no_text_is_taken_for_markup_by_any_console():
     consoles = list(calls("Console"))
     assert len(consoles) >= 4
@@ -146,6 +147,7 @@ def test_no_text_is_taken_for_markup_by_any_console():
         assert "from rich import" not in path.read_text("utf-8"), path
 
 
+@pytest.mark.slow
 def test_names_with_brackets_are_printed_as_they_are(tmp_path):
     name = "[b]7[/b][bench].png"
     stroke = np.zeros((28, 28), np.uint8)

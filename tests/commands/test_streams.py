@@ -41,6 +41,7 @@ def shell(here, line, **environment):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words", ["summary resnet", "predict 7.png --json", "--help", "train -h", "explain -h"]
 )
@@ -66,6 +67,7 @@ def test_a_file_that_is_written_does_not_get_what_is_printed(here, tmp_path):
         assert arrays["dense_1.b"].shape == (10,)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs Linux's full device")
 @pytest.mark.parametrize("words", ["predict 7.png", "predict 7.png --json", "summary", "--help"])
 def test_a_full_disk_under_any_output_is_one_line(here, words):
@@ -79,6 +81,7 @@ def test_a_full_disk_under_the_errors_keeps_the_exit_code(here):
     assert shell(here, "S predict nothing.png 2> /dev/full").returncode == 1
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs Linux's full device")
 def test_a_full_disk_under_the_progress_costs_no_training(here, tmp_path):
     line = f"train --data data --model lenet5 --epochs 2 --out {tmp_path}/run --json"
@@ -102,6 +105,7 @@ def test_without_a_home_it_works_all_the_same(here):
     assert all("Traceback" not in one.stderr for one in done)
 
 
+@pytest.mark.slow
 def test_names_that_are_not_utf8_or_not_ascii_are_printed_with_escapes(here, tmp_path):
     image = os.fsencode(tmp_path) + b"/caf\xe9.png"
     shutil.copy(here / "7.png", image)
@@ -121,6 +125,7 @@ def test_names_that_are_not_utf8_or_not_ascii_are_printed_with_escapes(here, tmp
     assert "gr\\xf6\\xdfe" in done.stdout and "\\u624b" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_western_windows_console_gets_frames_and_escapes_for_foreign_names(here, tmp_path):
     shutil.copy(here / "7.png", tmp_path / "手.png")
     env = {**os.environ, "PYTHONIOENCODING": "cp1252", "PYTHONUTF8": "0", "COLUMNS": "80"}
@@ -134,6 +139,7 @@ def test_a_western_windows_console_gets_frames_and_escapes_for_foreign_names(her
     assert "| Conv2D 32 3x3 |" in table and "\\u" not in table
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("then", ["nothing", "a file"])
 def test_a_run_whose_folder_goes_away_keeps_its_model(here, tmp_path, then):
     log, out = tmp_path / "log", tmp_path / "out"

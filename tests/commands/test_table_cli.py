@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pytest
 from command import good, last_json, names_in, run
 
 import scratchnet as sn
@@ -15,6 +16,7 @@ def write(path, x, y=None):
     path.write_text("\n".join(text) + "\n")
 
 
+@pytest.mark.slow
 def test_kaggles_files_train_and_evaluate_and_a_bad_row_is_named(tmp_path):
     (x, y), (x_test, _) = sn.datasets.mnist.load_data()
     write(tmp_path / "train.csv", x[:300], y[:300])

@@ -423,6 +423,7 @@ def test_picture_of_nothing_is_refused(rng, x, draws):
         plots.augmented_samples(x, EVERYTHING, rng, draws)
 
 
+@pytest.mark.slow
 def test_benchmark_prints_a_table_and_leaves_json(tmp_path):
     script = Path(__file__).parents[2] / "benchmarks" / "augmentation.py"
     command = [sys.executable, script, "--seconds", "0.01", "--json", tmp_path / "all.json"]

@@ -234,6 +234,7 @@ def test_two_at_once_download_once(fetch, server):
     fetch("good")
 
 
+@pytest.mark.slow
 def test_every_mirror_is_named_with_its_failure(fetch, offline):
     with pytest.raises(download.UnavailableError) as caught:
         fetch(offline, *BAD)

@@ -139,6 +139,7 @@ def run(*args, cwd):
     return subprocess.run([*COMMAND, *map(str, args)], cwd=cwd, capture_output=True, text=True)
 
 
+@pytest.mark.slow
 def test_the_command_learns_names_and_shows_them(folder, tmp_path):
     done = run("train", "--data", folder, "--model", "lenet5", "--epochs", 8, "--batch-size", 4,
                "--out", "run", cwd=tmp_path)  # fmt: skip

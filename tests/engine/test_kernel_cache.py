@@ -58,6 +58,7 @@ def output(process, *words):
 # ---- whole processes -----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_processes_that_start_at_once_share_a_cache_and_the_next_compiles_nothing(tmp_path):
     for process in [start(tmp_path) for _ in range(3)]:
         assert output(process)[-1] == "[0. 2.]"
@@ -68,6 +69,7 @@ def test_a_cold_cache_is_announced_once(tmp_path):
     assert output(start(tmp_path)) == ["compiling", "[0. 2.]"]
 
 
+@pytest.mark.slow
 def test_without_a_folder_to_write_to_kernels_are_compiled_anew(tmp_path):
     place = tmp_path / "taken"
     place.write_text("a file where the cache's folder should be")
@@ -76,6 +78,7 @@ def test_without_a_folder_to_write_to_kernels_are_compiled_anew(tmp_path):
     assert place.is_file()
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_full_costs_a_line_and_leaves_nothing_half_written(tmp_path):
     for _ in range(2):
         assert output(start(tmp_path, limit=1000), "kernels-") == ["compiling", "[0. 2.]"]
@@ -108,12 +111,14 @@ def test_a_command_with_every_file_damaged_answers_as_ever(tmp_path):
     assert predict() == (expected, [])
 
 
+@pytest.mark.slow
 def test_checked_indices_are_another_kernel(tmp_path):
     output(start(tmp_path))
     assert output(start(tmp_path, NUMBA_BOUNDSCHECK="1")) == ["compiling", "[0. 2.]"]
     assert output(start(tmp_path, NUMBA_BOUNDSCHECK="1")) == ["[0. 2.]"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     platform.machine().lower() not in ("x86_64", "amd64"), reason="names a processor of this kind"
 )
@@ -164,6 +169,7 @@ class Kept:
 
 @pytest.fixture
 def kept(tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr(threads, "_on_compiling", None)  # a command run in this process set it
     yield Kept(tmp_path / "cache", monkeypatch)
     cache.folder.cache_clear()
 

@@ -31,6 +31,7 @@ def training(path, *contenders, model="cnn"):
     return run("compare_frameworks", *names, *sizes, "--json", path, "--out", path.parent)
 
 
+@pytest.mark.slow
 def test_training_prints_a_table_and_leaves_json_and_a_picture(tmp_path):
     done = training(tmp_path / "all.json", "scratchnet")
     assert done.returncode == 0, done.stderr
@@ -44,6 +45,7 @@ def test_training_prints_a_table_and_leaves_json_and_a_picture(tmp_path):
     assert (tmp_path / "training-cnn-32.png").stat().st_size > 5_000
 
 
+@pytest.mark.slow
 def test_inference_prints_a_table_and_leaves_json(tmp_path):
     sizes = ("--images", 200, "--rounds", 1, "--calls", 10, "--json", tmp_path / "all.json")
     done = run("compare_inference", "--contenders", "scratchnet", *sizes)
@@ -80,6 +82,7 @@ def test_losses_that_differ_end_it_before_anything_is_timed(wrong, in_float64, m
         compare.check(Field(), results, 32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("contender", FRAMEWORKS)
 def test_a_missing_framework_is_named_with_the_extra_that_brings_it(contender, tmp_path):
     if importlib.util.find_spec(FRAMEWORKS[contender]):

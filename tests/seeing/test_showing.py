@@ -366,6 +366,7 @@ model
 ]
 
 
+@pytest.mark.slow
 def test_in_a_real_kernel(monkeypatch):
     monkeypatch.setenv("JUPYTER_PLATFORM_DIRS", "1")
     cells = [nbformat.v4.new_code_cell(source.strip()) for source in CELLS]

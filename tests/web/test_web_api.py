@@ -125,6 +125,7 @@ def test_a_sequence_is_read_from_left_to_right(server, images):
     assert lefts == sorted(lefts) and all(len(digit["box"]) == 4 for digit in found["digits"])
 
 
+@pytest.mark.slow
 def test_32_threads_at_once_get_bitwise_what_one_gets(server, images):
     def ask(job):
         return server.post(job[0], json=job[1]).content
@@ -613,6 +614,7 @@ def schemathesis(few, folder, *options):
     assert "Selected: 30/30" in done.stdout and "Tested: 30" in done.stdout
 
 
+@pytest.mark.slow
 def test_the_api_keeps_to_its_description(few, tmp_path):
     schemathesis(few, tmp_path, "--phases", "examples,fuzzing", "--max-examples", "4")
 
@@ -627,6 +629,7 @@ def test_the_api_keeps_to_its_description_at_length(few, tmp_path):
 # -------------------------------------------------------------------------------------- the command
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_command_serves_until_a_signal(number, tmp_path, model):
     model.save(tmp_path / "mine.safetensors")

@@ -255,6 +255,7 @@ def go(page, place):
     page.goto(page.url.split("#")[0] + f"#{place}")
 
 
+@pytest.mark.slow
 def test_any_dx_is_explained_on_the_page(visit):
     page = visit()
     sample(page, "Hard sample 8")

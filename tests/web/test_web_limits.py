@@ -417,6 +417,7 @@ def test_a_class_name_that_is_no_text_is_shown_with_a_question_mark(few):
 # ---- the command
 
 
+@pytest.mark.slow
 def test_clients_that_leave_in_the_middle_leave_nothing_in_the_log(few):
     trace = json.dumps({"pixels": ONE}).encode()
     large = HEAVY["drawing"]
@@ -461,6 +462,7 @@ def test_clients_that_leave_in_the_middle_leave_nothing_in_the_log(few):
         assert all("compiling kernels" in line for line in said), said
 
 
+@pytest.mark.slow
 def test_a_host_for_all_is_warned_of_in_one_line():
     with process("--port", 0, "--host", "0.0.0.0") as (running, address):
         port = address.rpartition(":")[2]
@@ -472,6 +474,7 @@ def test_a_host_for_all_is_warned_of_in_one_line():
     assert re.search("anybody on the network may .*start, stop and delete trainings", said[0])
 
 
+@pytest.mark.slow
 def test_without_anybody_to_read_its_address_it_serves_all_the_same():
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]

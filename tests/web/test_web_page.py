@@ -37,6 +37,7 @@ def png(width, height):
 # --------------------------------------------------------------------------------------------- draw
 
 
+@pytest.mark.slow
 def test_a_digit_drawn_with_the_mouse_is_read_while_it_is_drawn(visit):
     page = visit()
     pad, digit = page.locator("#pad"), page.locator("#digit")
@@ -49,6 +50,7 @@ def test_a_digit_drawn_with_the_mouse_is_read_while_it_is_drawn(visit):
         expect(digit).to_have_text("–")
 
 
+@pytest.mark.slow
 def test_undo_takes_back_a_stroke(visit):
     page = visit()
     write(page, page.locator("#pad"), STROKES["1"])
@@ -60,6 +62,7 @@ def test_undo_takes_back_a_stroke(visit):
     expect(page.locator("#confidence")).to_have_text("nothing written yet")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["touch", "pen"])
 def test_a_digit_is_drawn_with_a_finger_or_a_pen(visit, kind):
     page = visit(viewport={"width": 390, "height": 800}, has_touch=True)
@@ -122,6 +125,7 @@ def test_an_image_is_taken(visit, how):
     expect(page.locator("#stages img")).to_have_count(9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "content"),
     [
@@ -194,6 +198,7 @@ def test_forward_shows_every_layer_and_the_sum_behind_a_value(visit):
     expect(page.locator("[data-layer=dense_1] .result h3")).to_contain_text("dense_1[4]")
 
 
+@pytest.mark.slow
 def test_backward_steps_through_every_layer(visit):
     page = visit()
     sample(page, "Hard sample 4")
@@ -246,6 +251,7 @@ def test_analytic_and_numeric_agree_for_twenty_random_parameters(visit):
             expect(part.locator(".agree")).to_contain_text("they agree")
 
 
+@pytest.mark.slow
 def test_a_parameter_is_clicked(visit):
     page = visit()
     sample(page, "Hard sample 5")
@@ -257,6 +263,7 @@ def test_a_parameter_is_clicked(visit):
     assert total == pytest.approx(shown_number(part.locator(".numeric dd")), rel=1e-4, abs=1e-8)
 
 
+@pytest.mark.slow
 def test_an_optimizer_step_lowers_the_loss(visit):
     page = visit("#backward")
     page.goto(page.url.split("#")[0] + "#draw")
@@ -290,6 +297,7 @@ def test_explain_draws_three_maps(visit):
 # ------------------------------------------------------------------------------ train and sequences
 
 
+@pytest.mark.slow
 def test_a_training_is_watched_paused_stopped_and_used(visit):
     page = visit("#train")
     form = page.locator("#train-form")
@@ -316,6 +324,7 @@ def test_a_training_is_watched_paused_stopped_and_used(visit):
     expect(page.locator("#digit")).to_have_text("0")
 
 
+@pytest.mark.slow
 def test_a_number_is_read_with_frames(visit):
     page = visit("#sequence")
     pad = page.locator("#wide-pad")
@@ -331,6 +340,7 @@ def test_a_number_is_read_with_frames(visit):
 # --------------------------------------------------------------------------- keyboard, looks, width
 
 
+@pytest.mark.slow
 def test_everything_goes_by_keyboard(visit):
     page = visit()
 
@@ -361,6 +371,7 @@ def test_everything_goes_by_keyboard(visit):
     expect(page.locator("#step-result .after")).to_be_visible()
 
 
+@pytest.mark.slow
 def test_light_and_dark(visit):
     page = visit(color_scheme="dark")
     ground = "() => getComputedStyle(document.documentElement).backgroundColor"
@@ -373,6 +384,7 @@ def test_light_and_dark(visit):
     assert visit(color_scheme="light").evaluate(ground) == light
 
 
+@pytest.mark.slow
 def test_on_a_phone_nothing_sticks_out(visit):
     page = visit(viewport={"width": 390, "height": 800}, has_touch=True)
     sample(page, "Hard sample 5")
