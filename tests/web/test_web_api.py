@@ -621,9 +621,9 @@ def test_the_api_keeps_to_its_description(few, tmp_path):
 
 @pytest.mark.slow
 def test_the_api_keeps_to_its_description_at_length(few, tmp_path):
-    schemathesis(
-        few, tmp_path, "--phases", "examples,coverage,fuzzing,stateful", "--max-examples", "100"
-    )
+    """As many examples an operation as SCRATCHNET_EXAMPLES says: 100 at length."""
+    phases, most = "examples,coverage,fuzzing,stateful", os.environ.get("SCRATCHNET_EXAMPLES", "30")
+    schemathesis(few, tmp_path, "--phases", phases, "--max-examples", most)
 
 
 # -------------------------------------------------------------------------------------- the command
