@@ -267,6 +267,8 @@ def join(same_bits: bool = True) -> Iterator[World]:
         with within(World()) as world:
             yield world
         return
+    if "OMPI_COMM_WORLD_SIZE" in os.environ:  # else mpi4py's wheel loads MPICH, which cannot join
+        os.environ.setdefault("MPI4PY_MPIABI", "openmpi")
     try:
         from mpi4py import MPI
     except ImportError as error:

@@ -394,6 +394,17 @@ def test_what_launchers_say_is_understood(said, rank, monkeypatch):
     assert distributed.launched_as() == (rank or 0)
 
 
+def test_without_mpi4py_the_extra_is_named_and_open_mpi_is_told_from_mpich(monkeypatch):
+    said = {"OMPI_COMM_WORLD_SIZE": "2", "OMPI_COMM_WORLD_RANK": "0", "MPI4PY_MPIABI": ""}
+    for name, value in said.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("MPI4PY_MPIABI")
+    monkeypatch.setitem(sys.modules, "mpi4py", None)
+    with pytest.raises(InputError, match=r"scratchnet\[mpi\]"), distributed.join():
+        pass
+    assert os.environ["MPI4PY_MPIABI"] == "openmpi"
+
+
 @pytest.mark.parametrize(
     ("cores", "number", "of", "mine"),
     [(8, 1, 2, [4, 5, 6, 7]), (5, 1, 2, [2, 3]), (2, 0, 4, None), (4, 0, 1, None)],
