@@ -1,6 +1,8 @@
 """What an all-reduce does, on one gradient; then a training that several processes share.
 
-By itself, or on four processes, after pip install ".[mpi]": mpiexec -n 4 python shared_training.py
+By itself, python examples/shared_training.py, or on four processes, after pip install ".[mpi]":
+mpiexec -n 4 python examples/shared_training.py. What the first part does by hand, every process
+does for itself; in the second part they share. The page .github/docs/distributed.md explains both.
 """
 
 import hashlib
@@ -17,13 +19,15 @@ def main(images: int = 60_000, epochs: int = 1, target: float = 0.97) -> None:
     model.compile(sn.Adam(0.002), "sparse_categorical_crossentropy", metrics=["accuracy"])
     model.loss_and_gradients(x[:128], y[:128])
     whole = model.flat_grads.copy()
-    quarters = []  # a rank's gradient is that of its images, here 32 of a batch of 128
+    # one process plays four ranks; a rank's gradient is that of its images, here 32 of 128
+    quarters = []
     for start in range(0, 128, 32):
         model.loss_and_gradients(x[start : start + 32], y[start : start + 32])
         quarters.append(model.flat_grads / 4)  # the loss divides by 32, not by 128
-    # first half: rank r gets everybody's numbers for piece r, and adds them; second: all get all
+    # first step: rank r gets everybody's numbers for piece r, pieces[q][r] of rank q, and adds them
     pieces = [np.array_split(quarter, 4) for quarter in quarters]
     added = [sum(piece[r] for piece in pieces) for r in range(4)]
+    # second step: all get all. Added in another order than fit adds, so the last digits may differ
     difference = np.abs(np.concatenate(added) - whole).max()
     with sn.distributed.join() as world:
         model.fit(x, y, batch_size=128, epochs=epochs, verbose=2)

@@ -102,7 +102,10 @@ def start(
     exercises: ExercisesOption = None,
 ) -> None:
     """Put the exercises into a folder; what is there already stays as it is."""
-    place = Workplace(folder, _exercises(exercises))
+    chosen = _exercises(exercises)
+    if folder == workplace.USUAL and any(Path(f"{e.name}.py").is_file() for e in chosen):
+        folder = Path()  # in the middle of it: not one more inside
+    place = Workplace(folder, chosen)
     made = place.make()
     report.show(report.of_start(place, len(made)))
 
@@ -226,8 +229,11 @@ def solution(
     name: NameArgument = None, dir_: DirOption = None, exercises: ExercisesOption = None
 ) -> None:
     """Print the file of an exercise with its solution."""
-    place = _place(dir_, exercises)
-    report.show_code(_chosen(place, name).solution())
+    if name is not None:  # for that no folder of a learner's is needed
+        chosen = exercises_.find(_exercises(exercises), name)
+    else:
+        chosen = _chosen(_place(dir_, exercises), None)
+    report.show_code(chosen.solution())
 
 
 @command("learn progress", into=learn)

@@ -1,13 +1,14 @@
 """What `scratchnet learn` prints: lines with a style each, wrapped to the terminal."""
 
 import re
+import shlex
 import sys
 import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ..errors import printable
-from ..learn.exercise import Exercise
+from ..learn.exercise import OURS, Exercise
 from ..learn.runner import Checked
 from ..learn.told import Outcome
 from ..learn.workplace import Workplace
@@ -88,7 +89,8 @@ def _mark(place: Workplace, exercise: Exercise) -> str:
 
 def of_start(place: Workplace, made: int) -> Iterator[Line]:
     """After the exercises were put into a folder."""
-    folder, there = printable(str(place.folder)), len(place.exercises) - made
+    there = len(place.exercises) - made
+    folder = "this folder" if place.folder == Path() else printable(str(place.folder))
     found = (
         f"{_many(made, 'exercise')} put into {folder}" if made else f"{folder} has all exercises"
     )
@@ -100,7 +102,7 @@ def of_start(place: Workplace, made: int) -> Iterator[Line]:
     yield 0, "", ""
     if place.folder != Path():
         yield 4, f"cd {folder}", "as is"
-    yield 4, "scratchnet learn check --watch", "as is"
+    yield 4, f"scratchnet learn check --watch{_options(place.exercises[0])}", "as is"
     yield 0, "", ""
     yield from of_next(place)
 
@@ -132,7 +134,8 @@ def of_hints(exercise: Exercise, many: int) -> Iterator[Line]:
         yield 2, hint, ""
     what = "hint" if many < total else "solution"
     shows = "one more" if many < total else "the solution"
-    yield 0, f"`scratchnet learn {what} {short(exercise)}` shows {shows}", "dim"
+    command = f"{what} {short(exercise)}{_options(exercise)}"
+    yield 0, f"`scratchnet learn {command}` shows {shows}", "dim"
 
 
 def of_reset(path: Path, kept: Path | None) -> Iterator[Line]:
@@ -236,7 +239,7 @@ def _help(exercise: Exercise, outcome: Outcome) -> Iterator[Line]:
     if exercise.lesson:
         helps.append(f"lesson {exercise.lesson}")
     if exercise.hints:
-        helps.append(f"`scratchnet learn hint {short(exercise)}`")
+        helps.append(f"`scratchnet learn hint {short(exercise)}{_options(exercise)}`")
     if helps:
         yield 2, f"Help: {' and '.join(helps)}", "dim"
 
@@ -248,6 +251,13 @@ def _many(count: int, what: str) -> str:
 def short(exercise: Exercise) -> str:
     """What one types for it: the number in its name, or the name."""
     return next((str(int(n)) for n in re.findall(r"\d+", exercise.name)), exercise.name)
+
+
+def _options(exercise: Exercise) -> str:
+    """What has to be typed as well where the exercises are a teacher's."""
+    if exercise.folder.resolve() == OURS.resolve():
+        return ""
+    return f" --exercises {shlex.quote(printable(str(exercise.folder.resolve())))}"
 
 
 def _time(minutes: int) -> str:

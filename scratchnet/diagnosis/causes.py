@@ -17,10 +17,10 @@ class Cause(NamedTuple):
 CAUSES: dict[str, Cause] = {
     "batch-mean": Cause(
         "a mean over the batch in place of a sum, or a sum in place of a mean",
-        "The gradient is the right one times the number of examples, or divided by it. The loss "
-        "divides by the batch size, once, so that every gradient before it already carries that "
-        "factor; a layer only adds up what its examples contribute. By hand: run the same batch "
-        "twice as long (each example twice). A sum doubles, a mean stays.",
+        "The gradient, or the loss, is the right one times the number of examples, or divided by "
+        "it. The loss divides by the batch size, once, so that every gradient before it already "
+        "carries that factor; a layer only adds up what its examples contribute. By hand: run the "
+        "same batch twice as long (each example twice). A sum doubles, a mean stays.",
     ),
     "divided-twice": Cause(
         "divided by the same number twice",

@@ -77,6 +77,7 @@ HYPOTHESES: tuple[Hypothesis, ...] = (
     Hypothesis("kernel-flipped", hypotheses.kernel_flipped, wide=True),
     Hypothesis("missing-factor", normalized.norm_factor),
     Hypothesis("missing-factor", hypotheses.missing_factor),
+    Hypothesis("axes-permuted", windowed.winner_turned),
     Hypothesis("axes-permuted", hypotheses.axes_permuted, wide=True),
     Hypothesis("float32-inside", hypotheses.float32_inside),
 )

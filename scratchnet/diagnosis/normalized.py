@@ -93,6 +93,10 @@ def batchnorm_term(t: Trial, name: str) -> Iterator[Guess]:
     yield "the variance's term is taken twice", s * (d - mean - 2 * along)
     yield "the variance's term is taken by half", s * (d - mean - along / 2)
     if norm.running:
+        yield (
+            "the terms of the mean and the variance are taken in evaluation",
+            s * (d - mean - along),
+        )
         batch = replace(norm, running=None)
         x_hat, s = batch.x_hat(t.x), batch.scale(t.x)
         along = x_hat * (d * x_hat).mean(axis=over, keepdims=True)

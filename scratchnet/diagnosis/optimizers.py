@@ -105,6 +105,7 @@ class Rule:
     count: tuple[int, int] = (1, 1)
     forget: tuple[str, ...] = ()
     shares: tuple[bool, bool] = (True, True)
+    squared: bool = True
     root: bool = True
     kept: float | None = None
     ahead: float | None = None
@@ -150,7 +151,7 @@ class Rule:
             (1 - b) if whole else 1.0 for b, whole in zip((b1, b2), self.shares, strict=True)
         )
         memory["m"] = b1 * memory["m"] + one * g
-        memory["v"] = b2 * memory["v"] + two * g * g
+        memory["v"] = b2 * memory["v"] + two * (g * g if self.squared else g)
         t = self.count[0] * k + self.count[1]
         c1, c2 = (1 - b**t if on else 1.0 for b, on in zip((b1, b2), self.correct, strict=True))
         m, v = memory["m"] / c1, memory["v"] / c2
@@ -204,7 +205,8 @@ def no_bias_correction(r: Rule) -> Iterator[Variant]:
     if r.kind == "adam":
         for correct in ((False, False), (False, True), (True, False)):
             which = [key for key, on in zip("mv", correct, strict=True) if not on]
-            yield f"{' and '.join(which)} are not corrected", replace(r, correct=correct)
+            verb = "are" if len(which) > 1 else "is"
+            yield f"{' and '.join(which)} {verb} not corrected", replace(r, correct=correct)
 
 
 def wrong_t(r: Rule) -> Iterator[Variant]:
@@ -228,7 +230,8 @@ def epsilon_side(r: Rule) -> Iterator[Variant]:
 
 def memory_lost(r: Rule) -> Iterator[Variant]:
     for forget in (("m", "v"), ("m",), ("v",)):
-        yield f"{' and '.join(forget)} start anew in every step", replace(r, forget=forget)
+        verb = "start" if len(forget) > 1 else "starts"
+        yield f"{' and '.join(forget)} {verb} anew in every step", replace(r, forget=forget)
     if r.kind == "adam":
         first = replace(r, forget=("m", "v"), count=(0, 1))
         yield "m, v and t start anew in every step", first
@@ -247,6 +250,7 @@ def missing_factor(r: Rule) -> Iterator[Variant]:
     if r.kind == "adam":
         for shares in ((False, True), (True, False), (False, False)):
             yield "1 - beta is left out", replace(r, shares=shares)
+        yield "the gradient is not squared in v", replace(r, squared=False)
         yield "the root is left out", replace(r, root=False)
         yield "epsilon is left out", replace(r, epsilon_at="none")
     elif r.momentum:

@@ -179,6 +179,14 @@ def _ties(t: Trial, name: str, ties: str, said: str) -> Iterator[Guess]:
         yield said, w.cut(w.put_back(patches, t.x.shape), t.x.shape)
 
 
+def winner_turned(t: Trial, name: str) -> Iterator[Guess]:
+    w = t.remember(window_of)
+    if name == "dx" and w is not None and w.kind == "max" and w.size[0] == w.size[1]:
+        turned = windows.dpatches(w, t.x, None, t.dy).swapaxes(3, 4)
+        dx = w.cut(w.put_back(turned, t.x.shape), t.x.shape)
+        yield "the winner's row and column in its window are swapped", dx
+
+
 def window_mask_unused(t: Trial, name: str) -> Iterator[Guess]:
     w = t.remember(window_of)
     if name == "dx" and w is not None and w.kind == "max":

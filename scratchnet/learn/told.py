@@ -13,9 +13,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import numpy as np
+
 from ..errors import printable
 from .trial import Mistake
 
+#: what a line of Python may call an array: `x`, `self.x`, `self.params["W"]`
+NAME = re.compile(r"""[A-Za-z_]\w*(?:\.[A-Za-z_]\w*|\[["']\w+["']\])*""")
+#: its parts: `self`, `.params`, `["W"]`
+PART = re.compile(r"^\w+|\.\w+|\[[^]]+\]")
 #: one frame of what `faulthandler` writes
 FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+)(?: in (?P<function>\S+))?')
 
@@ -83,6 +89,8 @@ def of_exception(error: BaseException, folder: Path, name: str) -> Outcome:
     own = _places(error.__traceback__, folder)
     place = own[-1] if own else Place()
     status, message, details = _said(error, place, name)
+    if status == "exception":
+        details = [*details, *_shapes(error.__traceback__, folder, place.source)]
     callers = [at for at in own if at.file == f"{name}.py"]
     if callers and place.file != callers[-1].file:
         at = callers[-1]
@@ -109,6 +117,14 @@ def _said(error: BaseException, place: Place, name: str) -> tuple[str, str, list
         return "memory", "more memory was asked for than there is; is a shape wrong?", details
     if isinstance(error, RecursionError):
         return "exception", "a function calls itself again and again (RecursionError)", []
+    apart = re.search(r"^matmul: .*\(size (\d+) is different from (\d+)\)", text)
+    if apart:  # NumPy's own words for it name a gufunc signature
+        rows, long = apart.groups()
+        message = f"`@` does not fit: its left side has rows of {long}, its right side {rows} rows"
+        return "exception", message, []
+    if not place.line and isinstance(error, TypeError) and "argument" in text:
+        message = "the check calls it as the file was handed out; was the first line changed?"
+        return "exception", message, [f"{kind}: {text}"]
     if not place.line:
         message = "the check could not use what your code gave it"
         return "exception", message, [f"{kind}: {text}"]
@@ -123,7 +139,7 @@ def _import(error: ImportError, text: str) -> tuple[str, list[str]]:
     if isinstance(error, ModuleNotFoundError):
         details = ["is it spelt right? the exercises need NumPy and your earlier files alone"]
         return f"it imports {printable(name)}, which is not installed", details
-    return printable(text), []
+    return re.sub(r" \(\S+\)$", "", text), []  # without the place of NumPy's own files
 
 
 def _syntax(error: SyntaxError, folder: Path, detail: str) -> Outcome:
@@ -152,6 +168,30 @@ def _places(trace: TracebackType | None, folder: Path) -> list[Place]:
         for frame in traceback.extract_tb(trace)
         if _inside(frame.filename, folder)
     ]
+
+
+def _shapes(trace: TracebackType | None, folder: Path, source: str) -> list[str]:
+    """The shapes of the arrays that the learner's last line names; the line itself is not run."""
+    frames = [frame for frame, _ in traceback.walk_tb(trace)]
+    own = [frame for frame in frames if _inside(frame.f_code.co_filename, folder)]
+    if not own:
+        return []
+    shown = {}
+    for name in NAME.findall(source.split("#")[0]):
+        text, *inside = PART.findall(name)
+        value = own[-1].f_locals.get(text)
+        for part in inside:
+            key = part.strip(".[]\"'")
+            if isinstance(value, np.ndarray):  # `self.x.T`: the shape of self.x
+                break
+            if isinstance(value, dict):
+                value = value.get(key)
+            else:  # what is stored, and never a property of the learner's, which would run
+                value = getattr(value, "__dict__", {}).get(key)
+            text += part
+        if isinstance(value, np.ndarray):
+            shown[text] = f"{text} {value.shape}"
+    return [f"shapes: {', '.join(shown.values())}"] if shown else []
 
 
 def place_in_dump(dump: str, folder: Path) -> Place:

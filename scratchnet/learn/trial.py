@@ -11,6 +11,7 @@ oracle, with numeric gradients, or with the same call once more; where it fails,
 """
 
 import importlib
+import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import ModuleType
@@ -48,6 +49,13 @@ class Mistake(Exception):  # noqa: N818 - the learner's, and no error of the pro
         super().__init__(headline)
         self.headline, self.details = headline, list(details)
         self.cause, self.title, self.text, self.evidence = cause, title, text, evidence
+
+    def of(self, name: str, called: str) -> "Mistake":
+        """The same, with an argument called what the learner's file calls it."""
+        self.headline = self.headline.replace(name, called)
+        self.details = [line.replace(name, called) for line in self.details]
+        self.evidence = self.evidence.replace(name, called)
+        return self
 
 
 class Learner:
@@ -147,10 +155,12 @@ class Trial:
         if values.dtype.kind not in "fiub":
             raise wrong
         if values.shape != shape:
-            if shape and values.ndim > 1 and values.T.shape == shape:
+            if len(shape) == 2 and values.T.shape == shape:
                 raise Mistake(
                     f"{wrong.headline}: turned round, its transpose would fit", shown or []
                 )
+            if len(shape) > 2 and sorted(values.shape) == sorted(shape):
+                raise Mistake(f"{wrong.headline}: is it the order of the axes?", shown or [])
             raise wrong
         return values.astype(np.float64)
 
@@ -206,14 +216,14 @@ class Trial:
 
     def loss(self, loss: Any, y_pred: Array, y_true: NDArray, like: Any) -> None:
         """A loss's value against a right one's, its gradient against numeric ones."""
-        name = type(loss).__name__
-        self.now = f"{name}, with predictions of shape {y_pred.shape}"
+        name, called = type(loss).__name__, _first_argument(loss.forward)
+        self.now = f"{name}, with {called} of shape {y_pred.shape}"
         try:
             loss.forward(y_pred[::-1], y_true[::-1])  # nothing of it may be left over
-            with self.untouched(predictions=y_pred, labels=y_true):
+            with self.untouched(**{called: y_pred, "labels": y_true}):
                 found = loss.forward(y_pred, y_true)
             self.same(f"{name}.forward", found, like.forward(y_pred, y_true))
-            with self.untouched(predictions=y_pred, labels=y_true):
+            with self.untouched(**{called: y_pred, "labels": y_true}):
                 self.array(f"{name}.backward", loss.backward(), y_pred.shape)
             found = gradcheck.check_loss(loss, y_pred, y_true)
             if not found.passed:
@@ -221,7 +231,8 @@ class Trial:
             self.done(f"{name}.backward")
         except Mistake as mistake:
             judged = loss, y_pred.copy(), y_true, self._fresh()
-            raise _named(mistake, "diagnose_loss", *judged, like=like) from None
+            named = _named(mistake, "diagnose_loss", *judged, like=like)
+            raise named.of("y_pred", called) from None
         self._ask(name, "diagnose_loss", loss, y_pred.copy(), y_true, self._fresh(), like=like)
 
     def optimizer(
@@ -397,6 +408,14 @@ class Flat:
         return {"W": self.flat_params[:half], "b": self.flat_params[half:]}
 
 
+def _first_argument(function: Callable[..., Any]) -> str:
+    """What a function calls its first argument."""
+    try:
+        return next(iter(inspect.signature(function).parameters), "y_pred")
+    except (TypeError, ValueError):
+        return "y_pred"
+
+
 def _close(found: Array, expected: Array, tolerance: float) -> bool:
     if found.shape != expected.shape:
         return False
@@ -415,14 +434,14 @@ def _wrong_gradient(name: str, check: gradcheck.Check) -> Mistake:
             [f"first {number(check.analytic)}, then {number(check.numeric)}"],
         )
     at = index_text(check.index) if check.shape else ""
-    return Mistake(
-        f"{name}: d{check.name} is not the slope of the loss",
-        [
-            f"wrong in {check.wrong:,} of {check.checked:,} places, most at d{check.name}{at}:",
-            f"your backward says {number(check.analytic)}, "
-            f"nudging {check.name}{at} says {number(check.numeric)}",
-        ],
-    )
+    details = [
+        f"wrong in {check.wrong:,} of {check.checked:,} places, most at d{check.name}{at}:",
+        f"your backward says {number(check.analytic)}, "
+        f"nudging {check.name}{at} says {number(check.numeric)}",
+    ]
+    if np.isnan(check.analytic):
+        details.append("nan stood there before the call, so that what is not overwritten shows")
+    return Mistake(f"{name}: d{check.name} is not the slope of the loss", details)
 
 
 def _named(mistake: Mistake, engine: str, *args: Any, like: Any) -> Mistake:
@@ -432,7 +451,9 @@ def _named(mistake: Mistake, engine: str, *args: Any, like: Any) -> Mistake:
         cause = "" if found.passed else found.cause or ""
         if not cause:
             return mistake
-        said = {"title": found.title, "text": found.text, "evidence": found.evidence}
+        # its dy is another than the one whose numbers stand above: the two must not look like one
+        evidence = f"in another trial, {found.evidence}"
+        said = {"title": found.title, "text": found.text, "evidence": evidence}
     except Exception:  # the learner's code in another place: what was found first stands
         return mistake
     return Mistake(mistake.headline, mistake.details, cause=cause, **said)

@@ -24,6 +24,7 @@ class Workplace:
     def __init__(self, folder: Path, exercises: Sequence[Exercise]) -> None:
         self.folder, self.exercises = folder, exercises
         self._passed, self._hints = self._remembered()
+        self._kept = True  # until the folder refuses to be written to
 
     # ---- files -------------------------------------------------------------------------------
 
@@ -55,6 +56,7 @@ class Workplace:
                 number += 1
             kept = path.rename(there)
         self._write(exercise)
+        self._refresh()
         self._passed.pop(exercise.name, None)
         self._remember()
         return kept
@@ -79,6 +81,7 @@ class Workplace:
 
     def note(self, exercise: Exercise, passed: bool) -> None:
         """Remember what came of a check."""
+        self._refresh()
         if passed:
             self._passed[exercise.name] = self._fingerprint(exercise)
         else:
@@ -87,6 +90,7 @@ class Workplace:
 
     def hint(self, exercise: Exercise) -> int:
         """How many hints are to be shown now: one more than the last time."""
+        self._refresh()
         seen = min(self._hints.get(exercise.name, 0) + 1, len(exercise.hints))
         self._hints[exercise.name] = seen
         self._remember()
@@ -107,12 +111,17 @@ class Workplace:
             return {}, {}  # none yet, or damaged: nothing is lost but the marks
         return passed, hints
 
+    def _refresh(self) -> None:
+        """Read again what is remembered: `check --watch` stays, and others write meanwhile."""
+        if self._kept:
+            self._passed, self._hints = self._remembered()
+
     def _remember(self) -> None:
         state = {"passed": self._passed, "hints": self._hints}
         try:
             write_atomically(self.folder / STATE, json.dumps(state, indent=1).encode())
         except (OSError, InputError):
-            return  # a folder that may only be read, as when a teacher checks
+            self._kept = False  # a folder that may only be read, as when a teacher checks
 
 
 def found(folder: Path | None, exercises: Sequence[Exercise]) -> Workplace:
@@ -122,8 +131,9 @@ def found(folder: Path | None, exercises: Sequence[Exercise]) -> Workplace:
         if any((place / name).is_file() for name in names):
             return Workplace(place, exercises)
     here = printable(str(folder if folder is not None else Path().resolve()))
+    some = names[0] if len(names) == 1 else f"{names[0]} ... {names[-1]}"
     raise InputError(
-        f"{here}: expected a folder of exercises, found none of {names[0]} ... {names[-1]}; "
+        f"{here}: expected a folder of exercises, found none of {some}; "
         "`scratchnet learn` makes one"
     )
 

@@ -190,7 +190,8 @@ class WhatIf:
 
     def __repr__(self) -> str:
         losses = f"{self.before.loss:.6g} -> {self.now.loss:.6g}"
-        return f"WhatIf({len(self.changes)} changes: loss {losses})"
+        count = len(self.changes)
+        return f"WhatIf({count} change{'s' * (count != 1)}: loss {losses})"
 
     def _repr_html_(self) -> str:
         found = showing.heading("; ".join(self.changes) or "nothing changed yet")

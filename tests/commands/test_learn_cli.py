@@ -87,6 +87,14 @@ def test_work_is_never_overwritten(here):
     assert (here / "mine" / "ex01_slope.before-1.txt").read_text() == "my work\n"
 
 
+def test_inside_the_folder_it_makes_no_folder_in_the_folder(here, monkeypatch):
+    learn("mine")
+    monkeypatch.chdir(here / "mine")
+    Path("ex02_numeric_gradient.py").unlink()
+    assert "1 exercise was put into this folder; what was there is left alone" in learn()
+    assert Path("ex02_numeric_gradient.py").is_file() and not Path(workplace.USUAL).exists()
+
+
 def test_hints_come_one_by_one_and_then_the_solution_is_named(here):
     learn()
     first, second, third, fourth = (learn("hint", "4") for _ in range(4))
@@ -97,6 +105,18 @@ def test_hints_come_one_by_one_and_then_the_solution_is_named(here):
     assert "hint 3 of 3" in learn("hint", "5", "--all")
     done = CliRunner().invoke(app, ["learn", "solution", "4"])
     assert done.output == EXERCISES["ex04_dense_backward"].solution()
+
+
+def test_what_is_seen_and_passed_elsewhere_outlives_a_check_that_watches(here):
+    learn()
+    folder, every = here / "scratchnet-exercises", tuple(EXERCISES.values())
+    watching = workplace.Workplace(folder, every)
+    learn("hint", "1")
+    elsewhere = workplace.Workplace(folder, every)
+    elsewhere.note(every[4], passed=True)
+    watching.note(every[0], passed=False)
+    assert "hint 2 of 3" in learn("hint", "1")
+    assert workplace.Workplace(folder, every).has_passed(every[4])
 
 
 @pytest.mark.parametrize(
@@ -179,6 +199,13 @@ def test_a_teacher_hands_out_exercises_and_gets_a_report(here, teacher):
     report = json.loads(done.output.splitlines()[-1])
     assert done.exit_code == 0 and report["passed"] is True
     assert report["exercises"][0]["steps"] == ["double(2)"]
+
+
+def test_what_is_to_be_typed_next_names_the_teachers_folder(here, teacher):
+    said = learn("mine", "--exercises", teacher.name)
+    assert f"check --watch --exercises {teacher}".replace(" ", "") in said.replace(" ", "")
+    done = CliRunner().invoke(app, ["learn", "solution", "t01", "--exercises", teacher.name])
+    assert "return 2 * x" in done.output
 
 
 @pytest.mark.slow

@@ -87,7 +87,7 @@ def test_what_is_shown(rng):
     assert "nothing changed yet" in str(w)
     w.off("dense", 1)
     assert "1. dense: unit 1 off" in str(w) and "p(2) (label)" in str(w)
-    assert "dense: unit 1 off" in w._repr_html_() and repr(w).startswith("WhatIf(1 changes")
+    assert "dense: unit 1 off" in w._repr_html_() and repr(w).startswith("WhatIf(1 change:")
 
 
 def test_an_image_is_changed_until_it_is_read_as_the_target(digits):

@@ -50,7 +50,11 @@ def check(learner, trial):
             "only one step is taken: is `return` inside the loop?": 1.5,
         }
         trial.same(
-            f"descend: x after {steps} steps from 0", found, right, traps=traps, tolerance=1e-6
+            f"descend: x after {steps} step{'s' * (steps != 1)} from 0",
+            found,
+            right,
+            traps=traps,
+            tolerance=1e-6,
         )
     trial.that(
         abs(learner.descend(f, 10.0, 0.1, 200) - 3) < 1e-6, "descend: it does not arrive at 3"

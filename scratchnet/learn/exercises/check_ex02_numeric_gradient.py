@@ -29,7 +29,11 @@ def check(learner, trial):
             np.array_equal(a, before),
             "a has other values after the call than before: put back exactly what was there",
         )
-        traps = {"divided by h where the width is 2h": 4 * other * a}
+        traps = {
+            "divided by h where the width is 2h": 4 * other * a,
+            "from one side alone: f at a + h and at a": other * (2 * a + 1e-5),
+            "from one side alone: f at a and at a - h": other * (2 * a - 1e-5),
+        }
         trial.same(
             f"gradient of an array of shape {shape}",
             found,

@@ -30,9 +30,11 @@ def check(learner, trial):
         (3, 3, 1, 0, 1),
     ):
         traps = {
+            # before the next, whose number may be the same; without padding it is the right one
+            "the padding counts on both sides, 2 * pad": (h + pad - k) // stride + 1,
+            "the padding is left out": (h - k) // stride + 1,
             "the 1 is missing: positions begin with 0": right - 1,
             "one position too many": right + 1,
-            "the padding counts on both sides, 2 * pad": (h + pad - k) // stride + 1,
             "a division that leaves a fraction: // gives whole numbers": (h + 2 * pad - k) / stride
             + 1,
         }

@@ -23,14 +23,14 @@ def check(learner, trial):
         layer, x, right = made(learner, trial, (n, h, w, c), f, (kh, kw), stride, pad)
         y = right.forward(x)
         W, b = layer.params["W"], layer.params["b"]
-        flipped = trial.right(sn.Conv2D(f, (kh, kw), strides=stride, padding=pad), layer, (h, w, c))
-        flipped.params["W"][:] = W[::-1, ::-1]
-        traps = {
-            "b is not added": y - b,
-            "the patterns are turned round, W[::-1, ::-1]: use them as they are": flipped.forward(
-                x
-            ),
-        }
+        other = trial.right(sn.Conv2D(f, (kh, kw), strides=stride, padding=pad), layer, (h, w, c))
+        traps = {"b is not added": y - b}
+        for said, mixed in (
+            ("the patterns are turned round, W[::-1, ::-1]: use them as they are", W[::-1, ::-1]),
+            ("W's last axis is its filters: W.reshape(-1, f)", W.reshape(f, -1).T),
+        ):
+            other.params["W"][:] = mixed.reshape(W.shape)
+            traps[said] = other.forward(x)
         what = f"Conv2D.forward, window {kh} x {kw}, stride {stride}, pad {pad}"
         trial.same(what, layer.forward(x), y, given={"x": x}, traps=traps)
         trial.layer(layer, x, right, backward=False, what=f"stride {stride}, pad {pad}")

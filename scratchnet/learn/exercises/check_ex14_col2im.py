@@ -27,6 +27,10 @@ def check(learner, trial):
             found = learner.col2im(dcols, (n, h, w, c), kh, kw, stride, pad)
         what = f"col2im to {n} x {h} x {w} x {c}, window {kh} x {kw}, stride {stride}, pad {pad}"
         where = (n, h, w, c), stride, pad
+        padded = (n, h + 2 * pad, w + 2 * pad, c)
+        uncut = added(six, padded, stride, 0)
+        if pad and np.shape(found) == padded:
+            trial.that(False, f"{what}: the padding is still on it; cut it off on all four sides")
         right = added(six, *where)
         traps = {
             "`=` where `+=` belongs: a pixel in several windows keeps the last one's share": added(
@@ -38,6 +42,7 @@ def check(learner, trial):
             "the stride is left out: position i begins at row i * stride": added(
                 six, (n, h, w, c), 1, pad
             ),
+            "the padding is cut off below and on the right alone": uncut[:, :h, :w],
         }
         trial.same(what, found, right, traps=traps)
 

@@ -22,7 +22,11 @@ def check(learner, trial):
         _values(trial, y, rate)
         dy = trial.rng.uniform(1, 2, x.shape)
         with trial.untouched(dy=dy):
-            dx = layer.backward(dy)
+            dx = trial.array("Dropout.backward", layer.backward(dy), x.shape)
+        trial.that(
+            np.array_equal(dx == 0, y == 0) or abs((dx == 0).mean() - rate) > 0.02,
+            "Dropout.backward: it drops other values than forward did; keep the mask of forward",
+        )
         traps = {
             "the mask is not used": dy,
             "the mask is used, but not its scale": dy * (y > 0),
