@@ -26,9 +26,10 @@ from ..errors import InputError
 from ..layers import kind_of
 from ..microscope.inputs import copied, one_example
 from ..model import Sequential
+from ..run_folder import OPTIMIZERS
 from ..training import Callback, batches
 from . import saved_runs
-from .choices import OPTIMIZERS, about_recipe, recipe_settings, usual_rate
+from .choices import about_recipe, recipe_settings, usual_rate
 from .events import Listener, as_text
 from .fields import Array, Pixels, RunStatus
 from .keeping import as_the_command_s, kept_in
