@@ -95,7 +95,7 @@ class BackupAndRestore(Callback):
             "input": [*model.input_shape, model.dtype.name],
             "network": [repr(layer) for layer in model.layers],
             "optimizer": type(model.optimizer).__name__,
-            "callbacks": [type(callback).__name__ for callback in run.callbacks],
+            "callbacks": [type(callback).__name__ for callback in run.remembered],
             "seed": model.seed,
             "optimizer settings": _plain(model.optimizer.config()),
             "loss": [type(model.loss).__name__, _plain(model.loss.config())],
@@ -171,7 +171,7 @@ class BackupAndRestore(Callback):
             "optimizer": _numbers("optimizer", self.model.optimizer.state(), arrays),
             "callbacks": [
                 _numbers(f"callback {i}", callback.state(), arrays)
-                for i, callback in enumerate(run.callbacks)
+                for i, callback in enumerate(run.remembered)
             ],
         }
         path = self.folder / f"state-{self._step():010}.safetensors"
@@ -203,7 +203,7 @@ class BackupAndRestore(Callback):
     def _restore(self, path: Path, description: dict[str, Any], arrays: dict[str, NDArray]) -> None:
         """Take over what `training_state.check` has found good."""
         run, model = self.run, self.model
-        for i, callback in enumerate(run.callbacks):  # first: one of a user's own may still refuse
+        for i, callback in enumerate(run.remembered):  # first: one of a user's own may still refuse
             if callback.writes and run.rank > 0:
                 continue
             numbers = description["callbacks"][i]

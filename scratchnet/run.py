@@ -79,6 +79,8 @@ class Callback:
     runs_last = False
     #: writes files and changes nothing else: of processes that share a training, one calls it
     writes = False
+    #: looks on, and remembers nothing: a backup leaves it out, so that a training goes on without
+    looks_on = False
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float]) -> None:
         """epoch counts from 0; logs is empty."""
@@ -270,6 +272,11 @@ class Run:
     def rank(self) -> int:
         """Which of the processes that share the training this is; 0 alone."""
         return 0 if self.shared is None else int(self.shared.world.rank)
+
+    @property
+    def remembered(self) -> list[Callback]:
+        """The callbacks that belong to the training, and that a backup keeps the state of."""
+        return [callback for callback in self.callbacks if not callback.looks_on]
 
     def whose(self) -> str:
         """In which of the processes numbers are no longer finite, as part of a sentence; "" alone.

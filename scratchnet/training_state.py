@@ -47,11 +47,11 @@ def check(description: dict[str, Any], arrays: dict[str, NDArray], run: Any, mod
     for number in frozen:
         check_whole("frozen", number)
     numbers = description.get("callbacks")
-    if not isinstance(numbers, list) or len(numbers) != len(run.callbacks):
-        raise _wrong("callbacks", f"a list of {len(run.callbacks)}", numbers)
+    if not isinstance(numbers, list) or len(numbers) != len(run.remembered):
+        raise _wrong("callbacks", f"a list of {len(run.remembered)}", numbers)
     check_arrays("model", part("model", {}, arrays), model.arrays())
     model.optimizer.check_state(part("optimizer", description["optimizer"], arrays), model)
-    for i, callback in enumerate(run.callbacks):
+    for i, callback in enumerate(run.remembered):
         callback.check_state(part(f"callback {i}", _dict("callbacks", numbers[i]), arrays))
     owners = {"order", "model", "optimizer", *(f"callback {i}" for i in range(len(numbers)))}
     for name in arrays:

@@ -15,7 +15,7 @@ import typer
 
 from ..errors import InputError
 from ..model import Sequential
-from .runs import STOPPING
+from ..run_folder import STOPPING
 from .shared import command, load_reader
 
 NEEDED = {"fastapi", "python_multipart", "uvicorn"}

@@ -2,13 +2,13 @@
 
 import itertools
 import json
-import math
 import os
 import shlex
 import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from functools import wraps
 from inspect import Parameter, Signature, signature
 from pathlib import Path
@@ -19,11 +19,11 @@ import typer
 from numpy.typing import NDArray
 
 from .. import architectures, callbacks, datasets, distributed, metrics, recipes, training
+from .. import run_folder as runs
 from ..errors import InputError, printable
 from ..model import Sequential
 from ..model_files import MODEL_FILE
-from . import runs
-from .runs import HISTORY_FILE, Settings
+from ..run_folder import HISTORY_FILE, Settings
 from .shared import DATA, JsonOption, command, compile_first, test
 
 
@@ -183,6 +183,7 @@ def _lead(
             raise InputError(f"{resume}: expected the folder of a run, found no {HISTORY_FILE}")
         with runs.in_folder(resume):
             settings, record = runs.found_again(resume)
+            settings = _with_epochs(settings, given, record, resume)
             _check_same(settings, given, resume)
             return _train(world, resume, settings, record, _prepared(settings), json_)
     try:
@@ -225,6 +226,28 @@ def _new_folder(model: str) -> Path:
     raise AssertionError
 
 
+def _with_epochs(
+    settings: Settings, given: dict[str, Any], record: dict[str, Any], folder: Path
+) -> Settings:
+    """The settings with another number of epochs, where the run goes on as if begun with them.
+
+    So it is where the learning rate stays the same, as in the page's runs without a recipe: a
+    schedule is made for the number that it begins with.
+    """
+    epochs = given.get("epochs", settings.epochs)
+    if epochs == settings.epochs or settings.optimizer is None:
+        return settings
+    done = len(record["epoch"])
+    if "test" in record or epochs < done:
+        ended = " and is finished" if "test" in record else ""
+        raise typer.BadParameter(
+            f"--epochs {epochs}: the run in {folder} has {done} epochs{ended}; expected "
+            + ("nothing" if ended else "as many or more")
+        )
+    record["settings"]["epochs"] = epochs
+    return replace(settings, epochs=epochs)
+
+
 def _check_same(settings: Settings, given: dict[str, Any], folder: Path) -> None:
     for name, value in given.items():
         stored = getattr(settings, name)
@@ -241,14 +264,14 @@ def _prepared(settings: Settings) -> tuple[Sequential, datasets.Dataset]:
     shape = (*dataset.x_train.shape[1:], 1)
     net = architectures.build(settings.model, shape, len(dataset.class_names), settings.seed)
     net.class_names = dataset.class_names
-    settings.changed_recipe().compile(net, _images_to_train_on(settings, len(dataset.x_train)))
+    settings.compile(net, _images_to_train_on(settings, len(dataset.x_train)))
     return net, dataset
 
 
 def _images_to_train_on(settings: Settings, images: int) -> int:
     """How many are left when those for validation are held out."""
     split = settings.validation_split
-    left = math.floor(images * (1 - split))
+    left, _ = settings.kept(images)
     if left == 0:
         raise typer.BadParameter(
             f"--validation-split {split:g}: expected it to leave images to train on, "
@@ -333,22 +356,18 @@ def _fit(
     """Train, and save the model; raises if the training diverged. The exit code: 0, or what stands
     for the signal that stopped it."""
     _begin(world, settings, net, x, y)
-    watching: list[training.Callback] = [callbacks.LearningRateLogger(), callbacks.StopOnNaN()]
-    if settings.patience is not None:
-        watching.append(
-            callbacks.EarlyStopping(patience=settings.patience, restore_best_weights=True)
-        )
-    watching += [callbacks.CSVLogger(folder / "metrics.csv"), runs.Recorder(folder, record)]
+    (x, y), held_out = settings.parts(x, y)
     # one line says that a training diverges; NumPy need not warn as well
     with runs.stopped_by_signals() as stop, np.errstate(all="ignore"):
+        first, last = settings.watched(folder, record, stop)
         try:
             net.fit(
                 x,
                 y,
                 settings.batch_size,
                 settings.epochs,
-                callbacks=[*watching, stop, settings.backup(folder)],
-                validation_split=settings.validation_split,
+                callbacks=[*first, *last],
+                validation_data=held_out,
                 progress_file=sys.stderr,
                 augment=settings.augmentation(),
             )

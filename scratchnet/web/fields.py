@@ -18,7 +18,7 @@ from pydantic import (
 
 from .. import architectures, recipes
 from ..metrics import finite_or_none
-from .choices import OPTIMIZERS
+from ..run_folder import OPTIMIZERS
 
 #: the longest side of a drawing given as numbers
 MAX_SIDE = 1024

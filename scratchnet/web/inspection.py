@@ -17,8 +17,9 @@ from ..microscope.layer_trace import LayerTrace
 from ..microscope.sums import Sum
 from ..microscope.trace import Trace
 from ..model import Sequential
+from ..run_folder import OPTIMIZERS
 from . import schemas as s
-from .choices import OPTIMIZERS, usual_rate
+from .choices import usual_rate
 from .fields import Array
 from .problems import MissingError
 from .turns import Turns

@@ -1,13 +1,14 @@
 """Runs as folders: what the page trained is kept beyond the server's end, and can be taken away.
 
-A folder holds what a run of the `train` command leaves: the model and history.json. The runs of the
-command in the same folder are offered, too.
+A folder holds what a run of the `train` command leaves, so that the command goes on with it (see
+keeping.py). The runs of the command in the same folder are offered, too.
 """
 
 import io
 import json
 import logging
 import math
+import shutil
 import tempfile
 import zipfile
 from collections.abc import Iterator
@@ -16,14 +17,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .. import run_folder
+from ..backup import FILE as STATE_FILE
 from ..checkpoint import write_atomically
 from ..errors import InputError
 from ..metrics import finite_or_none
 from ..model import Sequential, load_model
 from ..model_files import MODEL_FILE
-from .schemas import RunSettings
+from ..run_folder import HISTORY_FILE, METRICS_FILE
+from .schemas import MOST_EPOCHS, RunSettings
 
-HISTORY_FILE = "history.json"
+#: of a run, beside its states and pictures
+FILES = (MODEL_FILE, HISTORY_FILE, METRICS_FILE)
 log = logging.getLogger("scratchnet")
 
 
@@ -35,6 +40,7 @@ class Record:
     title      what it is called on the page
     settings   as the page took them; None for a run of the command
     about      the settings in a few words
+    command    the settings as the `train` command has them, with which it goes on
     """
 
     name: str
@@ -44,13 +50,19 @@ class Record:
     state: str = "done"
     history: dict[str, list[float | None]] = field(default_factory=dict)
     seconds: float = 0.0
+    command: dict[str, Any] | None = None
+
+    def of_page(self) -> dict[str, Any]:
+        """What only the page's runs have in their record."""
+        settings = None if self.settings is None else self.settings.model_dump()
+        return {"title": self.title, "state": self.state, "settings": settings}
 
     def content(self) -> bytes:
         """history.json, in the form that the command's runs have."""
         epochs = max(map(len, self.history.values()), default=0)
-        settings = None if self.settings is None else self.settings.model_dump()
         values = {
-            "page": {"title": self.title, "state": self.state, "settings": settings},
+            **({} if self.command is None else {"settings": self.command}),
+            "page": self.of_page(),
             "train_seconds": round(self.seconds, 3),
             "epoch": list(range(epochs)),
             "history": finite_or_none(self.history),
@@ -71,13 +83,37 @@ def write(folder: Path, record: Record, model: Sequential) -> None:
     write_atomically(folder / HISTORY_FILE, record.content())
 
 
-def zipped(record: Record, model: Sequential) -> bytes:
-    """The same folder as a ZIP file, with the training curves as a picture."""
+def retitle(folder: Path, title: str) -> None:
+    """Call a run by another name in its record; InputError while the command goes on with it."""
+    file = folder / HISTORY_FILE
+    with run_folder.in_folder(folder):
+        try:
+            values = json.loads(file.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            values = {"history": {}}
+        except ValueError:
+            values = None
+        if not isinstance(values, dict):
+            raise InputError(f"{file}: expected a run's record, found something else")
+        page = values.get("page")
+        values["page"] = {**(page if isinstance(page, dict) else {}), "title": title}
+        write_atomically(file, f"{json.dumps(values, indent=1)}\n".encode())
+
+
+def zipped(record: Record, model: Sequential, saved: Path | None = None) -> bytes:
+    """The same folder as a ZIP file, with the training curves as a picture.
+
+    saved   where the run is kept, if it is: the command goes on with what lies there
+    """
     from .. import plots
 
     with tempfile.TemporaryDirectory(prefix="scratchnet-") as place:
         folder = Path(place)
         write(folder, record, model)
+        for path in () if saved is None else saved.iterdir():
+            if path.name in FILES or STATE_FILE.fullmatch(path.name):
+                with suppress(FileNotFoundError):  # the command may replace a state just now
+                    shutil.copyfile(path, folder / path.name)
         if numbers := _curves(record.history):
             epochs = list(range(1, len(next(iter(numbers.values()))) + 1))
             plots.save(plots.training_curves(numbers, epochs), folder / "training.png")
@@ -143,13 +179,13 @@ def _record(path: Path) -> Record:
         values = json.loads(file.read_text(encoding="utf-8"))
         history = _numbers(values["history"])
         page: dict[str, Any] = values.get("page") or {}
-        given = page.get("settings")
-        settings = None if given is None else RunSettings(**given)
-        seconds = float(values.get("train_seconds", 0))
         by_command = values.get("settings") or {}
+        settings = _as_asked(page.get("settings"), by_command)
+        seconds = float(values.get("train_seconds", 0))
         words = [str(by_command[key]) for key in ("model", "recipe") if key in by_command]
         described = about(settings) if settings else " with recipe ".join(words) or "a run"
-        state = "stopped" if page.get("state") == "stopped" else "done"
+        finished = "test" in values  # by the command, if the page had stopped it
+        state = "stopped" if page.get("state") == "stopped" and not finished else "done"
         title = str(page.get("title") or path.name)[:200]
     except FileNotFoundError:
         return Record(path.name, path.name, None, "a model without a history")
@@ -157,6 +193,14 @@ def _record(path: Path) -> Record:
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"{HISTORY_FILE}: expected a run's record, found {reason}") from None
     return Record(path.name, title, settings, described, state, history, seconds)
+
+
+def _as_asked(given: dict[str, Any] | None, by_command: dict[str, Any]) -> RunSettings | None:
+    """The settings of a run of the page; the command may have gone on with it, to more epochs."""
+    if given is None:
+        return None
+    epochs = by_command.get("epochs", given["epochs"])
+    return RunSettings(**{**given, "epochs": min(epochs, MOST_EPOCHS)})
 
 
 def _numbers(history: Any) -> dict[str, list[float | None]]:

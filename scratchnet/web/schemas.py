@@ -37,6 +37,8 @@ from .fields import (
 
 #: of the sums that make one number, so many terms are sent
 TERMS = 50
+#: of a training that the page starts
+MOST_EPOCHS = 100
 
 
 class Problem(Answer):
@@ -501,7 +503,7 @@ class RunSettings(Body):
     optimizer: OptimizerName = "adam"
     learning_rate: Rate = 0.001
     batch_size: Integer = Field(default=128, ge=1, le=1024)
-    epochs: Integer = Field(default=3, ge=1, le=100)
+    epochs: Integer = Field(default=3, ge=1, le=MOST_EPOCHS)
     images: Integer = Field(
         default=20_000, ge=100, le=55_000, description="How many of MNIST to train on."
     )

@@ -6,7 +6,6 @@ progress (see events.py).
 """
 
 import asyncio
-import dataclasses
 import json
 import logging
 import math
@@ -22,17 +21,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import architectures, kernels, metrics, recipes
-from ..callbacks import StopOnNaN
+from .. import architectures, kernels, metrics, recipes, run_folder
 from ..errors import InputError
 from ..layers import kind_of
 from ..microscope.inputs import copied, one_example
 from ..model import Sequential
+from ..run_folder import OPTIMIZERS
 from ..training import Callback, batches
 from . import saved_runs
-from .choices import OPTIMIZERS, about_recipe, recipe_settings, usual_rate
+from .choices import about_recipe, recipe_settings, usual_rate
 from .events import Listener, as_text
 from .fields import Array, Pixels, RunStatus
+from .keeping import as_the_command_s, kept_in
 from .limits import RefusedError
 from .problems import ConflictError, MissingError
 from .saved_runs import Record, about
@@ -43,8 +43,9 @@ from .turns import Turns
 PROGRESS_EVERY, FILTERS_EVERY = 0.1, 1.0
 #: silence after which a comment is sent, and a look taken whether the server ends
 HEARTBEAT = 0.5
-VALIDATION = 5000
 KEPT = 8
+#: so many callbacks come before the training's own
+FIRST = 2
 MAX_LISTENERS = 16
 
 ENDED = ("done", "stopped", "failed")
@@ -59,13 +60,17 @@ class Training(Callback):
     model    trained in place; used here alone until the training has ended
     record   what is remembered of it, and kept in its folder
     saved    that folder; None where there is none
+    folder   where it is to be kept, if it is
     note     what is amiss, though the training is not: it could not be saved
     """
 
-    def __init__(self, settings: RunSettings, turns: Turns) -> None:
+    looks_on = True  # for a backup: whether anybody watches is no part of the training
+
+    def __init__(self, settings: RunSettings, turns: Turns, runs: Path | None = None) -> None:
         self.id = f"run-{secrets.token_hex(4)}"
         self.settings: RunSettings | None = settings
         self.record = Record(self.id, settings.title or self.id, settings, about(settings))
+        self.folder = None if runs is None else runs / self.id
         self.saved: Path | None = None
         self.note: str | None = None
         self.watched: Pixels | None = None
@@ -76,7 +81,8 @@ class Training(Callback):
         """A training of another time, found in its folder."""
         found = cls.__new__(cls)
         found.id, found.settings, found.record = record.name, record.settings, record
-        found.saved, found.note, found.watched = folder, None, None
+        found.folder = found.saved = folder
+        found.note = found.watched = None
         found._start_training(turns)
         found.model = model
         found.status = "stopped" if record.state == "stopped" else "done"
@@ -183,19 +189,24 @@ class Training(Callback):
         ended: RunStatus = "failed"
         try:
             use_asked_threads()
-            x, y = self._images(data)
-            with self.turns, np.errstate(all="ignore"):
-                net, recipe, asked = *self._network(x, y), self._asked
-                callbacks, begun = (StopOnNaN(), self), time.monotonic()
+            (x, y), _ = data()
+            settings = as_the_command_s(self._asked, len(x))
+            (x, y), self.held_out = settings.parts(x, y)
+            keep = kept_in(
+                self.folder, settings, self.record.of_page(), self._others_turn, self.not_saved
+            )
+            with self.turns, np.errstate(all="ignore"), keep as callbacks:
+                net, begun = self._network(settings, x, y), time.monotonic()
                 net.fit(
                     x,
                     y,
-                    asked.batch_size,
-                    asked.epochs,
+                    settings.batch_size,
+                    settings.epochs,
                     verbose=0,
-                    callbacks=callbacks,
-                    augment=None if recipe is None else recipe.augmentation(),
+                    callbacks=[*callbacks[:FIRST], self, *callbacks[FIRST:]],
+                    augment=settings.augmentation(),
                 )
+            self.record.command = settings.stored()
             ended = "stopped" if self._stopping else "done"
             self.record.state, self.record.history = ended, self.history
             self.record.seconds = time.monotonic() - begun
@@ -210,37 +221,24 @@ class Training(Callback):
                 self.status = ended
             self._send_state()
 
-    def _images(self, data: Data) -> tuple[NDArray, NDArray]:
-        """As many as asked for; the last ones of the training set are held out."""
-        (x, y), _ = data()
-        held = min(VALIDATION, len(x) // 10)
-        self.held_out = x[-held:], y[-held:]
-        asked = self._asked.images
-        return x[:-held][:asked], y[:-held][:asked]
+    def not_saved(self, error: Exception) -> None:
+        """The training goes on all the same."""
+        log.warning("%s: %s", self.id, error)
+        self.note = f"it is not saved: {error}"
 
     @property
     def _asked(self) -> RunSettings:
         assert self.settings is not None, "only a run of the command has none, and it has ended"
         return self.settings
 
-    def _network(self, x: NDArray, y: NDArray) -> tuple[Sequential, recipes.Recipe | None]:
-        """The network, compiled, and the recipe that it is trained by, if one was asked for."""
-        asked = self._asked
-        classes = int(max(y.max(), self.held_out[1].max())) + 1
-        net = architectures.build(asked.architecture, (*x.shape[1:], 1), classes, asked.seed)
-        if asked.recipe is None:
-            optimizer = OPTIMIZERS[asked.optimizer](asked.learning_rate)
-            net.compile(optimizer, "sparse_categorical_crossentropy", ["accuracy"])
-            return net, None
-        recipe = dataclasses.replace(
-            recipes.get(asked.recipe),
-            architecture=asked.architecture,
-            epochs=asked.epochs,
-            batch_size=asked.batch_size,
-            lr=asked.learning_rate,
-        )
-        recipe.compile(net, len(x))
-        return net, recipe
+    def _network(self, settings: run_folder.Settings, x: NDArray, y: NDArray) -> Sequential:
+        """The network, compiled."""
+        held = () if self.held_out is None else self.held_out[1]
+        classes = int(max(y.max(), *held)) + 1
+        net = architectures.build(settings.model, (*x.shape[1:], 1), classes, settings.seed)
+        net.class_names = tuple(map(str, range(classes)))  # in the model's file, as the command's
+        settings.compile(net, len(x))
+        return net
 
     @contextmanager
     def _others_turn(self) -> Iterator[None]:
@@ -282,6 +280,8 @@ class Training(Callback):
 
     def _validate(self) -> dict[str, float]:
         """Loss and accuracy on the images held out; others have their turn between the batches."""
+        if self.held_out is None:
+            return {}
         sums = dict.fromkeys(("loss", "accuracy"), 0.0)
         for x, y in batches(*self.held_out, 500):
             found = self.model.evaluate(x, y, len(x), verbose=0, return_dict=True)
@@ -407,7 +407,7 @@ class Trainings:
             for other in self.all.values():
                 if not other.has_ended:
                     raise ConflictError(f"{other.id}: still {other.status}; stop it first")
-            training = Training(settings, self.turns)
+            training = Training(settings, self.turns, self.folder)
             for old in list(self.all)[: max(0, len(self.all) + 1 - KEPT)]:
                 self._forget(old)
             self.all[training.id] = training
@@ -416,8 +416,8 @@ class Trainings:
 
     def _ended(self, training: Training) -> None:
         """In the training's thread: its model is kept unless it was deleted meanwhile."""
-        if training.id in self.all and self.folder is not None:
-            self._save(training, self.folder / training.id)
+        if training.id in self.all and training.folder is not None:
+            self._save(training, training.folder)
         with self._guard:
             if training.id in self.all:
                 self.on_model(training, training.model)
@@ -427,8 +427,7 @@ class Trainings:
             saved_runs.write(folder, training.record, training.model)
             training.saved, training.note = folder, None
         except (InputError, OSError) as error:
-            log.warning("%s: %s", training.id, error)
-            training.note = f"it is not saved: {error}"
+            training.not_saved(error)
 
     def title_of(self, name: str) -> str:
         """What a model is called: as the training that it came of, or as it is named."""
@@ -439,7 +438,11 @@ class Trainings:
         """Call a training, and the model that came of it, by another name, in its folder, too."""
         training.record.title = title
         if training.saved is not None:
-            self._save(training, training.saved)
+            try:
+                saved_runs.retitle(training.saved, title)
+            except (InputError, OSError) as error:
+                log.warning("%s: %s", training.id, error)
+                training.note = f"its name is not saved: {error}"
 
     def model_of(self, training: Training) -> Sequential:
         """The model that came of it; ConflictError while it goes on, or where none has come."""

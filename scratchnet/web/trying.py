@@ -4,8 +4,9 @@ import numpy as np
 
 from ..microscope.what_if import WhatIf, fool
 from ..model import Sequential
+from ..run_folder import OPTIMIZERS
 from . import schemas as s
-from .choices import OPTIMIZERS, usual_rate
+from .choices import usual_rate
 from .fields import Array
 from .inspection import asked_about, optional
 from .turns import Turns

@@ -9,12 +9,12 @@ import filelock
 import pytest
 
 from scratchnet import InputError
-from scratchnet.cli import runs
+from scratchnet import run_folder as runs
 
 PATHS = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
 HOLD = """
 from pathlib import Path
-from scratchnet.cli import runs
+from scratchnet import run_folder as runs
 with runs.in_folder(Path("run")):
     print("mine", flush=True)
     input()

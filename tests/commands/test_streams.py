@@ -12,7 +12,7 @@ from command import COMMAND, started, wait_until, write_idx
 from PIL import Image
 
 import scratchnet as sn
-from scratchnet.cli import runs
+from scratchnet import run_folder as runs
 from scratchnet.errors import InputError, WriteError
 
 if sys.platform == "win32":

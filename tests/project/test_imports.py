@@ -62,6 +62,16 @@ ROOMS = {
     "calibration": {"errors", "layers", "model", "targets"},
     "plots": {"errors", "layers", "plots", "checkpoint", "pictures", "showing"},
     "recipes": MODEL | {"model", "architectures", "datasets"},
+    "run_folder": {
+        "architectures",
+        "backup",
+        "callbacks",
+        "checkpoint",
+        "datasets",
+        "errors",
+        "files",
+    }
+    | {"metrics", "model", "model_files", "optimizers", "recipes", "training"},
     "_moved": set(),
     "__main__": {"cli"},
 }

@@ -97,6 +97,7 @@ PROMISES = {
     "by hand or by recipe, kept with `serve --runs FOLDER`": [
         "web/test_web_inside.py::test_a_run_is_kept_and_there_again_after_a_restart",
         "web/test_web_inside.py::test_a_run_by_recipe_is_the_recipe_s",
+        "web/test_web_inside.py::test_the_command_goes_on_with_a_kept_run_to_the_same_bits",
     ],
     "all of these show themselves, as tables and pictures": [
         "seeing/test_showing.py::test_texts_are_short_and_pages_are_whole",

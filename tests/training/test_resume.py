@@ -22,7 +22,7 @@ from scratchnet.callbacks import (
     ModelCheckpoint,
     StopOnNaN,
 )
-from scratchnet.cli.runs import stopped_by_signals
+from scratchnet.run_folder import stopped_by_signals
 
 IMAGES = 60  # 54 to train on: 7 batches of 8, the last one smaller
 STEPS = 4 * 7

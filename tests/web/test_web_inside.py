@@ -7,11 +7,13 @@ import zipfile
 
 import numpy as np
 import pytest
+import typer.testing
 from browsing import needs_chromium, sample, shown_number
 from playwright.sync_api import expect
 from serving import ONE, array, events, good, is_problem, process, served
 
 import scratchnet as sn
+from scratchnet.cli import app
 from scratchnet.web import saved_runs
 from scratchnet.web.app import create_app
 
@@ -161,7 +163,9 @@ def test_a_run_is_kept_and_there_again_after_a_restart(server, few, folder):
     assert model.content == (folder / run / "model.safetensors").read_bytes()
     with zipfile.ZipFile(io.BytesIO(server.get(f"/api/runs/{run}/folder").content)) as archive:
         names = {name.removeprefix(f"{run}/") for name in archive.namelist()}
-        assert names == {"model.safetensors", "history.json", "training.png"}
+        pair = {"state-0000000004.safetensors"}  # 500 images, 128 a batch
+        files = {"model.safetensors", "history.json", "metrics.csv", "training.png"}
+        assert names == files | pair
         record = json.loads(archive.read(f"{run}/history.json"))
     assert record["history"] == last["history"] and record["page"]["title"] == "é 1"
 
@@ -176,6 +180,49 @@ def test_a_run_is_kept_and_there_again_after_a_restart(server, few, folder):
         is_problem(again.post(f"/api/runs/{run}/digit", json={"pixels": ONE}), 409)
         assert again.delete(f"/api/runs/{run}").status_code == 204
     assert (folder / run / "model.safetensors").exists()  # only the server forgot it
+
+
+def test_the_command_goes_on_with_a_kept_run_to_the_same_bits(tmp_path, monkeypatch):
+    """After one epoch of the page another by the command: as two of the page, or of the library."""
+    data = sn.datasets.mnist.load_data()
+    settings = {"optimizer": "momentum", "learning_rate": 0.05, "batch_size": 50, "images": 400}
+    with served(create_app(data=lambda: data, runs=tmp_path)) as client:
+        run, heard = run_to_its_end(client, **settings, title="to go on")
+        whole, told = run_to_its_end(client, **settings, epochs=2)
+        kept = {path.name for path in (tmp_path / run).iterdir()}
+        assert kept == {"model.safetensors", "history.json", "metrics.csv"} | {
+            "state-0000000008.safetensors"
+        }
+        renamed = {"title": "it goes on"}
+        assert good(client.post(f"/api/runs/{run}/title", json=renamed))["note"] is None
+    monkeypatch.setattr("scratchnet.cli.train._save_pictures", lambda *_: None)  # they take seconds
+    runner = typer.testing.CliRunner()
+    go_on = ["train", "--resume", str(tmp_path / run)]
+    ended = runner.invoke(app, [*go_on, "--epochs", "2"])
+    assert ended.exit_code == 0, ended.output
+    for part in ("model.safetensors", "metrics.csv"):
+        assert (tmp_path / run / part).read_bytes() == (tmp_path / whole / part).read_bytes()
+    record = json.loads((tmp_path / run / "history.json").read_text())
+    assert record["epoch"] == [0, 1] and record["history"] == told[-1][1]["history"]
+    (found,) = [record for _, record, _ in saved_runs.found_in(tmp_path, 8) if record.name == run]
+    assert (
+        found.title == "it goes on"
+        and found.settings.epochs == 2
+        and found.about == "mlp with momentum"
+    )
+    more = runner.invoke(app, [*go_on, "--epochs", "3"])
+    assert more.exit_code == 2 and "is finished" in more.output
+
+
+def test_a_training_goes_on_where_its_folder_cannot_be_written(server, folder, monkeypatch):
+    monkeypatch.setattr(saved_runs, "write", lambda *_: None)
+
+    def full(*_):
+        raise sn.InputError("no space left on device")
+
+    monkeypatch.setattr("scratchnet.backup.BackupAndRestore._save", full)
+    run, heard = run_to_its_end(server)
+    assert heard[-1][1]["state"] == "done" and heard[-1][1]["error"] is None
 
 
 def test_a_run_that_cannot_be_saved_is_there_all_the_same(server, monkeypatch):

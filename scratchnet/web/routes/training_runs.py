@@ -128,9 +128,12 @@ async def watch_digit(training: Named, query: s.WatchQuery) -> s.RunState:
     responses={200: {"content": {"application/zip": {}}}, **problems(404, 409)},
 )
 async def run_folder(state: State, training: Named) -> Response:
-    """What was trained, as a ZIP file: the model, history.json, and the curves as a picture."""
+    """What was trained, as a ZIP file: the model, history.json, and the curves as a picture.
+
+    Of a run that is kept in a folder also its state: `scratchnet train --resume` goes on with it.
+    """
     model = state.trainings.model_of(training)
-    content = await state.work(saved_runs.zipped, training.record, model)
+    content = await state.work(saved_runs.zipped, training.record, model, training.saved)
     return _download(content, "application/zip", f"{training.id}.zip")
 
 

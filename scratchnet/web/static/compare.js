@@ -59,7 +59,7 @@ export function compareCard() {
   const update = () =>
     attempt(error, async () => {
       runs = await get("/api/runs");
-      node.hidden = !runs.length;
+      node.hidden = !runs.some(({ history }) => history.loss?.length); // there is nothing to compare
       ticks();
       draw();
     });

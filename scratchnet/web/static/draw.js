@@ -25,27 +25,24 @@ let names = null;
 /** Counts the drawings: an answer that comes after its drawing is gone is not shown. */
 let drawing = 0;
 const inTurn = newest((work) => work());
-const stagesInTurn = newest((work) => work());
+/** A stroke has ended, and the answer to all of it has not come yet: until then no maps are drawn. */
+let isAwaited = false;
+
+function startAnew() {
+  drawing++;
+  isAwaited = false;
+}
 
 function read(ended) {
   if (pad.isEmpty) return showNothing();
-  inTurn(() => answerOf(() => post("/api/predict", query()), null));
-  if (ended) stagesInTurn(readStages);
-}
-
-const query = () => ({ pixels: pad.levels(SENT), model: state.model });
-
-async function readStages() {
-  const mine = drawing;
-  await attempt(problem, async () => {
-    const { steps, message, reason } = await post("/api/predict", { ...query(), steps: true });
-    if (mine === drawing && !pad.isEmpty) showStages(steps);
-    if (message && !reason) throw new Error(message);
-  });
+  isAwaited = ended;
+  const query = () => ({ pixels: pad.levels(SENT), model: state.model, steps: ended });
+  const ask = () => post("/api/predict", query()).finally(() => ended && (isAwaited = false));
+  inTurn(() => answerOf(ask, null));
 }
 
 function readPrepared({ pixels, label }) {
-  drawing++;
+  startAnew();
   pad.clear(pictureOf(pixels));
   showStages(null, "This digit is in MNIST's form already: nothing has to be done to it.");
   const body = { pixels, prepared: true, model: state.model };
@@ -55,7 +52,7 @@ function readPrepared({ pixels, label }) {
 let opened = null; // the file that was read last
 
 function readFile(file) {
-  drawing++;
+  startAnew();
   opened = file;
   const fields = { steps: true, model: state.model };
   inTurn(() => answerOf(() => postFile("/api/predict/file", file, fields), null, true));
@@ -112,7 +109,7 @@ function pictureOf(pixels) {
 }
 
 function showNothing() {
-  drawing++;
+  startAnew();
   say(problem, null);
   look({ pixels: null });
   $("#latency").textContent = "";
@@ -154,7 +151,7 @@ let lived = [];
 
 const showLive = newest(async () => {
   $("#live").hidden = !state.pixels;
-  if (!state.pixels) return;
+  if (!state.pixels || isAwaited) return;
   await attempt($("#live .problem"), async () => {
     const answer = await landscape();
     const now = [answer, document.documentElement.dataset.theme, innerWidth];

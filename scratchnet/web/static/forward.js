@@ -118,7 +118,8 @@ export const forward = {
       const answer = await trace();
       const theme = document.documentElement.dataset.theme;
       const view = [answer, theme, innerWidth];
-      if (!view.every((part, k) => part === shown[k])) {
+      const isRebuilt = !view.every((part, k) => part === shown[k]);
+      if (isRebuilt) {
         shown = view;
         const cards = answer.layers.map((_, i) => layerCard(answer, i));
         const links = answer.layers.map((l) => el("a", { href: `#forward/${l.name}` }, l.name));
@@ -126,10 +127,10 @@ export const forward = {
         list.replaceChildren(contents, inputCard(answer), ...cards);
       }
       const wanted = `${state.model}/${name}/${at}`; // another model may have such a layer
-      if (target === wanted) return;
+      const isNew = target !== wanted;
       target = wanted;
-      $(`[data-layer="${CSS.escape(name ?? "")}"]`, list)?.scrollIntoView();
-      if (at) picks.get(name)?.(at.split(".").map(Number));
+      if (isNew) $(`[data-layer="${CSS.escape(name ?? "")}"]`, list)?.scrollIntoView();
+      if (at && (isNew || isRebuilt)) picks.get(name)?.(at.split(".").map(Number));
     });
   },
   start() {},

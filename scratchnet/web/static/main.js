@@ -43,7 +43,6 @@ function route() {
   if (asked && asked !== state.model) attempt(problem, () => chooseModel(asked));
   show();
   if (!isNew) return;
-  tab(current)?.scrollIntoView({ block: "nearest", inline: "nearest" });
   scrollTo(0, 0);
 }
 
@@ -56,6 +55,7 @@ function show() {
     else tab(name)?.removeAttribute("aria-current");
   }
   document.title = `${tab(current)?.textContent ?? $("h1", view.section).textContent} – scratchnet`;
+  $("#empty-title").textContent = $("h1", view.section).textContent;
   showSubject(Boolean(view.needsDigit));
   if (!isMissing) view.show(...address().slice(1));
 }

@@ -1,28 +1,34 @@
 """A run of training: its settings, its folder, what it remembers there, and what stops it."""
 
 import json
+import math
 import os
 import re
 import signal
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
-from .. import architectures, files, metrics, recipes
-from ..backup import BackupAndRestore
-from ..callbacks import Callback
-from ..checkpoint import remove_leftovers, write_atomically
-from ..datasets.augmentation import PRESETS
-from ..errors import InputError, WriteError, check_number
-from ..model import Sequential
-from ..model_files import MODEL_FILE
-from ..training import Augment, check_count
+from numpy.typing import NDArray
+
+from . import architectures, callbacks, files, metrics, optimizers, recipes
+from .backup import BackupAndRestore
+from .callbacks import Callback
+from .checkpoint import remove_leftovers, write_atomically
+from .datasets.augmentation import PRESETS
+from .errors import InputError, WriteError, check_number
+from .model import Sequential
+from .model_files import MODEL_FILE
+from .optimizers import SGD, Optimizer
+from .training import Augment, check_count
 
 HISTORY_FILE = "history.json"
+METRICS_FILE = "metrics.csv"
 LOCK_FILE = ".lock"
 #: the signals that ask the command to end. Windows has no SIGTERM from outside, but Ctrl-Break, and
 #: a console that is closed
@@ -31,13 +37,24 @@ STOPPING: tuple[int, ...] = tuple(
 )
 #: epochs, or images a batch; more is a mistake
 MOST_COUNT = 10**9
+#: name: how to make it; the library's own, and SGD with momentum under a name of its own
+OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
+    "sgd": SGD,
+    "momentum": partial(SGD, momentum=0.9),
+    **{name: kind for name, kind in optimizers.OPTIMIZERS.items() if kind is not SGD},
+}
+#: settings that only the page's runs have; files of the command's don't name them
+OF_THE_PAGE = ("optimizer", "images")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """What decides a run's result; stored in its folder, and the same when it goes on.
 
-    Checked wherever they come from, and named as the command's options.
+    Checked wherever they come from, and named as the command's options. Two are the page's:
+
+    optimizer   one of OPTIMIZERS at the constant rate `lr`, in place of the recipe's
+    images      so many of those that are not held out are trained on; None for all
     """
 
     recipe: str = "standard"
@@ -51,6 +68,8 @@ class Settings:
     augment: str
     patience: int | None = None
     checkpoint_every: str | None = None
+    optimizer: str | None = None
+    images: int | None = None
 
     @classmethod
     def chosen(cls, **given: Any) -> Self:
@@ -88,6 +107,11 @@ class Settings:
             check_count("--patience", self.patience, 1)
             if not self.validation_split:
                 raise InputError("--patience: expected a --validation-split with it, found 0")
+        if self.optimizer is not None and self.optimizer not in OPTIMIZERS:
+            known = ", ".join(OPTIMIZERS)
+            raise InputError(f"optimizer: expected one of {known}, found {self.optimizer!r}")
+        if self.images is not None:
+            check_count("images", self.images, 1)
         self.backup("")
 
     def augmentation(self) -> Augment | None:
@@ -111,6 +135,47 @@ class Settings:
             augment_changes=recipe.augment_changes if own else {},
         )
 
+    def compile(self, model: Sequential, images: int) -> None:
+        """Give the model its loss, and an optimizer for a training set of so many images."""
+        if self.optimizer is None:
+            self.changed_recipe().compile(model, images)
+        else:
+            optimizer = OPTIMIZERS[self.optimizer](self.lr)
+            model.compile(optimizer, "sparse_categorical_crossentropy", ["accuracy"])
+
+    def kept(self, images: int) -> tuple[int, int]:
+        """Of so many images: how many are trained on, and where those held out begin."""
+        start = math.floor(images * (1 - self.validation_split))
+        return start if self.images is None else min(start, self.images), start
+
+    def parts(
+        self, x: NDArray, y: NDArray
+    ) -> tuple[tuple[NDArray, NDArray], tuple[NDArray, NDArray] | None]:
+        """The images and labels to train on, and those held out, if any are."""
+        most, start = self.kept(len(x))
+        return (x[:most], y[:most]), (x[start:], y[start:]) if start < len(x) else None
+
+    def watched(
+        self, folder: Path, record: dict[str, Any], stop: "Stop"
+    ) -> tuple[list[Callback], list[Callback]]:
+        """The callbacks of a run, in their order: those that train, and those that keep it.
+
+        A state goes on only among the same ones.
+        """
+        first: list[Callback] = [callbacks.LearningRateLogger(), callbacks.StopOnNaN()]
+        if self.patience is not None:
+            first.append(callbacks.EarlyStopping(patience=self.patience, restore_best_weights=True))
+        logger = callbacks.CSVLogger(folder / METRICS_FILE)
+        return first, [logger, Recorder(folder, record), stop, self.backup(folder)]
+
+    def stored(self) -> dict[str, Any]:
+        """As they stand in the record."""
+        return {
+            name: value
+            for name, value in asdict(self).items()
+            if name not in OF_THE_PAGE or value is not None
+        }
+
     def backup(self, folder: str | os.PathLike) -> BackupAndRestore:
         """The callback that saves the run's state: every epoch, and as `checkpoint_every` says."""
         if self.checkpoint_every is None:
@@ -127,15 +192,19 @@ class Settings:
         )
 
 
-def started_anew(folder: Path, settings: Settings) -> dict[str, Any]:
-    """The record of a new run, in a folder (see `in_folder`) that has none in it."""
+def started_anew(folder: Path, settings: Settings, **further: Any) -> dict[str, Any]:
+    """The record of a new run, in a folder (see `in_folder`) that has none in it.
+
+    further   what else is to stand in it
+    """
     for name in (MODEL_FILE, HISTORY_FILE):
         if os.path.exists(folder / name):
             raise InputError(
                 f"{folder}: expected a folder for a new run, found {name} in it "
                 f"(--resume {folder} goes on with a run that was stopped)"
             )
-    record = {"settings": asdict(settings), "train_seconds": 0.0, "epoch": [], "history": {}}
+    record = {"settings": settings.stored(), "train_seconds": 0.0, "epoch": [], "history": {}}
+    record |= further
     save_record(folder, record)
     return record
 
