@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from ..layers import Conv2D, Layer
 from . import winograd
-from .compiler import inner, parallel
+from .compiler import inner, parallel, serial
 from .conv import ConvGroup, Geometry, copy_inside
-from .group import Array, Gradients
+from .group import Array, Gradients, transpose
 from .memory import SHARDS, SLACK, VECTOR_BYTES, padded
 from .simd import (
     add,
@@ -157,8 +157,10 @@ class ConvReluPool(ConvGroup):
         places, values = self.buffer("places", shape, np.int64), self.buffer("values", shape)
         live = Live(places, values, corners.reshape(-1), offsets)
         self.call(conv_relu_pool_weights, self.at, self.part, dy, self.code, self.x, live, dw, db)
-        dW = self.total("dw", dw).reshape(self.fp, self.kh, self.runp)
-        return dW[: self.f, :, : self.run].transpose(1, 2, 0)  # (f, kh, run) -> (kh, run, f)
+        total, size = self.total("dw", dw), self.kh * self.runp
+        dW = self.buffer("whole dw", (self.kh, self.runp, self.f))  # (f, kh, run) -> (kh, run, f)
+        self.call(transpose, total, self.f, size, dW.reshape(-1), self.f)
+        return dW[:, : self.run]
 
     def _few_weights(self, dy: Array, db: Array) -> Array:
         """dW (kh, run, f), all of a pooling window's patches as one."""
@@ -170,12 +172,8 @@ class ConvReluPool(ConvGroup):
         # lot by lot: a gradient that is whole may be added to another, and its parts may not
         lots = self.share.lots
         total = self.totals("sums", sums, lots).reshape(lots, self.fp, DEAD + 1, size)
-        total = total[..., : rows * run].reshape(lots, self.fp, DEAD + 1, rows, run)
         dW = self.buffer("few dw", (lots, self.f, self.kh, self.run))
-        dW[:] = 0
-        for q in range(4):  # where in the patch the window of position q is
-            i, j = q // 2, q % 2 * self.c
-            dW += total[:, : self.f, q, i : i + self.kh, j : j + self.run]
+        self.call(add_windows, total, run, self.c, dW)
         return self.total("few dw", dW).transpose(1, 2, 0)  # (f, kh, run) -> (kh, run, f)
 
     def _inputs(self, dy: Array) -> Array:
@@ -313,6 +311,23 @@ def conv_relu_pool_weights(g, part, dy, code, x, live, dw, db):
                 count = _list_live(g, dy, code, first + f, live, places, values)
                 given = places[:count], values[:count], f, mine
                 _add_patches(g, Part(tile, rows, across), x, image * g.size, *given)
+
+
+@serial  # little work: weights of few inputs
+def add_windows(total, line, right, dw):
+    """dw (lots, f, kh, run) <- total (lots, fp, 5, size): the four windows of each patch.
+
+    line: how long a row of a patch is. right: from a window to the one on its right.
+    """
+    lots, f, kh, run = dw.shape
+    for lot in range(lots):
+        for filter in range(f):
+            out, four = dw[lot, filter], total[lot, filter]
+            for u in range(kh):
+                for k in range(run):
+                    at, below = u * line + k, (u + 1) * line + k
+                    above = dw.dtype.type(0) + four[0, at] + four[1, at + right]
+                    out[u, k] = above + four[2, below] + four[3, below + right]
 
 
 @inner

@@ -15,7 +15,7 @@ from numba import prange
 from ..layers import Dense, Layer
 from .compiler import inner, parallel, serial
 from .group import MOST_VIEWS, Array, Gradients, Group
-from .memory import SHARDS, SLACK, VECTOR_BYTES, cut, flat_with_slack, lanes, padded
+from .memory import SHARDS, SLACK, VECTOR_BYTES, cut, lanes, padded
 from .simd import (
     add,
     fma,
@@ -183,9 +183,9 @@ class DenseRelu(ProductGroup):
         # read in whole vectors, beyond a row: into the next one, or after the array where there
         # is room; what comes of it is in columns that are never read
         b = self.params.get("b")
-        roomy = None if b is None else flat_with_slack(b)
+        roomy = None if b is None else self.with_slack("b", b)
         bias = self.bias(self.up) if roomy is None else roomy
-        W, ldb = flat_with_slack(self.params["W"]), self.units
+        W, ldb = self.with_slack("W", self.params["W"]), self.units
         if W is None:
             W, ldb = self.columns("w", self.params["W"], self.up), self.up
         y = self.buffer("y", (len(x), self.up))
