@@ -14,9 +14,10 @@ from ..layers.base import Ran
 from ..layers.window import Pads
 from .compiler import parallel, serial
 from .functions import relu_backward_into
-from .memory import SHARDS, SLACK, flat_with_slack, flat_zeros, lanes
-from .simd import transpose_four
+from .memory import SHARDS, SLACK, VECTOR_BYTES, flat_with_slack, flat_zeros, lanes
+from .simd import load, store, transpose_four, zeros
 from .sums import Share, tree_sum
+from .target import ONE
 from .threads import threads
 
 Array = NDArray[np.floating]
@@ -268,7 +269,7 @@ class Group(Buffers):
         m, k = a.shape
         out = self.buffer(name, (width // step, m, step))
         flat = self.contiguous(f"{name} in one", a).reshape(-1)
-        self.call(columns, flat, m, k, out.reshape(-1), width, step)
+        self.call(columns, flat, m, k, self.memory[name], width, step)
         return out
 
     def transposed(self, name: str, a: Array, width: int) -> Array:
@@ -323,15 +324,27 @@ def frame(x, n, h, run, top, left, out_h, out_run, out):
 
 @serial  # little work, most often for weights
 def columns(a, m, k, out, width, step):
-    """out (width / step, m, step) <- a (m, k), with zero columns added or columns left out."""
-    for i in range(m):
-        for j in range(0, width, step):
-            row = out[(j * m + i * step) : (j * m + i * step) + step]
-            count = max(0, min(step, k - j))
-            source = a[i * k + j : i * k + j + count]
-            for s in range(count):
-                row[s] = source[s]
-            row[count:] = 0
+    """out (width / step, m, step) <- a (m, k), with zero columns added or columns left out.
+
+    In whole vectors: what a row has too much, the next one overwrites; the last has slack after it.
+    """
+    lane = VECTOR_BYTES // a.itemsize
+    for j in range(0, width, step):
+        count, to = max(0, min(step, k - j)), j * m
+        for at in range(j, j + m * k, k):
+            s = 0  # not a range: how many steps it has would be a division for every row
+            while s < count:
+                if at + s + lane <= a.size:
+                    store(out, to + s, load(ONE, a, at + s))
+                else:
+                    for r in range(s, count):
+                        out[to + r] = a[at + r]
+                s += lane
+            s = count
+            while s < step:
+                store(out, to + s, zeros(ONE, a))
+                s += lane
+            to += step
 
 
 @parallel
