@@ -416,14 +416,14 @@ def conv_relu_pool_few_weights(g, patches, dy, code, x, scratch, sums, db):
                 while f < fp:
                     _add_alive(total, f, dy, code, window)
                     f += lane
-                for f in range(patches.filters):
-                    grad, to = dy[window + f], (f * (DEAD + 1) + np.int64(code[window + f])) * size
-                    part = 0
-                    while part < size:
-                        values = load(ONE, copies, j * size + part)
-                        acc = fma(load(ONE, mine, to + part), grad, values)
-                        store(mine, to + part, acc)
-                        part += lane
+                grad, which = dy[window : window + fp], code[window : window + fp]
+                part = 0
+                while part < size:
+                    values = load(ONE, copies, j * size + part)
+                    for f in range(patches.filters):
+                        to = (f * (DEAD + 1) + np.int64(which[f])) * size + part
+                        store(mine, to, fma(load(ONE, mine, to), grad[f], values))
+                    part += lane
 
 
 # ---- backward: the inputs ----------------------------------------------------------------------

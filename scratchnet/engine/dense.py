@@ -41,8 +41,9 @@ LISTED = 4
 FOUR = (0,) * 4
 #: with fewer columns to compute, to list what is not zero costs more than it saves
 LIST_FROM = 256
-#: sums of so many terms over a batch are made lot by lot while they are in the first cache
-BY_LOT = 256
+#: sums of so many terms over a batch are made lot by lot while they are in registers, and b's part
+#: in the second cache
+BY_LOT = 1024
 
 
 class Sizes(NamedTuple):
