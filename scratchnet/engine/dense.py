@@ -87,7 +87,7 @@ class ProductGroup(Group):
         sparse: bool = False,
     ) -> None:
         """c = a @ b, + bias and ReLU. sparse: a may have many zeros, which are passed over."""
-        flat, block = a.reshape(-1), _block(sizes.width, self.dtype)
+        flat, block = a.reshape(-1), _block(sizes.width, sizes.m < LISTED, self.dtype)
         listed = self._listed(flat, sizes, _by_terms(sizes.k), sparse)
         if bias is None:
             bias = self.buffer("zeros", (sizes.width,))
@@ -112,7 +112,7 @@ class ProductGroup(Group):
                 self.product(rows[first:end], part, b[first:end], parts[lot], sparse=sparse)
             tree_sum(parts, c, 1, self.call)
             return
-        flat, block = a.reshape(-1), _block(sizes.width, self.dtype)
+        flat, block = a.reshape(-1), _block(sizes.width, sizes.m < LISTED, self.dtype)
         if sizes.m < len(block.rows):
             block = block_of(1, block.tile)
         listed = self._listed(flat, sizes, cuts, sparse)
@@ -124,7 +124,7 @@ class ProductGroup(Group):
 
     def _listed(self, flat: Array, sizes: Sizes, cuts: Array, sparse: bool) -> tuple[Any, Any]:
         """places and counts of `list_terms`; no counts where to list is not worth its time."""
-        if not sparse or sizes.width < LIST_FROM or sizes.k == 0:
+        if not sparse or sizes.width < LIST_FROM or sizes.m < LISTED or sizes.k == 0:
             return self._all(sizes.k), self.buffer("no counts", (0,), np.int32)
         blocks = -(-sizes.m // LISTED)
         places = self.buffer("places", (sizes.k + blocks * sizes.k,), np.int32)
@@ -142,10 +142,13 @@ class ProductGroup(Group):
 
 
 @functools.lru_cache(maxsize=MOST_VIEWS)
-def _block(width: int, dtype: Any) -> Block:
-    """What is held in registers of a product with that many columns."""
+def _block(width: int, few: bool, dtype: Any) -> Block:
+    """What is held in registers of a product with that many columns, and with a few rows or more.
+
+    A few rows wait for b from memory, and not for its sums.
+    """
     tile = tile_for(width, dtype)
-    if len(tile) == 1:  # nothing divides the width: the last tile overlaps the one before
+    if len(tile) == 1 and not few:  # nothing divides it: the last tile overlaps the one before
         tile *= min(target().across, width // lanes(dtype))
     return block_of(target().rows(len(tile), 1, 2, LISTED), tile)
 
@@ -255,8 +258,10 @@ def _parts(k):
 def _is_finite(b, size):
     """Whether b[:size] holds no NaN and no infinity; some of what lies behind may count, too."""
     acc, zero = zeros(FOUR, b), b.dtype.type(0)
-    for q in range(0, size, len(FOUR) * (VECTOR_BYTES // b.itemsize)):
+    q = 0
+    while q < size:
         acc = fma(acc, zero, load(FOUR, b, q))  # 0 * inf is NaN, and NaN stays
+        q += len(FOUR) * (VECTOR_BYTES // b.itemsize)
     return not has_nan(acc)
 
 
@@ -294,9 +299,10 @@ def _product_rows(block, s, a, b, c, bias, rectified, places, counts, part):
     while i < part.last:
         p, to = i * s.row + start * s.column, i * s.ldc + j
         acc = load(tile, bias, j) if start == 0 else load(tile, c, to)
-        for q in range(0, (end - start) * step, step):
+        q = 0
+        while q < (end - start) * step:  # not a range: LLVM would write it out eight times
             acc = fma(acc, a[p], load(tile, b, q))
-            p += s.column
+            p, q = p + s.column, q + step
         store(c, to, relu(acc) if last else acc)
         i += 1
 
