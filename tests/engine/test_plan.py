@@ -645,6 +645,6 @@ def test_a_dense_layer_of_any_width_sums_as_it_is_written(n):
             W = layer.params["W"].astype(np.float64)
             with np.errstate(invalid="ignore"):
                 expected = x @ W, x.T.astype(np.float64) @ dy, dy @ W.T
-            found = group.forward(x, True), layer.grads["W"], group.backward(dy)
+                found = group.forward(x, True), layer.grads["W"], group.backward(dy)
             for one, other in zip(found, expected, strict=True):
                 np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)
