@@ -28,7 +28,7 @@ THREADS = (1, 2, 4, 6, 8, 12, 16)
 #: loops whose parts are shards of a sum
 SUMS = {"conv_relu_pool_weights", "conv_relu_pool_few_weights", "sum_rows_into"}
 #: loops cut by images, or by rows or windows of them
-IMAGES = {"conv_relu_pool", "conv_relu_pool_inputs"}
+IMAGES = {"conv_relu_pool", "conv_relu_pool_pairs", "conv_relu_pool_inputs"}
 PRODUCTS = {"product", "product_by_lots"}
 #: loops cut by the blocks of their result
 BLOCKS = {"add_up", "list_terms", "filters", "transpose"}

@@ -137,6 +137,8 @@ def emulated(folder, names, cpu):
         "NUMBA_CACHE_DIR": str(folder / "kernels"),
         "NUMBA_NUM_THREADS": "2",
     }
+    if "SCRATCHNET_DATA" in os.environ:  # the images may be here already
+        env["SCRATCHNET_DATA"] = os.environ["SCRATCHNET_DATA"]
     start = [qemu, *(["-cpu", cpu] if cpu else []), "-L", root, root / f"usr/bin/python{python}"]
     machine = run(*start, "-c", "import platform; print(platform.machine())", env=env).strip()
     if machine != "aarch64":

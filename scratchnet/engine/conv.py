@@ -14,7 +14,7 @@ from numba import prange
 from ..layers import Layer
 from .compiler import inner, parallel
 from .functions import sum_rows_into
-from .group import Array, Gradients, Group
+from .group import Array, Gradients, Group, transpose
 from .memory import SHARDS, VECTOR_BYTES, padded
 from .simd import add_at, add_rows, fma_patch, load, relu, repeat, store_rows, zeros
 from .sums import first_of
@@ -103,6 +103,10 @@ class ConvGroup(Group):
     def filters_by_row(self, filters: int) -> Array:
         """W filter by filter, each row in whole vectors: (filters, kh, runp), zeros after."""
         wt = self.buffer("wt", (filters, self.kh, self.runp))
+        if self.run == self.runp:
+            flat, size = self.contiguous("W in one", self.params["W"]), self.kh * self.run
+            self.call(transpose, flat.reshape(-1), size, self.f, wt.reshape(-1), size)
+            return wt.reshape(-1)
         W = self.params["W"].reshape(self.kh, self.run, self.f)
         wt[: self.f, :, : self.run] = W.transpose(2, 0, 1)  # (kh, run, f) -> (f, kh, run)
         return wt.reshape(-1)

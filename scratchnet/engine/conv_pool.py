@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from ..layers import Conv2D, Layer
 from . import winograd
-from .compiler import inner, parallel
+from .compiler import inner, parallel, serial
 from .conv import ConvGroup, Geometry, copy_inside
-from .group import Array, Gradients
+from .group import Array, Gradients, transpose
 from .memory import SHARDS, SLACK, VECTOR_BYTES, padded
 from .simd import (
     add,
@@ -61,11 +61,13 @@ class Patches(NamedTuple):
 
     rows, run   kh + 1 rows of `run` values, run = (kw + 1) * c
     size        of all, in whole vectors
+    filters     without those that fill up a vector
     """
 
     rows: int
     run: int
     size: int
+    filters: int
 
 
 class Live(NamedTuple):
@@ -101,7 +103,7 @@ class ConvReluPool(ConvGroup):
         rows = self.kh if parts == 1 and self.kh * across <= most else 1
         self.part = Part((0,) * (rows * across), (0,) * rows, (0,) * across)
         rows, run = self.kh + 1, self.run + self.c
-        self.patches = Patches(rows, run, padded(rows * run, self.dtype))
+        self.patches = Patches(rows, run, padded(rows * run, self.dtype), self.f)
         conv = layers[0]
         self.winograd_fits = isinstance(conv, Conv2D) and winograd.fits(conv)
 
@@ -119,7 +121,10 @@ class ConvReluPool(ConvGroup):
         else:
             weights, bias = self.weights(self.forward_tile), self.bias(self.fp)
             given = self.taps, self.forward_tile, self.x, weights, bias
-            self.call(conv_relu_pool, self.at, *given, *outputs)
+            # a window's four sums of one vector wait for each other where registers hold more
+            few = len(self.forward_tile) == 1 and target().across > 1
+            loop = conv_relu_pool_pairs if few else conv_relu_pool
+            self.call(loop, self.at, *given, *outputs)
         return self.narrow("narrow", y, self.f)
 
     def _forward_winograd(self, y: Array, code: NDArray[np.uint8]) -> None:
@@ -157,25 +162,23 @@ class ConvReluPool(ConvGroup):
         places, values = self.buffer("places", shape, np.int64), self.buffer("values", shape)
         live = Live(places, values, corners.reshape(-1), offsets)
         self.call(conv_relu_pool_weights, self.at, self.part, dy, self.code, self.x, live, dw, db)
-        dW = self.total("dw", dw).reshape(self.fp, self.kh, self.runp)
-        return dW[: self.f, :, : self.run].transpose(1, 2, 0)  # (f, kh, run) -> (kh, run, f)
+        total, size = self.total("dw", dw), self.kh * self.runp
+        dW = self.buffer("whole dw", (self.kh, self.runp, self.f))  # (f, kh, run) -> (kh, run, f)
+        self.call(transpose, total, self.f, size, dW.reshape(-1), self.f)
+        return dW[:, : self.run]
 
     def _few_weights(self, dy: Array, db: Array) -> Array:
         """dW (kh, run, f), all of a pooling window's patches as one."""
-        rows, run, size = at = self.patches
+        _, run, size, _ = at = self.patches
         shards = self.shards(self.at.n)
-        sums = self.buffer("sums", (shards, self.fp * (DEAD + 1) * size))
+        sums = self.buffer("sums", (shards, self.f * (DEAD + 1) * size))
         scratch = self.buffer("patches", (shards, self.out_w * size + self.lane))
         self.call(conv_relu_pool_few_weights, self.at, at, dy, self.code, self.x, scratch, sums, db)
         # lot by lot: a gradient that is whole may be added to another, and its parts may not
         lots = self.share.lots
-        total = self.totals("sums", sums, lots).reshape(lots, self.fp, DEAD + 1, size)
-        total = total[..., : rows * run].reshape(lots, self.fp, DEAD + 1, rows, run)
+        total = self.totals("sums", sums, lots).reshape(lots, self.f, DEAD + 1, size)
         dW = self.buffer("few dw", (lots, self.f, self.kh, self.run))
-        dW[:] = 0
-        for q in range(4):  # where in the patch the window of position q is
-            i, j = q // 2, q % 2 * self.c
-            dW += total[:, : self.f, q, i : i + self.kh, j : j + self.run]
+        self.call(add_windows, total, run, self.c, dW)
         return self.total("few dw", dW).transpose(1, 2, 0)  # (f, kh, run) -> (kh, run, f)
 
     def _inputs(self, dy: Array) -> Array:
@@ -243,6 +246,48 @@ def conv_relu_pool(g, taps, tile, x, w, bias, y, code):
     for shard in prange(SHARDS):
         first, end = shard * windows // SHARDS, (shard + 1) * windows // SHARDS
         _conv_relu_pool_windows(g, taps, tile, x, w, bias, first, end, y, code)
+
+
+@inner
+def _conv_relu_pool_pairs(g, taps, tile, x, w, bias, first, end, y, code):
+    """The same, two windows at a time."""
+    step = len(tile) * (VECTOR_BYTES // x.itemsize)
+    c, row, kh, run, fp = g.right, g.row, g.kh, g.run, g.fp
+    window = first
+    while window < end:
+        at, windows = _row_of_windows(g, window, end)
+        for j in range(0, windows, 2):
+            other = min(j + 1, windows - 1)  # the last one twice, where their number is odd
+            near, far = at + 2 * j * c, at + 2 * other * c
+            for f in range(0, fp, step):
+                a0 = load(tile, bias, f)
+                a1, a2, a3 = a0, a0, a0
+                b0, b1, b2, b3 = a0, a0, a0, a0
+                tap = f * kh * run
+                for u in range(kh):
+                    p, q = near + u * row, far + u * row
+                    for _ in range(0, run, len(taps)):
+                        a0 = fma_taps(a0, taps, x, p, w, tap, step)
+                        b0 = fma_taps(b0, taps, x, q, w, tap, step)
+                        a1 = fma_taps(a1, taps, x, p + c, w, tap, step)
+                        b1 = fma_taps(b1, taps, x, q + c, w, tap, step)
+                        a2 = fma_taps(a2, taps, x, p + row, w, tap, step)
+                        b2 = fma_taps(b2, taps, x, q + row, w, tap, step)
+                        a3 = fma_taps(a3, taps, x, p + row + c, w, tap, step)
+                        b3 = fma_taps(b3, taps, x, q + row + c, w, tap, step)
+                        p, q, tap = p + len(taps), q + len(taps), tap + len(taps) * step
+                store_largest(a0, a1, a2, a3, y, code, (window + j) * fp + f)
+                store_largest(b0, b1, b2, b3, y, code, (window + other) * fp + f)
+        window += windows
+
+
+@parallel
+def conv_relu_pool_pairs(g, taps, tile, x, w, bias, y, code):
+    """As conv_relu_pool, where a tile is one vector: eight sums at a time."""
+    windows = g.n * g.out_h * g.out_w
+    for shard in prange(SHARDS):
+        first, end = shard * windows // SHARDS, (shard + 1) * windows // SHARDS
+        _conv_relu_pool_pairs(g, taps, tile, x, w, bias, first, end, y, code)
 
 
 # ---- backward: the weights ---------------------------------------------------------------------
@@ -315,6 +360,23 @@ def conv_relu_pool_weights(g, part, dy, code, x, live, dw, db):
                 _add_patches(g, Part(tile, rows, across), x, image * g.size, *given)
 
 
+@serial  # little work: weights of few inputs
+def add_windows(total, line, right, dw):
+    """dw (lots, f, kh, run) <- total (lots, f, 5, size): the four windows of each patch.
+
+    line: how long a row of a patch is. right: from a window to the one on its right.
+    """
+    lots, f, kh, run = dw.shape
+    for lot in range(lots):
+        for filter in range(f):
+            out, four = dw[lot, filter], total[lot, filter]
+            for u in range(kh):
+                for k in range(run):
+                    at, below = u * line + k, (u + 1) * line + k
+                    above = dw.dtype.type(0) + four[0, at] + four[1, at + right]
+                    out[u, k] = above + four[2, below] + four[3, below + right]
+
+
 @inner
 def _copy_patches(g, patches, x, at, out):
     """out (out_w, size) <- what each pooling window of a row covers, kh + 1 rows.
@@ -326,13 +388,15 @@ def _copy_patches(g, patches, x, at, out):
         for u in range(patches.rows):
             source = at + 2 * j * g.right + u * g.row
             to = j * patches.size + u * patches.run
-            for k in range(0, patches.run, lane):
+            k = 0  # not a range: how many steps it has would be a division every time
+            while k < patches.run:
                 store(out, to + k, load(ONE, x, source + k))
+                k += lane
 
 
 @parallel
 def conv_relu_pool_few_weights(g, patches, dy, code, x, scratch, sums, db):
-    """The same for windows of few values: sums (shards, fp * 5 * size), db (shards, fp).
+    """The same for windows of few values: sums (shards, f * 5 * size), db (shards, fp).
 
     All four windows of a pooling window read one patch; which of them a filter's gradient belongs
     to decides which of its five sums the patch is added to. The fifth is of dead units, and never
@@ -348,15 +412,18 @@ def conv_relu_pool_few_weights(g, patches, dy, code, x, scratch, sums, db):
             at = line // g.out_h * g.size + 2 * (line % g.out_h) * g.row
             _copy_patches(g, patches, x, at, copies)
             for j in range(g.out_w):
-                window = (line * g.out_w + j) * fp
-                for f in range(0, fp, lane):
+                window, f = (line * g.out_w + j) * fp, 0
+                while f < fp:
                     _add_alive(total, f, dy, code, window)
+                    f += lane
                 grad, which = dy[window : window + fp], code[window : window + fp]
-                for part in range(0, size, lane):
+                part = 0
+                while part < size:
                     values = load(ONE, copies, j * size + part)
-                    for f in range(fp):
+                    for f in range(patches.filters):
                         to = (f * (DEAD + 1) + np.int64(which[f])) * size + part
                         store(mine, to, fma(load(ONE, mine, to), grad[f], values))
+                    part += lane
 
 
 # ---- backward: the inputs ----------------------------------------------------------------------

@@ -4,6 +4,7 @@ Handwritten digits are zero in four pixels of five, and a layer after a ReLU in 
 Where a product is wide enough, the terms that are not zero are listed first.
 """
 
+import functools
 import itertools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -13,8 +14,8 @@ from numba import prange
 
 from ..layers import Dense, Layer
 from .compiler import inner, parallel, serial
-from .group import Array, Gradients, Group
-from .memory import SHARDS, VECTOR_BYTES, cut, flat_with_slack, padded
+from .group import MOST_VIEWS, Array, Gradients, Group
+from .memory import SHARDS, SLACK, VECTOR_BYTES, cut, lanes, padded
 from .simd import (
     add,
     fma,
@@ -40,8 +41,9 @@ LISTED = 4
 FOUR = (0,) * 4
 #: with fewer columns to compute, to list what is not zero costs more than it saves
 LIST_FROM = 256
-#: sums of so many terms over a batch are made lot by lot while they are in the first cache
-BY_LOT = 256
+#: sums of so many terms over a batch are made lot by lot while they are in registers, and b's part
+#: in the second cache
+BY_LOT = 1024
 
 
 class Sizes(NamedTuple):
@@ -85,13 +87,8 @@ class ProductGroup(Group):
         sparse: bool = False,
     ) -> None:
         """c = a @ b, + bias and ReLU. sparse: a may have many zeros, which are passed over."""
-        flat, block = a.reshape(-1), self._block(sizes)
-        listed: tuple[Any, Any] = (None, None)
-        if sparse:
-            parts = -(-sizes.k // TERMS)
-            cuts = self.buffer("cuts", (parts + 1,), np.int64)
-            cuts[:] = np.minimum(np.arange(parts + 1) * TERMS, sizes.k)
-            listed = self._listed(flat, sizes, cuts)
+        flat, block = a.reshape(-1), _block(sizes.width, sizes.m < LISTED, self.dtype)
+        listed = self._listed(flat, sizes, _by_terms(sizes.k), sparse)
         if bias is None:
             bias = self.buffer("zeros", (sizes.width,))
         scratch = self.buffer("packed", (self.workers(), (TERMS + 4) * len(block.tile) * self.lane))
@@ -106,8 +103,7 @@ class ProductGroup(Group):
         Each lot of the batch is summed by itself, and the lots in a tree: see sums.py.
         """
         lots, each = self.share.lots, sizes.k // max(n, 1)
-        cuts = self.buffer("lots' cuts", (lots + 1,), np.int64)
-        cuts[:] = [each * cut(n, lots, lot) for lot in range(lots + 1)]
+        cuts = _by_images(n, each, lots)
         if sizes.k > BY_LOT:
             rows = a.reshape(sizes.k, -1)
             parts = self.buffer("products", (lots, *c.shape))
@@ -116,27 +112,58 @@ class ProductGroup(Group):
                 self.product(rows[first:end], part, b[first:end], parts[lot], sparse=sparse)
             tree_sum(parts, c, 1, self.call)
             return
-        flat, block = a.reshape(-1), self._block(sizes)
-        listed = self._listed(flat, sizes, cuts) if sparse else (None, None)
+        flat, block = a.reshape(-1), _block(sizes.width, sizes.m < LISTED, self.dtype)
+        if sizes.m < len(block.rows):
+            block = block_of(1, block.tile)
+        listed = self._listed(flat, sizes, cuts, sparse)
         width, levels = len(block.tile) * self.lane, lots.bit_length()
         room = (sizes.k + 4) * width + levels * len(block.whole) * self.lane
         scratch = self.buffer("packed lots", (self.workers(), room))
         given = flat, b.reshape(-1), c.reshape(-1)
         self.call(product_by_lots, sizes, block, *given, cuts, *listed, scratch)
 
-    def _block(self, sizes: Sizes) -> Block:
-        tile = tile_for(sizes.width, self.dtype)
-        return block_of(target().rows(len(tile), 1, 2, LISTED), tile)
-
-    def _listed(self, flat: Array, sizes: Sizes, cuts: Array) -> tuple[Any, Any]:
-        """places and counts of `list_terms`, or None where that is not worth its time."""
-        if sizes.width < LIST_FROM or sizes.k == 0:
-            return None, None
+    def _listed(self, flat: Array, sizes: Sizes, cuts: Array, sparse: bool) -> tuple[Any, Any]:
+        """places and counts of `list_terms`; no counts where to list is not worth its time."""
+        if not sparse or sizes.width < LIST_FROM or sizes.m < LISTED or sizes.k == 0:
+            return self._all(sizes.k), self.buffer("no counts", (0,), np.int32)
         blocks = -(-sizes.m // LISTED)
-        places = self.buffer("places", (blocks * sizes.k,), np.int32)
+        places = self.buffer("places", (sizes.k + blocks * sizes.k,), np.int32)
         counts = self.buffer("counts", (blocks * (len(cuts) - 1),), np.int32)
         self.call(list_terms, flat.view(f"i{flat.itemsize}"), sizes, cuts, places, counts)
         return places, counts
+
+    def _all(self, k: int) -> Array:
+        """(k,): 0, 1, 2, ..."""
+        known = self.memory.get("all")
+        if known is None or known.size < k + SLACK:
+            self.buffer("all", (k,), np.int32)
+            self.memory["all"][:] = np.arange(self.memory["all"].size)
+        return self.buffer("all", (k,), np.int32)
+
+
+@functools.lru_cache(maxsize=MOST_VIEWS)
+def _block(width: int, few: bool, dtype: Any) -> Block:
+    """What is held in registers of a product with that many columns, and with a few rows or more.
+
+    A few rows wait for b from memory, and not for its sums.
+    """
+    tile = tile_for(width, dtype)
+    if len(tile) == 1 and not few:  # nothing divides it: the last tile overlaps the one before
+        tile *= min(target().across, width // lanes(dtype))
+    return block_of(target().rows(len(tile), 1, 2, LISTED), tile)
+
+
+@functools.lru_cache(maxsize=MOST_VIEWS)
+def _by_terms(k: int) -> Array:
+    """Where every TERMS of k terms begin, and where the last ones end."""
+    parts = -(-k // TERMS)
+    return np.minimum(np.arange(parts + 1) * TERMS, k)
+
+
+@functools.lru_cache(maxsize=MOST_VIEWS)
+def _by_images(n: int, each: int, lots: int) -> Array:
+    """The same for the lots of n images, with so many terms each."""
+    return np.array([each * cut(n, lots, lot) for lot in range(lots + 1)], np.int64)
 
 
 class DenseRelu(ProductGroup):
@@ -160,9 +187,9 @@ class DenseRelu(ProductGroup):
         # read in whole vectors, beyond a row: into the next one, or after the array where there
         # is room; what comes of it is in columns that are never read
         b = self.params.get("b")
-        roomy = None if b is None else flat_with_slack(b)
+        roomy = None if b is None else self.with_slack("b", b)
         bias = self.bias(self.up) if roomy is None else roomy
-        W, ldb = flat_with_slack(self.params["W"]), self.units
+        W, ldb = self.with_slack("W", self.params["W"]), self.units
         if W is None:
             W, ldb = self.columns("w", self.params["W"], self.up), self.up
         y = self.buffer("y", (len(x), self.up))
@@ -198,11 +225,13 @@ def list_terms(bits, s, cuts, places, counts):
     """For every LISTED rows of a (m, k) and every part of its columns: those not all zero.
 
     cuts (parts + 1,): where the parts begin, and where the last one ends
-    places (blocks, k): the columns; counts (blocks, parts): how many of them. bits is a as
-    integers: nothing but zero has none set (-0 counts as something).
+    places (1 + blocks, k): all columns; and for every block its own; counts (blocks, parts): how
+    many of them. bits is a as integers: nothing but zero has none set (-0 counts as something).
     """
     m, k, row, column = s.m, s.k, s.row, s.column
     blocks, parts = (m + LISTED - 1) // LISTED, len(cuts) - 1
+    for p in range(k):
+        places[p] = p
     for shard in prange(SHARDS):
         for block in range(shard * blocks // SHARDS, (shard + 1) * blocks // SHARDS):
             p0 = LISTED * block * row
@@ -210,7 +239,7 @@ def list_terms(bits, s, cuts, places, counts):
             p2 = min(LISTED * block + 2, m - 1) * row
             p3 = min(LISTED * block + 3, m - 1) * row
             for part in range(parts):
-                slot = first = block * k + cuts[part]
+                slot = first = (1 + block) * k + cuts[part]
                 for p in range(cuts[part], cuts[part + 1]):
                     at = p * column
                     # written always, counted only if not zero: no branch to mispredict
@@ -229,8 +258,10 @@ def _parts(k):
 def _is_finite(b, size):
     """Whether b[:size] holds no NaN and no infinity; some of what lies behind may count, too."""
     acc, zero = zeros(FOUR, b), b.dtype.type(0)
-    for q in range(0, size, len(FOUR) * (VECTOR_BYTES // b.itemsize)):
+    q = 0
+    while q < size:
         acc = fma(acc, zero, load(FOUR, b, q))  # 0 * inf is NaN, and NaN stays
+        q += len(FOUR) * (VECTOR_BYTES // b.itemsize)
     return not has_nan(acc)
 
 
@@ -238,42 +269,40 @@ def _is_finite(b, size):
 def _product_rows(block, s, a, b, c, bias, rectified, places, counts, part):
     """A part of c, in the tile's columns. The sums so far are in c, to begin with the biases.
 
-    b (end - start, tile): those terms, in those columns. places and counts are None, or what
-    `list_terms` finds.
+    b (end - start, tile): those terms, in those columns. places and counts: what `list_terms`
+    finds, or all places and no counts.
     """
     whole, rows, tile = block
     step = len(tile) * (VECTOR_BYTES // a.itemsize)
     start, end, j = part.start, part.end, part.j
-    sparse, last = False, rectified and end == s.k
-    if places is not None:  # known when this is compiled: without them the lines are not there
-        # zero times infinity is NaN and may not be left out
-        sparse = _is_finite(b, (end - start) * step)
+    last = rectified and end == s.k
+    # zero times infinity is NaN and may not be left out
+    sparse = counts.size > 0 and _is_finite(b, (end - start) * step)
     i = part.first
     while i + len(rows) <= part.last:
-        p, to = i * s.row + start * s.column, i * s.ldc + j
+        p, to = i * s.row, i * s.ldc + j
         if start == 0:
             acc = repeat(rows, load(tile, bias, j))
         else:
             acc = load_rows(whole, rows, c, to, s.ldc)
-        if places is not None and sparse:
+        slot, count = start, end - start
+        if sparse:
             number = i // LISTED
-            slot = number * s.k + start
-            for listed in range(slot, slot + counts[number * _parts(s.k) + start // TERMS]):
-                term = np.int64(places[listed]) - start
-                values = load(tile, b, term * step)
-                acc = fma_patch(acc, rows, ONE, a, p + term * s.column, s.row, values)
-        else:
-            for q in range(0, (end - start) * step, step):
-                acc = fma_patch(acc, rows, ONE, a, p, s.row, load(tile, b, q))
-                p += s.column
+            slot += (1 + number) * s.k
+            count = counts[number * _parts(s.k) + start // TERMS]
+        for listed in range(slot, slot + count):
+            term = np.int64(places[listed])
+            values = load(tile, b, (term - start) * step)
+            acc = fma_patch(acc, rows, ONE, a, p + term * s.column, s.row, values)
         store_rows(relu(acc) if last else acc, rows, c, to, s.ldc)
         i += len(rows)
     while i < part.last:
         p, to = i * s.row + start * s.column, i * s.ldc + j
         acc = load(tile, bias, j) if start == 0 else load(tile, c, to)
-        for q in range(0, (end - start) * step, step):
+        q = 0
+        while q < (end - start) * step:  # not a range: LLVM would write it out eight times
             acc = fma(acc, a[p], load(tile, b, q))
-            p += s.column
+            p, q = p + s.column, q + step
         store(c, to, relu(acc) if last else acc)
         i += 1
 
@@ -294,93 +323,109 @@ def product(s, block, a, b, c, bias, rectified, places, counts, scratch):
 
     The work is split by c's longer side, so that the matrix which is larger is read once and not
     by every worker; and along k, so that a tile's part of b stays in the first cache, where it is
-    copied to lie in one. places and counts are None, or what `list_terms` finds in a: the same
-    sums, zeros left out. scratch (workers, (TERMS + 4) * tile).
+    copied to lie in one. places and counts are what `list_terms` finds in a: the same sums, zeros
+    left out. scratch (workers, (TERMS + 4) * tile).
     """
     whole, rows, tile = block
     m, k, width, row, column, ldb, ldc = s
     step, workers = len(tile) * (VECTOR_BYTES // a.itemsize), len(scratch)
     for worker in prange(workers):
-        first, last, left, right = _area(s, len(rows), step, worker, workers)
-        packed = scratch[worker]
-        for start in range(0, max(k, 1) if first < last else 0, TERMS):
-            for number in range(left, right):
-                part = Part(first, last, number * step, start, min(start + TERMS, k))
-                _pack(tile, b, ldb, part, packed)
-                # made anew: those from outside the parallel loop are read from memory, 4 % slower
-                sizes, held = Sizes(m, k, width, row, column, ldb, ldc), Block(whole, rows, tile)
-                _product_rows(held, sizes, a, packed, c, bias, rectified, places, counts, part)
+        first, last, left, right, rest = _area(s, len(rows), step, worker, workers)
+        packed, tiles = scratch[worker], right - left
+        parts = max(1, _parts(k)) if first < last else 0
+        for number in range(parts * (tiles + rest)):
+            if number < parts * tiles:
+                turn, j = number // tiles, (left + number % tiles) * step
+            else:  # from its first term on: some of its columns have their sums already
+                turn, j = number - parts * tiles, width - step
+            part = Part(first, last, j, turn * TERMS, min((turn + 1) * TERMS, k))
+            _pack(tile, b, ldb, part, packed)
+            # made anew: those from outside the parallel loop are read from memory, 4 % slower
+            sizes, held = Sizes(m, k, width, row, column, ldb, ldc), Block(whole, rows, tile)
+            _product_rows(held, sizes, a, packed, c, bias, rectified, places, counts, part)
 
 
 @inner
 def _area(s, many, step, worker, workers):
-    """Rows first..last and tiles left..right of c: what a worker computes."""
-    blocks, tiles = (s.m + many - 1) // many, s.width // step
+    """What a worker computes of c: rows first..last, tiles left..right; and whether there is a rest
+
+    of columns, for a tile that ends where the columns end, and overlaps the one before.
+    """
+    blocks, tiles = s.m // many, s.width // step
+    rest, is_last = int(s.width % step > 0), worker + 1 == workers
     if s.width >= s.m:
-        return 0, s.m, worker * tiles // workers, (worker + 1) * tiles // workers
+        left, right = worker * tiles // workers, (worker + 1) * tiles // workers
+        return 0, s.m, left, right, rest if is_last else 0
     first, last = worker * blocks // workers * many, (worker + 1) * blocks // workers * many
-    return min(first, s.m), min(last, s.m), 0, tiles
+    return first, s.m if is_last else last, 0, tiles, rest
 
 
 @inner
 def _tile_by_lots(block, s, a, b, c, cuts, places, counts, sparse, i, j, stack):
     """One tile of c, rows i.. and columns j.., from b in those columns: (k, tile).
 
-    stack (levels, whole): sums of 1, 2, 4, ... lots that wait for a neighbour as large, as a binary
-    counter's digits wait for the carry.
+    stack (levels, whole): the sums that wait for one of as many lots, of 1, 2, 4, ...; those in
+    `waiting` are there. A lot without terms is zero, and is passed over.
     """
     whole, rows, tile = block
     lane = VECTOR_BYTES // a.itemsize
     step, size, lots, number = len(tile) * lane, len(whole) * lane, len(cuts) - 1, i // LISTED
-    level = 0
+    acc, waiting, before, found, level = zeros(whole, c), 0, 0, 0, 0
     for lot in range(lots):
-        acc, p = zeros(whole, c), i * s.row + cuts[lot] * s.column
-        if places is not None and sparse:
-            slot = number * s.k + cuts[lot]
-            for listed in range(slot, slot + counts[number * lots + lot]):
-                term = np.int64(places[listed])
-                values = load(tile, b, term * step)
-                acc = fma_patch(acc, rows, ONE, a, i * s.row + term * s.column, s.row, values)
-        else:
-            for q in range(cuts[lot] * step, cuts[lot + 1] * step, step):
-                acc = fma_patch(acc, rows, ONE, a, p, s.row, load(tile, b, q))
-                p += s.column
-        level, full = 0, lot
-        while full & 1:
+        slot, count = cuts[lot], cuts[lot + 1] - cuts[lot]
+        if sparse:
+            slot += (1 + number) * s.k
+            count = np.int64(counts[number * lots + lot])
+        if count == 0:
+            continue
+        if found > 0:
+            level, apart = 0, (before ^ lot) >> 1
+            while apart > 0:  # what is summed before this lot begins
+                if waiting >> level & 1:
+                    acc = add(load(whole, stack, level * size), acc)
+                apart >>= 1
+                level += 1
+            store(stack, level * size, acc)
+            waiting = (waiting >> level | 1) << level
+        acc, before, found = zeros(whole, c), lot, found + 1
+        for listed in range(slot, slot + count):
+            term = np.int64(places[listed])
+            values = load(tile, b, term * step)
+            acc = fma_patch(acc, rows, ONE, a, i * s.row + term * s.column, s.row, values)
+    level = 0
+    while waiting > 0:
+        if waiting & 1:
             acc = add(load(whole, stack, level * size), acc)
-            full >>= 1
-            level += 1
-        store(stack, level * size, acc)
-    store_rows(load(whole, stack, level * size), rows, c, i * s.ldc + j, s.ldc)
+        waiting >>= 1
+        level += 1
+    if found < lots:  # -0 and the zero of a lot without terms are 0
+        acc = add(acc, zeros(whole, c))
+    store_rows(acc, rows, c, i * s.ldc + j, s.ldc)
 
 
 @parallel
 def product_by_lots(s, block, a, b, c, cuts, places, counts, scratch):
     """c (m, width) = a (m, k) @ b (k, width), k's lots each by themselves and added in the tree.
 
-    cuts (lots + 1,): where they begin; places and counts as `list_terms` finds them with these, or
-    None. scratch (workers, (k + 4) * tile + levels * a block's elements).
+    cuts (lots + 1,): where they begin; places and counts as `list_terms` finds them with these.
+    m is at least a block's rows. scratch (workers, (k + 4) * tile + levels * a block's elements).
     """
     whole, rows, tile = block
     m, k, width, row, column, ldb, ldc = s
     step, workers = len(tile) * (VECTOR_BYTES // a.itemsize), len(scratch)
     for worker in prange(workers):
-        first, last, left, right = _area(s, len(rows), step, worker, workers)
+        first, last, left, right, rest = _area(s, len(rows), step, worker, workers)
         packed, stack = scratch[worker, : (k + 4) * step], scratch[worker, (k + 4) * step :]
-        for number in range(left, right):
-            j = number * step
+        for number in range(left, right + rest if first < last else left):
+            j = min(number * step, width - step)
             _pack(tile, b, ldb, Part(first, last, j, 0, k), packed)
             sizes, held = Sizes(m, k, width, row, column, ldb, ldc), Block(whole, rows, tile)
             # zero times infinity is NaN and may not be left out
-            sparse, i = places is not None and _is_finite(packed, k * step), first
-            while i + len(rows) <= last:
-                given = cuts, places, counts, sparse, i, j, stack
+            sparse = counts.size > 0 and _is_finite(packed, k * step)
+            for i in range(first, last, len(rows)):
+                own = min(i, m - len(rows))  # the last rows overlap those before, as no list does
+                given = cuts, places, counts, sparse and own == i, own, j, stack
                 _tile_by_lots(held, sizes, a, packed, c, *given)
-                i += len(rows)
-            while i < last:
-                given = cuts, places, counts, sparse, i, j, stack
-                _tile_by_lots(Block(tile, ONE, tile), sizes, a, packed, c, *given)
-                i += 1
 
 
 @serial

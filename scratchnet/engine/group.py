@@ -14,8 +14,10 @@ from ..layers.base import Ran
 from ..layers.window import Pads
 from .compiler import parallel, serial
 from .functions import relu_backward_into
-from .memory import SHARDS, SLACK, flat_with_slack, flat_zeros, lanes
+from .memory import SHARDS, SLACK, VECTOR_BYTES, flat_with_slack, flat_zeros, lanes
+from .simd import load, store, transpose_four, zeros
 from .sums import Share, tree_sum
+from .target import ONE
 from .threads import threads
 
 Array = NDArray[np.floating]
@@ -161,6 +163,7 @@ class Group(Buffers):
         self.params, self.grads = layers[0].params, layers[0].grads
         super().__init__(next((p.dtype for p in self.params.values()), np.float32))
         self.lane = lanes(self.dtype)
+        self._slack: dict[str, tuple[Array, Array | None]] = {}
         self.gradients = gradients
 
     def forward(self, x: Array, training: bool) -> Array:
@@ -218,7 +221,9 @@ class Group(Buffers):
         return tree_sum(parts, out, 1, self.call)
 
     def totals(self, name: str, parts: Array, lots: int) -> Array:
-        """The same for each lot: (lots, ...)"""
+        """The same for each lot: (lots, ...); the parts themselves where each is a lot."""
+        if len(parts) == lots:
+            return parts
         out = self.buffer(f"{name} by lot", (lots, *parts.shape[1:]), parts.dtype)
         return tree_sum(parts, out, lots, self.call)
 
@@ -228,11 +233,18 @@ class Group(Buffers):
 
     def flat(self, name: str, x: Array) -> Array:
         """x as flat memory with slack after it: its own if it has that, or a copy."""
-        root = flat_with_slack(x) if x.dtype == self.dtype else None
+        root = self.with_slack(name, x) if x.dtype == self.dtype else None
         if root is None:
             self.buffer(name, x.shape)[:] = x
             root = self.memory[name]
         return root
+
+    def with_slack(self, name: str, x: Array) -> Array | None:
+        """`flat_with_slack`; where x is the array that it was before, it is not asked again."""
+        known = self._slack.get(name)
+        if known is None or known[0] is not x:
+            known = self._slack[name] = x, flat_with_slack(x)
+        return known[1]
 
     def framed(self, x: Array, pads: Pads) -> Array:
         """x (n, h, w, c) in a frame of zeros; x itself if the frame has no width."""
@@ -257,7 +269,7 @@ class Group(Buffers):
         m, k = a.shape
         out = self.buffer(name, (width // step, m, step))
         flat = self.contiguous(f"{name} in one", a).reshape(-1)
-        self.call(columns, flat, m, k, out.reshape(-1), width, step)
+        self.call(columns, flat, m, k, self.memory[name], width, step)
         return out
 
     def transposed(self, name: str, a: Array, width: int) -> Array:
@@ -312,24 +324,38 @@ def frame(x, n, h, run, top, left, out_h, out_run, out):
 
 @serial  # little work, most often for weights
 def columns(a, m, k, out, width, step):
-    """out (width / step, m, step) <- a (m, k), with zero columns added or columns left out."""
-    for i in range(m):
-        for j in range(0, width, step):
-            row = out[(j * m + i * step) : (j * m + i * step) + step]
-            count = max(0, min(step, k - j))
-            source = a[i * k + j : i * k + j + count]
-            for s in range(count):
-                row[s] = source[s]
-            row[count:] = 0
+    """out (width / step, m, step) <- a (m, k), with zero columns added or columns left out.
+
+    In whole vectors: what a row has too much, the next one overwrites; the last has slack after it.
+    """
+    lane = VECTOR_BYTES // a.itemsize
+    for j in range(0, width, step):
+        count, to = max(0, min(step, k - j)), j * m
+        for at in range(j, j + m * k, k):
+            s = 0  # not a range: how many steps it has would be a division for every row
+            while s < count:
+                if at + s + lane <= a.size:
+                    store(out, to + s, load(ONE, a, at + s))
+                else:
+                    for r in range(s, count):
+                        out[to + r] = a[at + r]
+                s += lane
+            s = count
+            while s < step:
+                store(out, to + s, zeros(ONE, a))
+                s += lane
+            to += step
 
 
 @parallel
 def transpose(a, m, k, out, width):
     """out (k, width) <- a (m, k), its columns as rows; out's columns from m on stay as they are."""
     for shard in prange(SHARDS):
-        first, end = shard * k // SHARDS, (shard + 1) * k // SHARDS
-        for top in range(0, m, ROWS):  # as many of a's cache lines as are read again and again
-            for j in range(first, end):
-                row = out[j * width + top : j * width + min(top + ROWS, m)]
-                for i in range(len(row)):
-                    row[i] = a[(top + i) * k + j]
+        first, end = shard * k // SHARDS // 4 * 4, (shard + 1) * k // SHARDS // 4 * 4
+        for top in range(0, m - m % 4, ROWS):  # as many cache lines of a as are read once more
+            for j in range(first, end, 4):
+                for i in range(top, min(top + ROWS, m - m % 4), 4):
+                    transpose_four(a, i * k + j, k, out, j * width + i, width)
+        for j in range(first, end if shard + 1 < SHARDS else k):
+            for i in range(m - m % 4 if j < k - k % 4 else 0, m):
+                out[j * width + i] = a[i * k + j]

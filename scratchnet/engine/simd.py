@@ -20,7 +20,8 @@ stays in registers. A **tile** is a row of `count` vectors of 512 bits, held as 
     repeat(R, tile)                      r times the same tile, a row each
 
 add, sub, mul, mul_add, neg, scale, wide, add_wide, relu and has_nan; three for ReLU and pooling:
-where_positive, store_largest, load_unless; bits_where and lowest_bit for lists; prefetch.
+where_positive, store_largest, load_unless; bits_where and lowest_bit for lists; prefetch;
+transpose_four.
 
 All arrays are flat and contiguous. Nothing is checked: a kernel owns its arrays, and reads and
 writes whole vectors, so its arrays are padded up to them. LLVM splits the 512 bits where the
@@ -162,6 +163,35 @@ def store(typingctx, a, i, tile):
         return context.get_dummy_value()
 
     return types.void(a, types.intp, tile), generate
+
+
+@intrinsic
+def transpose_four(typingctx, a, i, row, out, o, line):
+    """Four numbers of four rows: out[o + u * line + v] = a[i + v * row + u] for u, v < 4."""
+
+    def generate(context, builder, signature, args):
+        array, index, step, to, place, distance = args
+        vector = ir.VectorType(context.get_value_type(a.dtype), 4)
+
+        def mixed(one, other, *numbers):
+            mask = ir.Constant(ir.VectorType(ir.IntType(32), 4), list(numbers))
+            return builder.shuffle_vector(one, other, mask)
+
+        rows = []
+        for _ in range(4):
+            at = _pointer(context, builder, signature.args[0], array, index, vector)
+            rows.append(builder.load(at, align=_ALIGN))
+            index = builder.add(index, step)
+        low, lower = (mixed(rows[k], rows[k + 1], 0, 4, 1, 5) for k in (0, 2))
+        high, higher = (mixed(rows[k], rows[k + 1], 2, 6, 3, 7) for k in (0, 2))
+        for one, other in ((low, lower), (high, higher)):
+            for numbers in ((0, 1, 4, 5), (2, 3, 6, 7)):
+                at = _pointer(context, builder, signature.args[3], to, place, vector)
+                builder.store(mixed(one, other, *numbers), at, align=_ALIGN)
+                place = builder.add(place, distance)
+        return context.get_dummy_value()
+
+    return types.void(a, types.intp, types.intp, out, types.intp, types.intp), generate
 
 
 @intrinsic

@@ -20,6 +20,12 @@ def prefetch(a, i):
     pass
 
 
+def transpose_four(a, i, row, out, o, line):
+    for _ in range(4):
+        out[o : o + 4 * line : line][:4] = a[i : i + 4]
+        i, o = i + row, o + 1
+
+
 def load_rows(like, rows, a, i, distance):
     width = len(like) // len(rows) * lanes(a.dtype)
     values = [a[at : at + width] for at in range(i, i + len(rows) * distance, distance)]

@@ -626,3 +626,25 @@ def test_a_transposed_matrix_has_zero_columns_after_it(m, k, rng):
         found = group.transposed("w", order, m + 5)
         np.testing.assert_array_equal(found[:, :m], a.T)
         assert not found[:, m:].any()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n", [1, 3, 9, 40])
+def test_a_dense_layer_of_any_width_sums_as_it_is_written(n):
+    """Tiles that overlap, rows that do not fill one, lots without images, and infinities."""
+    rng = np.random.default_rng(n)
+    for d, units in ((1, 80), (2, 300), (7, 112), (33, 300), (130, 70)):
+        x = (rng.standard_normal((n, d)) * (rng.random((n, d)) < 0.4)).astype(np.float32)
+        dy = rng.standard_normal((n, units)).astype(np.float32)
+        for odd in (False, True):
+            layer = sn.Dense(units)
+            model = sn.Sequential([layer], input_shape=(d,), seed=0)
+            if odd:
+                layer.params["W"][d // 2, 1], dy[n // 2, units - 1] = np.inf, np.inf
+            (group,) = model.groups()
+            W = layer.params["W"].astype(np.float64)
+            with np.errstate(invalid="ignore"):
+                expected = x @ W, x.T.astype(np.float64) @ dy, dy @ W.T
+                found = group.forward(x, True), layer.grads["W"], group.backward(dy)
+            for one, other in zip(found, expected, strict=True):
+                np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)

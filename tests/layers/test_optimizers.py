@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 import scratchnet as sn
 from scratchnet import optimizers
+from scratchnet.engine import steps
 from scratchnet.schedules import SCHEDULES, Constant, Cosine, OneCycle, StepDecay
 
 STEPS = 20
@@ -392,6 +393,24 @@ def test_a_variance_that_rounding_makes_negative_is_none(backend):
         sn.RMSprop(0.1, centered=True), np.zeros(50, np.float32), np.full((90, 50), 1e3, np.float32)
     )
     assert np.isfinite(path).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_adam_divides_by_its_corrections_to_the_last_bit(dtype):
+    rng = np.random.default_rng(3)
+    factor, size = 2.0 ** rng.integers(-149, 20, 1_000), 1_000  # some have fewer digits
+    g, m, p = (rng.standard_normal((3, size)) * factor).astype(dtype)
+    v = np.abs(rng.standard_normal(size) * factor).astype(dtype)
+    b1, c1, b2, c2 = (dtype(number) for number in (0.9, 1 - 0.9, 0.999, 1 - 0.999))
+    for t in (1, 2, 7, 100, 5_000):
+        first, second = b1 * m + c1 * g, b2 * v + c2 * g * g
+        mean = first / dtype(1 - steps.power(0.9, t))
+        square = second / dtype(1 - steps.power(0.999, t))
+        expected = p - dtype(0.01) * mean / (np.sqrt(square) + dtype(1e-30))
+        found, moments = p.copy(), (m.copy(), v.copy())
+        steps.adam_step(found, g, *moments, 0.01, 0.9, 0.999, 1e-30, t, 0.0)
+        np.testing.assert_array_equal(moments, (first, second))
+        np.testing.assert_array_equal(found, expected)
 
 
 def test_nadams_momentum_is_a_product_of_all_its_steps():
