@@ -4,6 +4,7 @@
     python benchmarks/reading.py --quick            an eighth of each
     python benchmarks/reading.py --only number      the series whose names contain the word
     python benchmarks/reading.py --sheets DIR       and a contact sheet of each, mistakes marked
+    python benchmarks/reading.py --mistakes DIR     and ten mistakes of each, with what was seen
 
 The pictures are made by `scratchnet.datasets.photos`, from MNIST's test digits, and go through the
 product's own path. `before` is what the path of version 0.1.0 read of the same pictures, of the
@@ -25,6 +26,7 @@ import numpy as np
 
 import scratchnet as sn
 from scratchnet.datasets import photos
+from scratchnet.pictures.answers import shipped_judge
 
 REFUSED = "refused"
 BEFORE = Path(__file__).with_name("reading_before.json")
@@ -53,7 +55,7 @@ def read_number(picture, model) -> str:
     """All digits, a space between lines."""
     try:
         reader = sn.line_reader.for_classes(model.class_names)
-        reading = sn.pictures.sequences.read(picture, model, reader=reader)
+        reading = sn.pictures.sequences.read(picture, model, shipped_judge(), reader)
     except sn.InputError:
         return REFUSED
     return " ".join("".join(str(digit.label) for digit in line) for line in reading.lines)
@@ -125,18 +127,66 @@ def sheet(rows: list, path: Path, wrong_first: bool = True) -> None:
     page.save(path)
 
 
+def why(kind: str, picture, truth: str, found: str, model) -> str:
+    """What went wrong: the reason that was given, what was surer, or where two texts differ."""
+    if kind in ("number", "table") and found != REFUSED:
+        return differences(only_digits(truth), found if " " in truth else found.replace(" ", ""))
+    try:
+        if kind in ("number", "table"):
+            sn.pictures.sequences.read(picture, model)
+        answer = sn.pictures.look(picture, model)
+    except sn.InputError as error:
+        return str(error).split(": ", 1)[-1]
+    judged = shipped_judge().predict(answer.prepared.image[None])[0]
+    said = f"judge: no digit {judged[10]:.2f}, several {judged[11]:.2f}"
+    likely = np.argsort(-answer.probabilities)[:2]
+    read = ", ".join(f"{k} {answer.probabilities[k]:.2f}" for k in likely)
+    own = f", {truth} {answer.probabilities[int(truth)]:.2f}" if kind == "digit" else ""
+    return f"reader: {read}{own}; {said}"
+
+
+def differences(truth: str, found: str) -> str:
+    """In words where two numbers differ: "6 for 0", "no 1", "a 7 too many"."""
+    said = []
+    for what, a, b, c, d in SequenceMatcher(None, truth, found, autojunk=False).get_opcodes():
+        lacks, reads = truth[a:b], found[c:d]
+        if what == "replace":
+            said.append(f"{reads} for {lacks}")
+        elif what != "equal":
+            said.append(f"no {lacks}" if lacks else f"a {reads} too many")
+    return ", ".join(said)
+
+
+def write_mistakes(name: str, rows: list, model, folder: Path) -> None:
+    """Ten mistakes of a series: their pictures, and a line for each in mistakes.md."""
+    wrong = [row for row in rows if not row[3]][:10]
+    if wrong:
+        sheet(wrong, folder / f"{''.join(filter(str.isalnum, name))}.png")
+    with (folder / "mistakes.md").open("a") as out:
+        out.write(f"\n{name}: {len(wrong)} of {sum(not row[3] for row in rows)} mistakes shown\n\n")
+        if wrong:
+            out.write("| written | read | why |\n|---|---|---|\n")
+        for picture, truth, found, _ in wrong:
+            reason = why(photos.SERIES[name].kind, picture, truth, found, model)
+            out.write(f"| {truth or 'nothing'} | {found} | {reason} |\n")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="an eighth of each series")
     parser.add_argument("--only", default="", help="series whose names contain this")
     parser.add_argument("--model", default=None, help="a model's file instead of the shipped one")
     parser.add_argument("--sheets", type=Path, help="a folder for contact sheets")
+    parser.add_argument("--mistakes", type=Path, help="a folder for ten mistakes of each, and why")
     parser.add_argument("--json", type=Path, help="a file for the shares by name")
     options = parser.parse_args()
     model = sn.load_model(options.model) if options.model else sn.architectures.pretrained()
     before = json.loads(BEFORE.read_text()) if BEFORE.exists() else {}
     names = [name for name in photos.SERIES if options.only in name]
     shares, digits = {}, []
+    if options.mistakes:
+        options.mistakes.mkdir(parents=True, exist_ok=True)
+        (options.mistakes / "mistakes.md").write_text("What was not read, and why.\n")
     print(f"{'':34} {'n':>4} {'before':>8} {'now':>8} {'goal':>8}")
     for name in names:
         series = photos.SERIES[name]
@@ -154,6 +204,8 @@ def main() -> None:
         if options.sheets:
             options.sheets.mkdir(parents=True, exist_ok=True)
             sheet(rows, options.sheets / f"{''.join(filter(str.isalnum, name))}.png")
+        if options.mistakes:
+            write_mistakes(name, rows, model, options.mistakes)
     error, count = calibration(digits)
     print(f"{'expected calibration error':34} {count:4} {'-':>8} {100 * error:6.2f} %")
     if options.json:

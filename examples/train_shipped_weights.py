@@ -3,7 +3,8 @@
 `python train_shipped_weights.py FILE` writes them to FILE: with the same versions, on the same kind
 of processor, the same bits. Of the 60,000 training images 55,000 are learnt from, each as it is and
 rewritten with another pen, some of them turned. The others are photographed, and the temperature
-that makes the confidence of what is read in them true is put into the last layer's weights.
+that makes the confidence of what is read in them true is put into the last layer's weights. It
+takes some five minutes of one processor's time.
 """
 
 import sys

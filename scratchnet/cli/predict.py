@@ -104,9 +104,11 @@ def _read_digit(path: Path, net: Sequential, show_steps: Path | None, quiet: boo
 def _read_sequence(path: Path, net: Sequential, show: Path | None, quiet: bool) -> dict:
     from ..line_reader import for_classes
     from ..pictures import sequences
+    from ..pictures.answers import shipped_judge
 
     names = net.class_names
-    reading = sequences.read(path, net, reader=for_classes(names))
+    judge = shipped_judge() if names == DIGITS else None
+    reading = sequences.read(path, net, judge, for_classes(names))
     lines = ["".join(names[digit.label] for digit in line) for line in reading.lines]
     texts = reading.texts(names)
     if not quiet:

@@ -50,6 +50,7 @@ Box = tuple[int, int, int, int]  # left, top, right, bottom: from the first pixe
 # All lengths are parts of the typical height of a mark, that of the digits.
 MIN_MARK = 0.12  # smaller marks are specks
 MIN_ALONE = 0.25  # with a judge, what was joined may be lower and a digit all the same
+LOW_DIGIT = 0.8  # what both make of a mark as low as that, and alone, if it is a digit
 PART_COST = 1.0  # of reading what was joined as several digits
 MIN_SLOPES = 2  # so many marks with another beside them tell how a line runs
 MIN_TURN = 3.0  # degrees; digits in a line that runs less steeply are read as they stand
@@ -162,8 +163,9 @@ def read(
     """Find and read the digits in a picture, given as to `prepare`.
 
     model   a classifier of 28 x 28 x 1 images. InputError where there is no digit in the picture.
-    judge   one with a class more than the model, the last one for what is no digit: it has a say in
-            where touching digits are cut. It is for models of the ten digits.
+    judge   one with classes more than the model, the last ones for what is no digit: it has a say
+            in where touching digits are cut, and in whether a mark much lower than the others is
+            one. It is for models of the ten digits.
     reader  a `LineReader`, which reads each line as a whole besides, without cutting it, and whose
             word counts where it is the surer one. It is for models of the ten digits, too.
     """
@@ -177,7 +179,7 @@ def read(
         tries = []
         for dark in (is_dark,) if certain else (is_dark, not is_dark):
             try:
-                found = _find_marks(grey, inside, axis, dark)
+                found = _with_low(_find_marks(grey, inside, axis, dark), readers)
                 tries.append((_read_marks(found, readers), found))
             except InputError:
                 if dark == is_dark:
@@ -239,12 +241,14 @@ class _Found:
     """The marks in a picture: groups of them that may be one digit or one each; and the signs.
 
     small    the ink of signs, and of what is too low to be taken for a digit by itself
+    low      of what is too low, but may be a digit where a judge says so
     height   a typical digit's, in pixels        slope   of the lines, down to the right
     """
 
     groups: list[list[_Mark]]
     signs: list[Sign]
     small: list[_Mark]
+    low: list[_Mark]
     height: float
     slope: float
 
@@ -286,13 +290,12 @@ def _find_marks(grey: NDArray, pixels: NDArray, axis: NDArray | None, is_dark: b
         ink = ink_levels(flat[near], digit, everything[near] & ~digit, tones)
         return _Mark(ink, int(left), int(top)).part(0, ink.shape[1])
 
-    groups, small = [], [cut_out([n]) for n in signs]
+    groups, small, low = [], [cut_out([n]) for n in signs], []
     for group in groups_of(numbers, boxes, height):
-        if group.size[0] < MIN_DIGIT * height:
-            small += [cut_out(group.members)] if group.size[0] >= MIN_ALONE * height else []
-            continue
         marks = [mark for mark in (cut_out(group.members), *map(cut_out, group.parts)) if mark]
-        if marks:
+        if marks and group.size[0] < MIN_DIGIT * height:
+            low += marks[:1] if group.size[0] >= MIN_ALONE * height else []
+        elif marks:
             groups.append(marks)
     if not groups:
         raise InputError("expected written digits, found marks that are too small")
@@ -301,7 +304,18 @@ def _find_marks(grey: NDArray, pixels: NDArray, axis: NDArray | None, is_dark: b
         top, left, bottom, right = (int(edge) for edge in boxes[n])
         found.append(Sign(text, (left, top, right, bottom)))
     slope = _slope([marks[0].box for marks in groups])
-    return _Found(groups, found, [mark for mark in small if mark], float(height), slope)
+    return _Found(groups, found, [mark for mark in small if mark], low, float(height), slope)
+
+
+def _with_low(found: _Found, readers: _Readers) -> _Found:
+    """With the low marks among the groups that model and judge agree are digits."""
+    sure = np.zeros(len(found.low), bool)
+    if found.low and readers.judge is not None:
+        _, worth = readers.probabilities(np.stack([to_form(mark.ink) for mark in found.low]))
+        sure = worth.max(axis=1) >= LOW_DIGIT
+    digits = [[mark] for mark, digit in zip(found.low, sure, strict=True) if digit]
+    others = [mark for mark, digit in zip(found.low, sure, strict=True) if not digit]
+    return replace(found, groups=[*found.groups, *digits], small=[*found.small, *others])
 
 
 def _slope(boxes: list[Box]) -> float:

@@ -114,7 +114,8 @@ def _sequence(turns: Turns, model: Sequential, picture: Any) -> s.Sequence:
     try:
         reader = for_classes(model.class_names)
         in_turn = None if reader is None else _LinesInTurn(turns, reader)
-        reading = sequences.read(picture, _InTurn(turns, model), reader=in_turn)
+        judge = None if reader is None else _InTurn(turns, shipped_judge())
+        reading = sequences.read(picture, _InTurn(turns, model), judge, in_turn)
     except InputError as error:
         return s.Sequence(number="", lines=[], digits=[], message=_why(error))
     height, width = (round(reading.scale * side) for side in reading.picture.shape[:2])

@@ -15,7 +15,9 @@ from PIL import Image
 import scratchnet as sn
 from scratchnet import InputError
 from scratchnet.datasets import photos
+from scratchnet.datasets.photos import writing
 from scratchnet.pictures import look, sequences
+from scratchnet.pictures.answers import shipped_judge
 from scratchnet.pictures.arrays import average, highest, lowest, opened
 from scratchnet.pictures.frame import without_frame
 from scratchnet.pictures.lines import without_lines
@@ -253,3 +255,14 @@ def test_a_judge_has_a_say_in_what_is_cut(model):
     (example,) = photos.examples("number, spaced", 1)
     read = sequences.read(example.picture, model, Judge(0.1))
     assert read.texts("0123456789") == [example.truth]
+
+
+def test_a_low_digit_beside_large_ones_is_read_where_the_judge_says_it_is_one(model):
+    (x, y), page = sn.datasets.mnist.load_data()[1], np.zeros((220, 480), np.float32)
+    for k, (which, height) in enumerate(((0, 120), (1, 120), (3, 40))):
+        digit = writing.inked(x[which], height)
+        page[50 : 50 + digit.shape[0], 40 + 150 * k : 40 + 150 * k + digit.shape[1]] = digit
+    picture = np.rint(235 - 200 * page).astype(np.uint8)
+    alone = sequences.read(picture, model).texts("0123456789")
+    judged = sequences.read(picture, model, shipped_judge()).texts("0123456789")
+    assert (alone, judged) == ([f"{y[0]}{y[1]}"], [f"{y[0]}{y[1]}{y[3]}"])

@@ -24,7 +24,7 @@ def mnist(model):
     x, y = sn.datasets.mnist.load_data()[1]
     x, y = x[:3000], y[:3000]
     good = model.predict(x, batch_size=256)
-    right = (good.argmax(axis=1) == y) & (good.max(axis=1) > 0.999)
+    right = (good.argmax(axis=1) == y) & (good.max(axis=1) > 0.99)
     return [x[right & (y == digit)][:20] for digit in range(10)]
 
 
