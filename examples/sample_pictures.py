@@ -69,8 +69,8 @@ def main(folder: str = "pictures") -> None:
     _, (x_test, y_test) = sn.datasets.mnist.load_data()
     model = sn.architectures.pretrained()
     sure = model.predict(x_test)[np.arange(len(y_test)), y_test]
-    # of each kind, those that are written clearly
-    digits = {k: iter(x_test[(y_test == k) & (sure > 0.9999)]) for k in range(10)}
+    order = np.argsort(-sure, kind="stable")  # of each kind, those written clearly come first
+    digits = {k: iter(x_test[order[y_test[order] == k]]) for k in range(10)}
 
     place.mkdir(exist_ok=True)
     photo(next(digits[PHOTO]), rng).save(place / "photo.jpg", quality=85)

@@ -509,7 +509,8 @@ def test_a_run_is_told_live_and_its_model_is_used_at_once(server, start, images)
     assert kinds.count("epoch") == 2 and {"progress", "filters"} <= set(kinds)
     event, last = heard[-1]
     assert (event, last["state"], last["model"], last["error"]) == ("state", "done", run, None)
-    assert last["history"].keys() == {"loss", "accuracy", "val_loss", "val_accuracy"}
+    names = {"loss", "accuracy", "val_loss", "val_accuracy", "learning_rate"}
+    assert last["history"].keys() == names
     assert last["history"]["loss"] == [data["loss"] for kind, data in heard if kind == "epoch"]
     assert last["history"]["val_accuracy"][1] > 0.5
     progress = next(data for kind, data in heard if kind == "progress")
