@@ -65,10 +65,15 @@ def pytest_ignore_collect(collection_path, config):
     return True if others and config.option.markexpr == "quick" else None
 
 
+#: files with slow tests of several minutes: they begin first, or the others wait for them at the end
+LONG = ["coverage", "mutations", "robust", "resume_cli", "same_bits"]
+
+
 def pytest_collection_modifyitems(items):
     for item in items:
         if is_quick(item.path) and not item.get_closest_marker("slow"):
             item.add_marker("quick")
+    items.sort(key=lambda item: item.path.stem.removeprefix("test_") not in LONG)
 
 
 @pytest.fixture(params=["reference", "numba"])
