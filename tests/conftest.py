@@ -65,7 +65,7 @@ def pytest_ignore_collect(collection_path, config):
     return True if others and config.option.markexpr == "quick" else None
 
 
-#: files with slow tests of several minutes: they begin first, or the others wait for them at the end
+#: files with slow tests of several minutes: they begin first, so that no core waits for them
 LONG = ["coverage", "mutations", "robust", "resume_cli", "same_bits"]
 
 
