@@ -13,7 +13,9 @@ from playwright.sync_api import expect
 from serving import ONE, array, events, good, is_problem, process, served
 
 import scratchnet as sn
+from scratchnet import kernels
 from scratchnet.cli import app
+from scratchnet.engine.threads import compiles
 from scratchnet.web import saved_runs
 from scratchnet.web.app import create_app
 
@@ -182,6 +184,9 @@ def test_a_run_is_kept_and_there_again_after_a_restart(server, few, folder):
     assert (folder / run / "model.safetensors").exists()  # only the server forgot it
 
 
+@pytest.mark.skipif(
+    not compiles() or kernels.backend() != "numba", reason="the bits are the compiled kernels'"
+)
 def test_the_command_goes_on_with_a_kept_run_to_the_same_bits(tmp_path, monkeypatch):
     """After one epoch of the page another by the command: as two of the page, or of the library."""
     data = sn.datasets.mnist.load_data()

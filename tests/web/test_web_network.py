@@ -94,12 +94,12 @@ def test_on_a_phone_a_tap_points_and_the_rest_is_scrolled_to(visit):
     expect(page.locator("#page-forward h1")).to_be_visible()
 
 
-def test_where_the_network_is_sure_the_dust_is_said_to_be_dust(visit):
+def test_where_the_network_is_sure_the_page_says_how_little_there_is_to_blame(visit):
     page = visit()
     sample(page, "Sample 3")
     page.goto(page.url.split("#")[0] + "#network/backward")
     notice = page.locator("#network-dust")
-    expect(notice).to_contain_text("dust at rounding level")
+    expect(notice).to_contain_text("There is little to blame: the network gives 3")
     expect(notice.get_by_role("button", name="Hard sample 4")).to_be_visible()
     notice.get_by_role("button", name=re.compile("Say it is a")).click()
     expect(notice).to_be_hidden()
