@@ -126,9 +126,8 @@ def strokes(page: Page, count: int) -> list[float]:
     found = []
     for number in range(count + 2):  # the first ones compile the page's code
         page.get_by_role("button", name="Clear").click()
-        shift = (
-            1 + 0.05 * (number % 4) + 0.002 * number
-        )  # of the same drawing nothing is asked again
+        # never the same drawing: of that nothing is asked again
+        shift = 1 + 0.05 * (number % 4) + 0.002 * number
         found.append(float(page.evaluate(WRITE, [STROKE, shift])))
     return found[2:]
 
@@ -176,13 +175,13 @@ def main() -> None:
 
 def raise_priority(priority: int) -> None:
     """Of the browser's processes, which are children of this one's children."""
-    parents = {str(child) for child in _children_of([str(os.getpid())])}
-    for pid in parents:
+    for pid in _descendants_of(os.getpid()):
         subprocess.run(["chrt", "-a", "-r", "-p", str(priority), pid], check=False)
 
 
-def _children_of(parents: list[str]) -> set[str]:
+def _descendants_of(process: int) -> set[str]:
     found: set[str] = set()
+    parents = [str(process)]
     while parents:
         ran = subprocess.run(
             ["pgrep", "-P", ",".join(parents)], capture_output=True, text=True, check=False

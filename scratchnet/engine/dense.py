@@ -347,9 +347,10 @@ def product(s, block, a, b, c, bias, rectified, places, counts, scratch):
 
 @inner
 def _area(s, many, step, worker, workers):
-    """What a worker computes of c: rows first..last, tiles left..right; and whether there is a rest
+    """What a worker computes of c: rows first..last, tiles left..right, and the rest of columns.
 
-    of columns, for a tile that ends where the columns end, and overlaps the one before.
+    The rest is 1 where the tiles leave columns over: for one more tile that ends where they end,
+    and overlaps the one before.
     """
     blocks, tiles = s.m // many, s.width // step
     rest, is_last = int(s.width % step > 0), worker + 1 == workers

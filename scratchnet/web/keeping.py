@@ -45,26 +45,28 @@ def kept_in(
     page: dict[str, Any],
     others_turn: Callable[[], AbstractContextManager[None]],
     complain: Callable[[Exception], None],
-) -> Iterator[list[Callback]]:
-    """The callbacks of a training that is the folder's inside; those that write only with one.
+) -> Iterator[tuple[list[Callback], list[Callback]]]:
+    """Inside, a training is the folder's: the callbacks that train, and those that keep it there.
+
+    Without a folder, or where it can't be had, nothing is kept.
 
     page         what the page remembers of it, for its record
     others_turn  inside, others may run kernels: writing takes long
     complain     is told once what is amiss; the training goes on all the same
     """
     with ExitStack() as stack:
-        first, _ = settings.watched(Path(), {"train_seconds": 0.0}, run_folder.Stop())
-        found = first
+        first, last = settings.watched(Path(), {"train_seconds": 0.0}, run_folder.Stop())
+        keep: list[Callback] = []
         if folder is not None:
             try:
                 stack.enter_context(run_folder.in_folder(folder))
                 record = run_folder.started_anew(folder, settings, page=page)
                 first, last = settings.watched(folder, record, run_folder.Stop())
                 let_go = _LetGo(others_turn, complain)
-                found = [*first, *map(let_go.of, last)]
+                keep = [let_go.of(callback) for callback in last]
             except (InputError, OSError) as error:
                 complain(error)
-        yield found
+        yield first, keep
 
 
 @dataclasses.dataclass

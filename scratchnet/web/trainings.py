@@ -44,8 +44,6 @@ PROGRESS_EVERY, FILTERS_EVERY = 0.1, 1.0
 #: silence after which a comment is sent, and a look taken whether the server ends
 HEARTBEAT = 0.5
 KEPT = 8
-#: so many callbacks come before the training's own
-FIRST = 2
 MAX_LISTENERS = 16
 
 ENDED = ("done", "stopped", "failed")
@@ -195,7 +193,7 @@ class Training(Callback):
             keep = kept_in(
                 self.folder, settings, self.record.of_page(), self._others_turn, self.not_saved
             )
-            with self.turns, np.errstate(all="ignore"), keep as callbacks:
+            with self.turns, np.errstate(all="ignore"), keep as (first, last):
                 net, begun = self._network(settings, x, y), time.monotonic()
                 net.fit(
                     x,
@@ -203,7 +201,7 @@ class Training(Callback):
                     settings.batch_size,
                     settings.epochs,
                     verbose=0,
-                    callbacks=[*callbacks[:FIRST], self, *callbacks[FIRST:]],
+                    callbacks=[*first, self, *last],
                     augment=settings.augmentation(),
                 )
             self.record.command = settings.stored()

@@ -17,24 +17,29 @@ function runnerUp({ probabilities, label }) {
   return others.indexOf(Math.max(...others));
 }
 
+/** How little there is to blame, in words. isOff: it is drawn all the same, scaled up. */
+export function said({ loss, label, probabilities }, classes, isOff = false) {
+  if (!isDust(loss)) {
+    return `There is little to blame: the network gives ${classes[label]} ${percent(probabilities[label])}, the loss is ${number(loss, 2)}. The gradients are small; colours are scaled up to each layer's largest.`;
+  }
+  const scaled = isOff ? ", and the pictures are scaled up" : ", so it is not drawn";
+  return `There is nothing to blame: the loss is ${number(loss, 2)}, below what float32 can tell from 0 (${number(ROUNDING, 1)}). A gradient now is dust at rounding level${scaled}.`;
+}
+
 /**
  * Fill `box`, or hide it where the loss is large enough. `show()` is called to see dust all the
  * same, scaled up; isOff: it is shown already; without `show` it is not offered.
  */
 export function dustNotice(box, answer, { show = null, isOff = false } = {}) {
-  const { loss, label, probabilities } = answer;
+  const { loss } = answer;
   box.hidden = !(loss !== null && loss < SURE);
   if (box.hidden) return;
   const { classes } = model();
   const next = runnerUp(answer);
   const hard = el("div", { class: "samples" });
   offerHard(hard);
-  const scaled = isOff ? ", and the pictures are scaled up" : ", so it is not drawn";
-  const said = isDust(loss)
-    ? `There is nothing to blame: the loss is ${number(loss, 2)}, below what float32 can tell from 0 (${number(ROUNDING, 1)}). A gradient now is dust at rounding level${scaled}.`
-    : `There is little to blame: the network gives ${classes[label]} ${percent(probabilities[label])}, the loss is ${number(loss, 2)}. The gradients are small; colours are scaled up to each layer's largest.`;
   box.replaceChildren(
-    el("p", {}, said),
+    el("p", {}, said(answer, classes, isOff)),
     el(
       "div", { class: "row" },
       el("span", {}, "To see a gradient:"),

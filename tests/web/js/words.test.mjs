@@ -7,6 +7,7 @@ globalThis.document = { querySelector: () => null };
 const { newest, parse } = await import("../static/api.js");
 const { isRounding } = await import("../static/arithmetic.js");
 const { number, percent, signed } = await import("../static/dom.js");
+const { ROUNDING, isDust, said } = await import("../static/dust.js");
 const { TERMS, entryOf, marked } = await import("../static/glossary.js");
 const { EXERCISES, LESSONS } = await import("../static/help_links.js");
 const { TOURS } = await import("../static/tours.js");
@@ -30,6 +31,14 @@ test("a sum whose terms cancel is 0 but for rounding", () => {
   assert.ok(isRounding(1e-16, 1, 10));
   assert.ok(!isRounding(1e-3, 1, 10));
   assert.ok(!isRounding(0, 1, 10));
+});
+
+test("where the loss is rounding the gradients are said to be dust", () => {
+  const answer = (loss) => ({ loss, label: 1, probabilities: [1e-12, 1] });
+  assert.ok(isDust(6e-12) && !isDust(ROUNDING) && !isDust(null));
+  assert.match(said(answer(6e-12), ["0", "1"]), /nothing to blame.*6\.0e−12.*dust at rounding level, so it is not drawn/);
+  assert.match(said(answer(6e-12), ["0", "1"], true), /dust at rounding level, and the pictures are scaled up/);
+  assert.match(said(answer(7e-6), ["0", "1"]), /little to blame: the network gives 1 100\.0 %/);
 });
 
 test("arrays come as numbers", () => {
