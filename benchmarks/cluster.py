@@ -59,37 +59,37 @@ def data(images: int) -> tuple[np.ndarray, np.ndarray]:
     return rng.random((images, 28, 28, 1), np.float32), rng.integers(0, 10, images)
 
 
-def timed(run: Any, seconds: float) -> float:
-    """The median time of a call, on the processor: other programs leave it nearly as it is."""
-    for _ in range(3):
-        run()
+def fastest(name: str, batch: int, rounds: int) -> float:
+    """Seconds a step of `fit`: the least, which other programs and a restless clock disturb least.
+
+    As many rounds on every rank, for they add up together.
+    """
+    model, (x, y) = network(name), data(16 * batch)
+    model.fit(x[: 2 * batch], y[: 2 * batch], batch, verbose=0)
     times: list[float] = []
-    while len(times) < 5 or sum(times) < seconds:
-        start = time.thread_time()
-        run()
-        times.append(time.thread_time() - start)
-    return float(np.median(times))
+    for _ in range(rounds):
+        start = time.perf_counter()
+        model.fit(x, y, batch, verbose=0)
+        times.append((time.perf_counter() - start) / 16)
+    return min(times)
 
 
-def compute(name: str, seconds: float, counts: tuple[int, ...] = (4, 16, 64, 256)) -> Costs:
-    """A step by one rank with one thread: a + b * images, fitted to relative errors."""
-    sn.kernels.set_threads(1)
-    model, found = network(name), []
-    for count in counts:
-        x, y = data(count)
-        found.append(timed(lambda x=x, y=y: model.train_on_batch(x, y), seconds))
-    rows = np.stack([np.ones(len(counts)), counts], axis=1) / np.array(found)[:, None]
+def fitted(name: str, steps: dict[int, float]) -> Costs:
+    """a + b * images, for the least relative errors of the steps measured: {images: seconds}."""
+    counts, found = np.array(list(steps)), np.array(list(steps.values()))
+    rows = np.stack([np.ones(len(counts)), counts], axis=1) / found[:, None]
     (step, image), *_ = np.linalg.lstsq(rows, np.ones(len(counts)))
+    model = network(name)
     return Costs(max(step, 0.0), image, model.flat_grads.nbytes, 4 * model.output_shape[-1])
 
 
 # ---- in ranks ------------------------------------------------------------------------------------
 
 
-def as_rank(what: str, name: str, batch: int, seconds: float) -> None:
+def as_rank(what: str, name: str, batch: int, rounds: int) -> None:
     """What a rank does that `in_ranks` has started; the first one prints what it found."""
     with sn.distributed.join() as world:
-        found = messages(world) if what == "messages" else epoch(world, name, batch, seconds)
+        found = messages(world) if what == "messages" else {"step": fastest(name, batch, rounds)}
         if world.rank == 0:
             print(json.dumps(found))
 
@@ -117,24 +117,13 @@ def messages(world: sn.distributed.World) -> dict[str, float]:
     return {"latency": latency, "bandwidth": share * (4 << 20) / max(times[1] - times[0], 1e-9)}
 
 
-def epoch(world: sn.distributed.World, name: str, batch: int, seconds: float) -> dict[str, float]:
-    """Seconds a step: the least, which other programs disturb least."""
-    model, (x, y) = network(name), data(16 * batch)
-    model.fit(x[: 2 * batch], y[: 2 * batch], batch, verbose=0)
-    times: list[float] = []
-    for _ in range(max(3, round(seconds))):
-        start = time.perf_counter()
-        model.fit(x, y, batch, verbose=0)
-        times.append((time.perf_counter() - start) / 16)
-    return {"step": min(times), "threads": sn.kernels.threads()}
-
-
-def in_ranks(ranks: int, what: str, name: str, batch: int, seconds: float, **env: str) -> Any:
+def in_ranks(ranks: int, what: str, name: str, batch: int, rounds: int, threads: int = 1) -> Any:
     command = [shutil.which("mpiexec") or "mpiexec", "-n", str(ranks), sys.executable, __file__]
     command += ["--as-rank", what, "--model", name, "--batch", str(batch)]
-    command += ["--seconds", str(seconds)]
+    command += ["--rounds", str(rounds)]
+    env = {**os.environ, "SCRATCHNET_THREADS": str(threads), "NUMBA_NUM_THREADS": str(threads)}
     done = subprocess.run(
-        command, env={**os.environ, **env}, capture_output=True, text=True, stdin=subprocess.DEVNULL
+        command, env=env, capture_output=True, text=True, stdin=subprocess.DEVNULL
     )
     if done.returncode:
         sys.exit(f"mpiexec: {done.stderr.strip()}")
@@ -223,20 +212,33 @@ def draw(path: Path, results: dict[str, Any], title: str) -> None:
     print(path)
 
 
-def checked(costs: Costs, options: argparse.Namespace, wire: tuple[float, float]) -> list[Any]:
-    """What 2 and 4 ranks take here beside what was predicted; and one process of two threads."""
+def measured(options: argparse.Namespace) -> tuple[dict[int, float], dict[str, float]]:
+    """The least seconds a step, all in turns: of one rank by images, and of the batch by ranks."""
+    name, rounds = options.model, options.rounds
+    alone: dict[int, float] = {}
+    here: dict[str, float] = {}
+    for _ in range(3):
+        for images in (4, 16, 64, 256, options.batch):
+            step = in_ranks(1, "epoch", name, images, rounds)["step"]
+            alone[images] = min(step, alone.get(images, step))
+        here["1"] = alone[options.batch]
+        for label, ranks, threads in (("2", 2, 1), ("4", 4, 1), ("1 of 2 threads", 1, 2)):
+            step = in_ranks(ranks, "epoch", name, options.batch, rounds, threads)["step"]
+            here[label] = min(step, here.get(label, step))
+    return alone, here
+
+
+def checked(
+    costs: Costs, here: dict[str, float], options: argparse.Namespace, wire: tuple[float, float]
+) -> list[Any]:
+    """What ranks take here beside what was predicted; and one process of two threads."""
     cores, rows = len(os.sched_getaffinity(0)), []
-    for ranks in (1, 2, 4):
-        env = {"SCRATCHNET_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
-        found = in_ranks(ranks, "epoch", options.model, options.batch, options.seconds, **env)
-        step = predicted(costs, ranks, options.batch, wire, options.hidden, cores)
-        ratio = found["step"] / step.whole
-        rows.append(
-            [ranks, f"{1e3 * found['step']:.2f}", f"{1e3 * step.whole:.2f}", f"{ratio:.2f}"]
-        )
-    env = {"NUMBA_NUM_THREADS": "2"}
-    found = in_ranks(1, "epoch", options.model, options.batch, options.seconds, **env)
-    rows.append(["1 of 2 threads", f"{1e3 * found['step']:.2f}", "", ""])
+    for label, step in here.items():
+        row = [label, f"{1e3 * step:.2f}", "", ""]
+        if label.isdigit():
+            whole = predicted(costs, int(label), options.batch, wire, options.hidden, cores).whole
+            row[2:] = f"{1e3 * whole:.2f}", f"{step / whole:.2f}"
+        rows.append(row)
     return rows
 
 
@@ -244,7 +246,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="cnn", choices=list(sn.architectures.ARCHITECTURES))
     parser.add_argument("--batch", type=int, default=512, help="images of all; weak: of each rank")
-    parser.add_argument("--seconds", type=float, default=2.0, help="for each measurement")
+    parser.add_argument("--rounds", type=int, default=6, help="of 16 steps for each measurement")
     parser.add_argument("--latency", type=float, help="seconds, of a network of one's own")
     parser.add_argument("--bandwidth", type=float, help="bytes a second, of the same")
     parser.add_argument(
@@ -255,11 +257,12 @@ def main() -> None:
     parser.add_argument("--as-rank", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.as_rank:
-        as_rank(options.as_rank, options.model, options.batch, options.seconds)
+        as_rank(options.as_rank, options.model, options.batch, options.rounds)
         return
     machine = c.show_machine(1)
-    costs = compute(options.model, options.seconds)
-    here = in_ranks(2, "messages", options.model, options.batch, options.seconds)
+    alone, steps = measured(options)
+    costs = fitted(options.model, alone)
+    here = in_ranks(2, "messages", options.model, options.batch, options.rounds)
     wires = {"this machine": (here["latency"], here["bandwidth"]), **NETWORKS}
     if options.latency and options.bandwidth:
         wires["yours"] = options.latency, options.bandwidth
@@ -268,7 +271,7 @@ def main() -> None:
         f"gradient {costs.gradient:,} bytes; between two ranks here {1e6 * here['latency']:.1f} us "
         f"and {here['bandwidth'] / 1e9:.2f} GB/s"
     )
-    rows = checked(costs, options, wires["this machine"])
+    rows = checked(costs, steps, options, wires["this machine"])
     heads = ("ranks", "ms a step", "predicted", "measured / predicted")
     c.show_table(f"{options.model}, {options.batch} images a step, here", heads, rows)
     kinds = {
