@@ -6,8 +6,8 @@
 A line is light ink on 0, as `pictures.line` cuts it out of a photograph, 32 pixels high and with
 digits of some 24. What differs from line to line: how far apart the signs stand, from far to
 overlapping, how large they are, each for itself or all of one size, slant, turn, rise, the pen's
-width and its edge, gaps in the strokes, specks and remains of rules beside the ink. Commas, hyphens
-and pluses are signs of their own.
+width and its edge, gaps in the strokes, specks and remains of rules beside the ink. In some lines
+all is written with a thin pen. Commas, hyphens and pluses are signs of their own.
 
 All of it is drawn from the Generator that is handed in: the same state gives the same lines.
 """
@@ -31,7 +31,9 @@ SIGNS = ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9", ",", "-", "+", "")
 BLANK = len(SIGNS) - 1
 MARKS = SIGNS[10:BLANK]
 MOST = 16  # signs in a line
-_BANK = 150  # drawings of each mark
+_BANK = 150  # drawings of each mark, and of each digit with a thin pen
+_SIDE = 4 * BOX  # pixels of a digit's height where it is drawn before it is reduced
+_THIN, _USUAL = (2, 5), (5, 12)  # pens in those pixels
 _CELL = 40  # pixels of the square in which a sign is drawn before it is put into its line
 _INK = 0.35  # from this grey on a pixel belongs to the stroke, where distances are measured
 
@@ -42,18 +44,25 @@ class LineMaker:
 
     width        of the lines in pixels
     marks_share  the share of lines with commas, hyphens or pluses
+    thin_share   the share of lines written with a thin pen
     """
 
     x: NDArray[np.uint8]
     y: NDArray
     width: int = WIDTH
     marks_share: float = 0.35
+    thin_share: float = 0.12
 
     @cached_property
-    def _marks(self) -> list[NDArray[np.uint8]]:
-        """Drawings of each mark, (_BANK, 28, 28), where they stand beside a digit."""
+    def _banks(self) -> tuple[list[NDArray[np.uint8]], list[NDArray[np.uint8]]]:
+        """Images (n, 28, 28) of each sign as it is usually written, and with a thin pen."""
         rng = np.random.default_rng(28)
-        return [np.stack([drawn_mark(sign, rng) for _ in range(_BANK)]) for sign in MARKS]
+        usual = [self.x[self.y == digit] for digit in range(10)]
+        thin = [np.stack([_drawn_thin(x, rng) for x in of_one[:_BANK]]) for of_one in usual]
+        for pen, bank in ((_USUAL, usual), (_THIN, thin)):
+            for sign in MARKS:
+                bank.append(np.stack([drawn_mark(sign, rng, pen) for _ in range(_BANK)]))
+        return usual, thin
 
     def __call__(
         self, count: int, rng: np.random.Generator
@@ -61,7 +70,8 @@ class LineMaker:
         """Images (count, HEIGHT, width), and their signs (count, MOST) filled up with the blank."""
         plans = [self._plan(rng) for _ in range(count)]
         which = np.concatenate([plan.signs for plan in plans])
-        cells = _drawn(self._pictures(which, rng), plans, rng)
+        thin = np.repeat([plan.thin for plan in plans], [len(plan.signs) for plan in plans])
+        cells = _drawn(self._pictures(which, thin, rng), plans, rng)
         images = np.zeros((count, HEIGHT, self.width), np.float32)
         labels, at = np.full((count, MOST), BLANK), 0
         for i, plan in enumerate(plans):
@@ -75,7 +85,8 @@ class LineMaker:
         count = int(rng.integers(1, MOST + 1))
         signs = rng.integers(0, 10, count)
         if rng.random() < self.marks_share:
-            signs[rng.random(count) < 0.25] = 10 + rng.integers(len(MARKS))
+            here = rng.random(count) < 0.25
+            signs[here] = 10 + rng.integers(len(MARKS), size=int(here.sum()))
         usual = rng.uniform(0.8, 1.12)
         sizes = np.full(count, usual) * rng.uniform(0.9, 1.1, count)
         if rng.random() < 0.15:  # each of a size of its own, the largest as high as the line
@@ -91,20 +102,19 @@ class LineMaker:
             float(rng.normal(0, 5)),
             float(rng.normal(0, 0.1)),
             float(rng.uniform(0, 0.08)),
+            bool(rng.random() < self.thin_share),
         )
 
-    def _pictures(self, signs: NDArray[np.integer], rng: np.random.Generator) -> NDArray[np.uint8]:
+    def _pictures(
+        self, signs: NDArray[np.integer], thin: NDArray[np.bool_], rng: np.random.Generator
+    ) -> NDArray[np.uint8]:
         """An image (28, 28) of each sign."""
         found = np.empty((len(signs), 28, 28), np.uint8)
-        for sign in range(BLANK):
-            here = np.flatnonzero(signs == sign)
-            bank = self._of_class[sign] if sign < 10 else self._marks[sign - 10]
-            found[here] = bank[rng.integers(0, len(bank), len(here))]
+        for banks, pen in zip(self._banks, (~thin, thin), strict=True):
+            for sign, bank in enumerate(banks):
+                here = np.flatnonzero((signs == sign) & pen)
+                found[here] = bank[rng.integers(0, len(bank), len(here))]
         return found
-
-    @cached_property
-    def _of_class(self) -> list[NDArray[np.uint8]]:
-        return [self.x[self.y == digit] for digit in range(10)]
 
 
 @dataclass(frozen=True)
@@ -114,6 +124,7 @@ class _Plan:
     signs     class numbers             sizes   of each, as multiples of MNIST's
     gaps      pixels before each sign, between the boxes or, if `fitted`, where two are nearest
     turn      degrees, `slant` a shear  rise    how far signs stand off the line, as a part of 24
+    thin      whether the pen is a thin one
     """
 
     signs: NDArray[np.integer]
@@ -123,16 +134,30 @@ class _Plan:
     turn: float
     slant: float
     rise: float
+    thin: bool
 
 
-def drawn_mark(sign: str, rng: np.random.Generator) -> NDArray[np.uint8]:
+def drawn_mark(
+    sign: str, rng: np.random.Generator, pen: tuple[float, float] = _USUAL
+) -> NDArray[np.uint8]:
     """A comma, hyphen or plus in 28 x 28 pixels, beside a digit that fills the box of 20."""
     from .photos import writing
 
-    side = 4 * BOX
     strokes = writing.MARKS[sign]
-    ink = writing.drawn(strokes, round(0.95 * side), rng.uniform(5, 12), rng, 0.02)
-    top = round(side * min(y for stroke in strokes for _, y in stroke))
+    ink = writing.drawn(strokes, round(0.95 * _SIDE), rng.uniform(*pen), rng, 0.02)
+    return _reduced(ink, round(_SIDE * min(y for stroke in strokes for _, y in stroke)))
+
+
+def _drawn_thin(digit: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+    """An image in MNIST's form, (28, 28), as a thin pen would have drawn it."""
+    from .photos import writing
+
+    ink = writing.traced(digit, _SIDE, rng.uniform(*_THIN))[:_SIDE, :_SIDE]
+    return _reduced(ink, (_SIDE - len(ink)) // 2)
+
+
+def _reduced(ink: NDArray[np.float32], top: int) -> NDArray[np.uint8]:
+    """Ink drawn four times as large, in 28 x 28 pixels; top is the row of the box it begins in."""
     page = np.zeros((4 * 28, 4 * 28), np.float32)
     top, left = 16 + min(top, 96 - len(ink)), (len(page) - ink.shape[1]) // 2
     page[top : top + len(ink), left : left + ink.shape[1]] = ink
@@ -155,7 +180,8 @@ def _drawn(
     cells = warp(x[..., None], inverse_maps((_CELL, _CELL), turns, shift, sizes, slants))[..., 0]
     # a pen's edge is sharper than that of an image which was enlarged, and its width differs
     sharp = np.repeat(rng.uniform(1.0, 2.2, len(plans)), counts)[:, None, None]
-    level = np.repeat(rng.uniform(0.3, 0.62, len(plans)), counts)[:, None, None]
+    low, high = np.where([[plan.thin] for plan in plans], (0.2, 0.35), (0.3, 0.62)).T
+    level = np.repeat(rng.uniform(low, high), counts)[:, None, None]
     return ((cells / 255 - level) * sharp + 0.5).clip(0, 1).astype(np.float32) * (cells > 8)
 
 
@@ -209,11 +235,16 @@ def _put(
 
 def _soiled(images: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.uint8]:
     """With gaps in some lines' strokes, specks or a rule's remains beside others, and noise."""
+    from .photos.scene import blots
+
     count, h, w = images.shape
-    chance = rng.random((3, count))
+    chance = rng.random((4, count))
     for i in np.flatnonzero(chance[0] < 0.12):  # a ball that skips
         holes = rng.random((h // 2, w // 2)) < rng.uniform(0.03, 0.15)
         images[i] *= 1 - 0.8 * np.kron(holes, np.ones((2, 2)))
+    for i in np.flatnonzero(chance[3] < 0.1):  # or that leaves more out, in blots
+        noise = blots((h, w), 2, rng)
+        images[i] *= ((noise - np.quantile(noise, rng.uniform(0.05, 0.2))) * 3 + 0.5).clip(0, 1)
     for i in np.flatnonzero(chance[1] < 0.08):
         for _ in range(int(rng.integers(1, 5))):
             y, x = int(rng.integers(h - 1)), int(rng.integers(w - 1))
@@ -221,8 +252,8 @@ def _soiled(images: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np
     for i in np.flatnonzero(chance[2] < 0.05):
         y, x = int(rng.integers(h)), int(rng.integers(w - 8))
         images[i, y, x : x + int(rng.integers(8, w))] = rng.uniform(0.2, 0.8)
-    noise = 0.02 * rng.standard_normal(images.shape, np.float32)
-    images += noise * (rng.random((count, 1, 1)) < 0.3)
+    grain = 0.02 * rng.standard_normal(images.shape, np.float32)
+    images += grain * (rng.random((count, 1, 1)) < 0.3)
     return np.rint(255 * images.clip(0, 1)).astype(np.uint8)
 
 

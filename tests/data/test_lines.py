@@ -43,10 +43,10 @@ def test_signs_that_are_far_apart_stand_apart_and_all_that_is_labelled_is_there(
     for _ in range(20):
         plan = maker._plan(rng)
         count = len(plan.signs)
-        plan = replace(
-            plan, gaps=np.full(count, 9.0), sizes=np.ones(count), turn=0, slant=0, fitted=False
-        )
-        cells = lines._drawn(maker._pictures(plan.signs, rng), [plan], rng)
+        plan = replace(plan, gaps=np.full(count, 9.0), sizes=np.ones(count), fitted=False)
+        plan = replace(plan, turn=0, slant=0, thin=False)
+        pictures = maker._pictures(plan.signs, np.zeros(count, bool), rng)
+        cells = lines._drawn(pictures, [plan], rng)
         image = np.zeros((lines.HEIGHT, lines.WIDTH), np.float32)
         placed = lines._put(image, cells, plan, rng)
         ink = np.concatenate([[False], (image > 0.5).any(axis=0)])
@@ -63,6 +63,20 @@ def test_marks_stand_where_they_belong_beside_a_digit():
         assert ink.shape == (28, 28) and ink.dtype == np.uint8 and ink.max() > 200
         middle[sign] = np.flatnonzero((ink > 99).any(axis=1)).mean()
     assert middle[","] > 21 and 11 < middle["-"] < 17 and 11 < middle["+"] < 17
+
+
+def test_a_thin_pen_leaves_less_ink_and_the_same_height():
+    """A ring as a 0: of each digit one image, all the same."""
+    y, x = np.mgrid[:28, :28]
+    ring = np.where(np.abs(np.hypot(y - 13.5, x - 13.5) - 8.5) < 1.5, 255, 0).astype(np.uint8)
+    maker = lines.LineMaker(np.repeat(ring[None], 10, 0), np.arange(10), thin_share=1.0)
+    for usual, thin in zip(*maker._banks, strict=True):
+        ink, less = (images.sum(axis=(1, 2)).mean() for images in (usual, thin))
+        assert 0 < less < 0.8 * ink
+    rows = [np.flatnonzero((bank[0][0] > 60).any(axis=1)) for bank in maker._banks]
+    assert abs(np.ptp(rows[0]) - np.ptp(rows[1])) <= 1
+    images, labels = maker(20, np.random.default_rng(0))
+    assert (images.max(axis=(1, 2)) > 100).all() and (labels[:, 0] != lines.BLANK).all()
 
 
 def test_batches_are_made_one_by_one(maker):

@@ -45,6 +45,7 @@ REDUCED = {
     "train_line_reader": {
         "out": "r.safetensors",
         "batches": 3,
+        "settling": 2,
         "batch_size": 4,
         "target": 0,
         "checked": 8,
