@@ -19,6 +19,7 @@ from .simd import load, store, transpose_four, zeros
 from .sums import Share, tree_sum
 from .target import ONE
 from .threads import threads
+from .turns import APART
 
 Array = NDArray[np.floating]
 
@@ -214,6 +215,10 @@ class Group(Buffers):
     def workers() -> int:
         """Into how many parts work is cut whose bits do not depend on that: each has scratch."""
         return min(threads(), SHARDS)
+
+    def turns(self) -> Array:
+        """For loops whose parts are handed out while they run: see turns.py."""
+        return self.buffer("turns", (self.workers(), APART), np.int64)
 
     def total(self, name: str, parts: Array) -> Array:
         """The sum of the shards' parts, along the first axis; the parts change."""
