@@ -6,7 +6,7 @@ import { count, el, number, place, signed, times } from "./dom.js";
 const gapAt = (scale) => (scale < 6 ? Math.min(scale, 2) : 4);
 /** What numbers beside the tiles take; more than this height is scrolled (style.css). */
 const [BESIDE, HIGHEST] = [26, 540];
-/** So high are maps together at most; on a window narrower than that, where few stand side by side, always. */
+/** So high are maps together if nothing else is said, and on a window narrower than PHONE in any case. */
 const [HIGH, PHONE] = [420, 760];
 /** Vectors as short as this are bars with their numbers (see bars.js), not pictures. */
 export const SHORT = 16;
