@@ -25,7 +25,7 @@ import bits
 
 ROOT = Path(__file__).parents[1]
 #: all that training needs
-WHEELS = ("numpy", "numba", "llvmlite", "threadpoolctl", "platformdirs")
+WHEELS = ("numpy", "numba", "llvmlite", "threadpoolctl", "platformdirs", "filelock")
 TAGS = ("manylinux_2_28", "manylinux_2_27", "manylinux_2_17", "manylinux2014")
 KEYS = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 QEMU = "qemu-aarch64-static"

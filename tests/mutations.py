@@ -209,6 +209,9 @@ MUTATIONS = [
     v_hat = v / (1 - beta_2**t)
     params -= lr * m_hat / np.sqrt(v_hat + epsilon)""",
              TWENTY),
+    Mutation("reference: what has all but vanished stays", "optimizer_steps.py",
+             "moments[np.abs(moments) < least(moments.dtype)] = 0", "pass",
+             f"{OPTIMIZERS} vanished and reference"),
     # their compiled twins
     Mutation("geometry: one window too many", "layers/window.py",
              "(w + left + right - kw) // sw + 1", "(w + left + right - kw + sw - 1) // sw + 1",
@@ -246,6 +249,11 @@ MUTATIONS = [
     Mutation("compiled: epsilon under the root", "engine/steps.py",
              "lr * mean / (np.sqrt(square) + eps)", "lr * mean / np.sqrt(square + eps)",
              f"{TWENTY} and numba"),
+    Mutation("compiled: what has all but vanished stays", "engine/steps.py",
+             "return least - least if abs(moment) < least else moment", "return moment",
+             f"{OPTIMIZERS} vanished and numba"),
+    Mutation("turns: the last part of each worker is left out", "engine/turns.py",
+             "if part < end:", "if part < end - 1:", "engine/test_turns.py"),
     # fused groups and the model
     Mutation("fused: the fourth position counts as dead", "engine/conv_pool.py",
              "DEAD = 4", "DEAD = 3", f"{PLAN} wide_patches"),

@@ -20,6 +20,7 @@ loaded when a model first runs.
     first_start         what a first training has to compile, shared between processes
     runner              what one Python thread needs to run a model
     compiler, cache     how loops are compiled, and kept between processes
+    turns               the parts of a loop handed out while it runs
     sums, share         partial sums over a batch, and how they are added; a batch in several
                         processes
     launch, threads     how parallel loops are entered; cores, BLAS beside them, the environment
@@ -36,8 +37,8 @@ The words that the loops use
             a batch each is added up by itself, in memory of its own, and the shards' sums in a
             fixed tree (sums.py): the same bits always. Other work has SHARDS of them
     lot     an eighth of a batch: so many processes may share it. It has one shard, or four
-    worker  what one thread does of a loop whose bits do not depend on how it is split; each has
-            scratch memory of its own
+    worker  one of the threads of a loop, with scratch memory of its own. It does its own parts,
+            and then what others have left (turns.py): a slow core holds nobody up
     frame   an image with its padding of zeros around it
     slack   elements after the end of an array, so that its last row may be read in whole vectors
 

@@ -9,7 +9,8 @@ there, or runs with wrong instructions, and whoever can write to the folder can 
 run. So the digest is compared before anything else looks at the content, and a folder or file is
 used only if it belongs to this user, or to root, and others cannot write to it. What cannot be used
 is compiled anew, and one line on stderr says why. There is no index, as Numba has: a file's name
-follows from its key, and processes that write at once have nothing to agree on.
+follows from its key, and processes that write at once have nothing to agree on. What one of them
+compiles the others wait for, instead of doing the same.
 """
 
 import contextlib
@@ -20,7 +21,7 @@ import pickle
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +37,11 @@ from ..files import remove, replace
 config: Any = numba.config  # it makes its attributes as it is loaded; mypy does not see them
 
 DIGEST = hashlib.sha256().digest_size
-SUFFIX, TEMPORARY = ".kernel", ".tmp"
+SUFFIX, TEMPORARY, LOCK = ".kernel", ".tmp", ".lock"
 STALE = 3600  # seconds after which a temporary file must be one that a killed process left
+#: files to lock, for all loops: who compiles one, holds one
+LOCKS = 32
+PATIENCE = 120  # seconds: no loop takes so long, and to compile it twice is better than to wait
 SETTINGS = ("BOUNDSCHECK", "DEBUGINFO_DEFAULT", "LOOP_VECTORIZE", "SLP_VECTORIZE")
 
 
@@ -94,6 +98,23 @@ class KernelCache(FunctionCache):
         target_context.refresh()
         place = folder() if self._enabled else None
         return place and place / self._file(self._key(sig, target_context.codegen()))
+
+    @contextlib.contextmanager
+    def alone(self, sig: Any, target_context: Any) -> Iterator[None]:
+        """Inside, no other process compiles the loop for these types; for loops of which none calls
+        another, or two processes might wait for each other."""
+        path = self.place_of(sig, target_context)
+        if path is None or path.exists():
+            yield
+            return
+        from filelock import FileLock, Timeout
+
+        number = int(hashlib.sha256(path.name.encode()).hexdigest()[:8], 16) % LOCKS
+        with contextlib.ExitStack() as stack:
+            # on a disk that knows no locks, each compiles for itself
+            with contextlib.suppress(OSError, NotImplementedError, Timeout):
+                stack.enter_context(FileLock(path.parent / f"{number}{LOCK}", PATIENCE))
+            yield
 
     def save_overload(self, sig: Any, data: Any) -> None:
         """Keep the loop, if it can be kept and there is a place for it."""

@@ -67,13 +67,13 @@ def _on_all_threads(loop: Callable[..., Any], adapted: Callable[[Any], Any]) -> 
     # only prange: Numba would look for parallelism in every `a[:] = 0` as well, for seconds
     others = ("comprehension", "reduction", "inplace_binop", "setitem", "numpy", "stencil")
     options = {**dict.fromkeys((*others, "fusion"), False), "prange": True}
-    found = adapted(_compiled(loop, parallel=options))
+    found = adapted(_once(_compiled(loop, parallel=options)))
     return Parallel(found) if compiles() else found
 
 
 def serial(loop: Callable[..., Any]) -> Any:
     """For a loop that is called from Python and runs on the calling thread alone."""
-    return _takes_read_only(_compiled(loop))
+    return _takes_read_only(_once(_compiled(loop)))
 
 
 def inner(loop: Callable[..., Any]) -> Any:
@@ -89,6 +89,20 @@ def _compiled(loop: Callable[..., Any], **options: Any) -> Any:
     compiled = numba.njit(nogil=True, error_model="numpy", **options)(loop)
     if compiles():
         compiled._cache = KernelCache(loop, options)
+    return compiled
+
+
+def _once(compiled: Any) -> Any:
+    """The same loop, compiled by one process while others that need it wait for that."""
+    if compiles():
+        compile_now = compiled.compile
+
+        def compile(signature: Any) -> Any:
+            kinds, _ = normalize_signature(signature)
+            with compiled._cache.alone(kinds, compiled.targetctx):
+                return compile_now(signature)
+
+        compiled.compile = compile
     return compiled
 
 

@@ -19,6 +19,7 @@ from .memory import SHARDS, VECTOR_BYTES, padded
 from .simd import add_at, add_rows, fma_patch, load, relu, repeat, store_rows, zeros
 from .sums import first_of
 from .target import ONE, Block, block_of, target, tile_for
+from .turns import begin, next_part
 
 
 class Geometry(NamedTuple):
@@ -147,8 +148,8 @@ class ConvRelu(ConvGroup):
         self.x = self.flat("x", self.framed(x, self.pads))
         self.at = self.geometry(len(x))
         y = self.buffer("y", (len(x), self.out_h, self.out_w, self.fp))
-        outputs = self.bias(self.fp), y.reshape(-1), self.relu
-        self.call(conv, self.at, self.block, self.x, self.weights(self.block.tile), *outputs)
+        given = self.x, self.weights(self.block.tile), self.bias(self.fp), y.reshape(-1), self.relu
+        self.call(conv, self.at, self.block, *given, self.turns())
         self.y = self.narrow("narrow", y, self.f)
         return self.y
 
@@ -162,7 +163,8 @@ class ConvRelu(ConvGroup):
         shards = self.shards(n)
         dw = self.buffer("dw", (shards, self.kh * taps * fp))
         places = self.window_places()
-        self.call(conv_weights, self.at, self.dw_block, self.x, wide.reshape(-1), places, dw)
+        given = self.x, wide.reshape(-1), places, dw
+        self.call(conv_weights, self.at, self.dw_block, *given, self.turns())
         total = self.total("dw", dw).reshape(self.kh, taps, fp)
         self.grads["W"].reshape(self.kh, self.run, f)[:] = total[:, : self.run, :f]
         if "b" in self.grads:
@@ -178,7 +180,7 @@ class ConvRelu(ConvGroup):
         scratch = self.buffer("image_dx", (self.workers(), size))
         self.call(
             conv_inputs, self.at, self.dx_block, flat, f, self.filters_by_vector(), places,
-            scratch, dx.reshape(-1), self.inside(),
+            scratch, dx.reshape(-1), self.inside(), self.turns(),
         )  # fmt: skip
         return dx
 
@@ -222,21 +224,25 @@ def _conv_positions(g, block, x, start, w, bias, y, out, rectified):
 
 
 @parallel
-def conv(g, block, x, w, bias, y, rectified):
+def conv(g, block, x, w, bias, y, rectified, turns):
     """y (n, out_h, out_w, fp) <- x, framed images; ReLU if asked.
 
     w (fp / step, kh * run, step), step a tile's width; bias (fp,)
     """
     whole, rows, tile = block
     lines = g.n * g.out_h
-    for shard in prange(SHARDS):
-        for line in range(shard * lines // SHARDS, (shard + 1) * lines // SHARDS):
-            at = line // g.out_h * g.size + line % g.out_h * g.down
-            for first in range(0, g.out_w, len(rows)):
-                j = min(first, g.out_w - len(rows))  # the last ones may overlap those before
-                out = (line * g.out_w + j) * g.fp
-                part = Block(whole, rows, tile)
-                _conv_positions(g, part, x, at + j * g.right, w, bias, y, out, rectified)
+    begin(turns)
+    for worker in prange(len(turns)):
+        shard = next_part(turns, worker, SHARDS)
+        while shard >= 0:
+            for line in range(shard * lines // SHARDS, (shard + 1) * lines // SHARDS):
+                at = line // g.out_h * g.size + line % g.out_h * g.down
+                for first in range(0, g.out_w, len(rows)):
+                    j = min(first, g.out_w - len(rows))  # the last ones may overlap those before
+                    out = (line * g.out_w + j) * g.fp
+                    part = Block(whole, rows, tile)
+                    _conv_positions(g, part, x, at + j * g.right, w, bias, y, out, rectified)
+            shard = next_part(turns, worker, SHARDS)
 
 
 # ---- backward ----------------------------------------------------------------------------------
@@ -266,20 +272,24 @@ def _conv_weights_image(g, block, x, at, dy, to, places, dw):
 
 
 @parallel
-def conv_weights(g, block, x, dy, places, dw):
+def conv_weights(g, block, x, dy, places, dw, turns):
     """dw (shards, kh * taps * fp) <- x, dy (n, out_h, out_w, fp): the gradient of conv's weights.
 
     places: where each position's window starts in an image
     """
     whole, rows, tile = block
     shards = len(dw)
-    for shard in prange(shards):
-        mine = dw[shard]
-        mine[:] = 0
-        for image in range(first_of(g.n, shards, shard), first_of(g.n, shards, shard + 1)):
-            to = image * g.out_h * g.out_w * g.fp
-            part = Block(whole, rows, tile)
-            _conv_weights_image(g, part, x, image * g.size, dy, to, places, mine)
+    begin(turns)
+    for worker in prange(len(turns)):
+        shard = next_part(turns, worker, shards)
+        while shard >= 0:
+            mine = dw[shard]
+            mine[:] = 0
+            for image in range(first_of(g.n, shards, shard), first_of(g.n, shards, shard + 1)):
+                to = image * g.out_h * g.out_w * g.fp
+                part = Block(whole, rows, tile)
+                _conv_weights_image(g, part, x, image * g.size, dy, to, places, mine)
+            shard = next_part(turns, worker, shards)
 
 
 @inner
@@ -303,7 +313,7 @@ def _spread_all(g, block, dy, at, filters, wt, places, dx):
 
 
 @parallel
-def conv_inputs(g, block, dy, filters, wt, places, image_dx, dx, inside):
+def conv_inputs(g, block, dy, filters, wt, places, image_dx, dx, inside, turns):
     """dx (n, h, w, c) <- dy (n, out_h, out_w, filters), wt (kh, runp / lane, filters, lane).
 
     places: where each position's window starts in an image; and after them the last block.rows once
@@ -311,14 +321,16 @@ def conv_inputs(g, block, dy, filters, wt, places, image_dx, dx, inside):
     Scratch: image_dx (workers, size + kh * row + runp), a framed image for each worker.
     """
     whole, rows, tile = block
-    workers = len(image_dx)
-    for worker in prange(workers):
+    begin(turns)
+    for worker in prange(len(turns)):
         mine = image_dx[worker]
-        for image in range(worker * g.n // workers, (worker + 1) * g.n // workers):
+        image = next_part(turns, worker, g.n)
+        while image >= 0:
             mine[:] = 0
             part, at = Block(whole, rows, tile), image * g.out_h * g.out_w * filters
             _spread_all(g, part, dy, at, filters, wt, places, mine)
             copy_inside(g, mine, inside, dx, image * inside.h * inside.run)
+            image = next_part(turns, worker, g.n)
 
 
 @inner

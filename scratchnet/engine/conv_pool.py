@@ -38,6 +38,7 @@ from .simd import (
 )
 from .sums import first_of
 from .target import ONE, target, tile_for
+from .turns import begin, next_part
 
 #: what the code says of a window whose largest value was not positive
 DEAD = 4
@@ -124,7 +125,7 @@ class ConvReluPool(ConvGroup):
             # a window's four sums of one vector wait for each other where registers hold more
             few = len(self.forward_tile) == 1 and target().across > 1
             loop = conv_relu_pool_pairs if few else conv_relu_pool
-            self.call(loop, self.at, *given, *outputs)
+            self.call(loop, self.at, *given, *outputs, self.turns())
         return self.narrow("narrow", y, self.f)
 
     def _forward_winograd(self, y: Array, code: NDArray[np.uint8]) -> None:
@@ -161,7 +162,8 @@ class ConvReluPool(ConvGroup):
             offsets[:] = 0, at.right, at.row, at.row + at.right, 0
         places, values = self.buffer("places", shape, np.int64), self.buffer("values", shape)
         live = Live(places, values, corners.reshape(-1), offsets)
-        self.call(conv_relu_pool_weights, self.at, self.part, dy, self.code, self.x, live, dw, db)
+        given = self.at, self.part, dy, self.code, self.x, live, dw, db
+        self.call(conv_relu_pool_weights, *given, self.turns())
         total, size = self.total("dw", dw), self.kh * self.runp
         dW = self.buffer("whole dw", (self.kh, self.runp, self.f))  # (f, kh, run) -> (kh, run, f)
         self.call(transpose, total, self.f, size, dW.reshape(-1), self.f)
@@ -173,7 +175,8 @@ class ConvReluPool(ConvGroup):
         shards = self.shards(self.at.n)
         sums = self.buffer("sums", (shards, self.f * (DEAD + 1) * size))
         scratch = self.buffer("patches", (shards, self.out_w * size + self.lane))
-        self.call(conv_relu_pool_few_weights, self.at, at, dy, self.code, self.x, scratch, sums, db)
+        given = self.at, at, dy, self.code, self.x, scratch, sums, db
+        self.call(conv_relu_pool_few_weights, *given, self.turns())
         # lot by lot: a gradient that is whole may be added to another, and its parts may not
         lots = self.share.lots
         total = self.totals("sums", sums, lots).reshape(lots, self.f, DEAD + 1, size)
@@ -192,6 +195,7 @@ class ConvReluPool(ConvGroup):
         self.call(
             conv_relu_pool_inputs,
             self.at, self.part.across, dy, self.code, wt, live, scratch, dx.reshape(-1), inside,
+            self.turns(),
         )  # fmt: skip
         return dx
 
@@ -236,16 +240,20 @@ def _conv_relu_pool_windows(g, taps, tile, x, w, bias, first, end, y, code):
 
 
 @parallel
-def conv_relu_pool(g, taps, tile, x, w, bias, y, code):
+def conv_relu_pool(g, taps, tile, x, w, bias, y, code, turns):
     """y, code (n, out_h, out_w, fp) <- x, framed images; bias (fp,).
 
     w (fp / step, kh * run, step), step a tile's width. Every shard gets as many pooling windows, so
     that a single image has enough for all threads.
     """
     windows = g.n * g.out_h * g.out_w
-    for shard in prange(SHARDS):
-        first, end = shard * windows // SHARDS, (shard + 1) * windows // SHARDS
-        _conv_relu_pool_windows(g, taps, tile, x, w, bias, first, end, y, code)
+    begin(turns)
+    for worker in prange(len(turns)):
+        shard = next_part(turns, worker, SHARDS)
+        while shard >= 0:
+            first, end = shard * windows // SHARDS, (shard + 1) * windows // SHARDS
+            _conv_relu_pool_windows(g, taps, tile, x, w, bias, first, end, y, code)
+            shard = next_part(turns, worker, SHARDS)
 
 
 @inner
@@ -282,12 +290,16 @@ def _conv_relu_pool_pairs(g, taps, tile, x, w, bias, first, end, y, code):
 
 
 @parallel
-def conv_relu_pool_pairs(g, taps, tile, x, w, bias, y, code):
+def conv_relu_pool_pairs(g, taps, tile, x, w, bias, y, code, turns):
     """As conv_relu_pool, where a tile is one vector: eight sums at a time."""
     windows = g.n * g.out_h * g.out_w
-    for shard in prange(SHARDS):
-        first, end = shard * windows // SHARDS, (shard + 1) * windows // SHARDS
-        _conv_relu_pool_pairs(g, taps, tile, x, w, bias, first, end, y, code)
+    begin(turns)
+    for worker in prange(len(turns)):
+        shard = next_part(turns, worker, SHARDS)
+        while shard >= 0:
+            first, end = shard * windows // SHARDS, (shard + 1) * windows // SHARDS
+            _conv_relu_pool_pairs(g, taps, tile, x, w, bias, first, end, y, code)
+            shard = next_part(turns, worker, SHARDS)
 
 
 # ---- backward: the weights ---------------------------------------------------------------------
@@ -335,7 +347,7 @@ def _add_patches(g, part, x, start, places, values, f, dw):
 
 
 @parallel
-def conv_relu_pool_weights(g, part, dy, code, x, live, dw, db):
+def conv_relu_pool_weights(g, part, dy, code, x, live, dw, db, turns):
     """dw (shards, fp * kh * runp), db (shards, fp) <- dy, code, x: the weights' gradient.
 
     A patch's row is read as runp elements, whole vectors; what is read beyond the run ends up in
@@ -344,20 +356,24 @@ def conv_relu_pool_weights(g, part, dy, code, x, live, dw, db):
     tile, rows, across = part
     fp, windows, lane = g.fp, g.out_h * g.out_w, VECTOR_BYTES // x.itemsize
     shards = len(dw)
-    for shard in prange(shards):
-        mine, sums = dw[shard], db[shard]
-        places, values = live.places[shard], live.values[shard]
-        mine[:] = 0
-        sums[:] = 0
-        for image in range(first_of(g.n, shards, shard), first_of(g.n, shards, shard + 1)):
-            first = image * windows * fp
-            for window in range(first, first + windows * fp, fp):
-                for f in range(0, fp, lane):
-                    _add_alive(sums, f, dy, code, window)
-            for f in range(fp):
-                count = _list_live(g, dy, code, first + f, live, places, values)
-                given = places[:count], values[:count], f, mine
-                _add_patches(g, Part(tile, rows, across), x, image * g.size, *given)
+    begin(turns)
+    for worker in prange(len(turns)):
+        shard = next_part(turns, worker, shards)
+        while shard >= 0:
+            mine, sums = dw[shard], db[shard]
+            places, values = live.places[shard], live.values[shard]
+            mine[:] = 0
+            sums[:] = 0
+            for image in range(first_of(g.n, shards, shard), first_of(g.n, shards, shard + 1)):
+                first = image * windows * fp
+                for window in range(first, first + windows * fp, fp):
+                    for f in range(0, fp, lane):
+                        _add_alive(sums, f, dy, code, window)
+                for f in range(fp):
+                    count = _list_live(g, dy, code, first + f, live, places, values)
+                    given = places[:count], values[:count], f, mine
+                    _add_patches(g, Part(tile, rows, across), x, image * g.size, *given)
+            shard = next_part(turns, worker, shards)
 
 
 @serial  # little work: weights of few inputs
@@ -395,7 +411,7 @@ def _copy_patches(g, patches, x, at, out):
 
 
 @parallel
-def conv_relu_pool_few_weights(g, patches, dy, code, x, scratch, sums, db):
+def conv_relu_pool_few_weights(g, patches, dy, code, x, scratch, sums, db, turns):
     """The same for windows of few values: sums (shards, f * 5 * size), db (shards, fp).
 
     All four windows of a pooling window read one patch; which of them a filter's gradient belongs
@@ -403,27 +419,31 @@ def conv_relu_pool_few_weights(g, patches, dy, code, x, scratch, sums, db):
     read: no branch to mispredict. scratch (shards, out_w * size + lane).
     """
     lane, fp, size, shards = VECTOR_BYTES // x.itemsize, g.fp, patches.size, len(db)
-    for shard in prange(shards):
-        mine, total, copies = sums[shard], db[shard], scratch[shard]
-        mine[:] = 0
-        total[:] = 0
-        first = g.out_h * first_of(g.n, shards, shard)
-        for line in range(first, g.out_h * first_of(g.n, shards, shard + 1)):
-            at = line // g.out_h * g.size + 2 * (line % g.out_h) * g.row
-            _copy_patches(g, patches, x, at, copies)
-            for j in range(g.out_w):
-                window, f = (line * g.out_w + j) * fp, 0
-                while f < fp:
-                    _add_alive(total, f, dy, code, window)
-                    f += lane
-                grad, which = dy[window : window + fp], code[window : window + fp]
-                part = 0
-                while part < size:
-                    values = load(ONE, copies, j * size + part)
-                    for f in range(patches.filters):
-                        to = (f * (DEAD + 1) + np.int64(which[f])) * size + part
-                        store(mine, to, fma(load(ONE, mine, to), grad[f], values))
-                    part += lane
+    begin(turns)
+    for worker in prange(len(turns)):
+        shard = next_part(turns, worker, shards)
+        while shard >= 0:
+            mine, total, copies = sums[shard], db[shard], scratch[shard]
+            mine[:] = 0
+            total[:] = 0
+            first = g.out_h * first_of(g.n, shards, shard)
+            for line in range(first, g.out_h * first_of(g.n, shards, shard + 1)):
+                at = line // g.out_h * g.size + 2 * (line % g.out_h) * g.row
+                _copy_patches(g, patches, x, at, copies)
+                for j in range(g.out_w):
+                    window, f = (line * g.out_w + j) * fp, 0
+                    while f < fp:
+                        _add_alive(total, f, dy, code, window)
+                        f += lane
+                    grad, which = dy[window : window + fp], code[window : window + fp]
+                    part = 0
+                    while part < size:
+                        values = load(ONE, copies, j * size + part)
+                        for f in range(patches.filters):
+                            to = (f * (DEAD + 1) + np.int64(which[f])) * size + part
+                            store(mine, to, fma(load(ONE, mine, to), grad[f], values))
+                        part += lane
+            shard = next_part(turns, worker, shards)
 
 
 # ---- backward: the inputs ----------------------------------------------------------------------
@@ -474,16 +494,19 @@ def _spread(g, tile, dy, to, live, wt, dx):
 
 
 @parallel
-def conv_relu_pool_inputs(g, tile, dy, code, wt, live, image_dx, dx, inside):
+def conv_relu_pool_inputs(g, tile, dy, code, wt, live, image_dx, dx, inside, turns):
     """dx (n, h, w, c) <- dy, code and wt (fp, kh, runp), the weights filter by filter.
 
     Scratch: live int64 (workers, 4 * windows, words), image_dx (workers, size + SLACK).
     """
-    windows, workers = g.out_h * g.out_w, len(live)
-    for worker in prange(workers):
+    windows = g.out_h * g.out_w
+    begin(turns)
+    for worker in prange(len(turns)):
         mine, marks = image_dx[worker], live[worker]
-        for image in range(worker * g.n // workers, (worker + 1) * g.n // workers):
+        image = next_part(turns, worker, g.n)
+        while image >= 0:
             mine[:] = 0
             _mark_live(g, dy, code, image * windows * g.fp, marks)
             _spread(g, tile, dy, image * windows * g.fp, marks, wt, mine)
             copy_inside(g, mine, inside, dx, image * inside.h * inside.run)
+            image = next_part(turns, worker, g.n)

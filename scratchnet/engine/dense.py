@@ -32,6 +32,7 @@ from .simd import (
 )
 from .sums import first_of, tree_sum
 from .target import ONE, Block, block_of, target, tile_for
+from .turns import begin, next_part
 
 #: how many terms of a product are added up at a time: b's part is then 16 or 32 KiB
 TERMS = 128 if target().across > 1 else 256
@@ -44,6 +45,9 @@ LIST_FROM = 256
 #: sums of so many terms over a batch are made lot by lot while they are in registers, and b's part
 #: in the second cache
 BY_LOT = 1024
+#: a product of at least so many multiply-adds, some tenths of a millisecond, is cut into so many
+#: pieces for each worker
+PIECES_FROM, PIECES = 1 << 23, 4
 
 
 class Sizes(NamedTuple):
@@ -93,7 +97,7 @@ class ProductGroup(Group):
             bias = self.buffer("zeros", (sizes.width,))
         scratch = self.buffer("packed", (self.workers(), (TERMS + 4) * len(block.tile) * self.lane))
         given = flat, b.reshape(-1), c.reshape(-1), bias, relu
-        self.call(product, sizes, block, *given, *listed, scratch)
+        self.call(product, sizes, block, *given, *listed, scratch, self.turns())
 
     def product_over_batch(
         self, a: Array, sizes: Sizes, b: Array, c: Array, n: int, sparse: bool = False
@@ -120,7 +124,7 @@ class ProductGroup(Group):
         room = (sizes.k + 4) * width + levels * len(block.whole) * self.lane
         scratch = self.buffer("packed lots", (self.workers(), room))
         given = flat, b.reshape(-1), c.reshape(-1)
-        self.call(product_by_lots, sizes, block, *given, cuts, *listed, scratch)
+        self.call(product_by_lots, sizes, block, *given, cuts, *listed, scratch, self.turns())
 
     def _listed(self, flat: Array, sizes: Sizes, cuts: Array, sparse: bool) -> tuple[Any, Any]:
         """places and counts of `list_terms`; no counts where to list is not worth its time."""
@@ -318,46 +322,56 @@ def _pack(tile, b, ldb, part, packed):
 
 
 @parallel
-def product(s, block, a, b, c, bias, rectified, places, counts, scratch):
+def product(s, block, a, b, c, bias, rectified, places, counts, scratch, turns):
     """c (m, width) = a (m, k) @ b (k, width) + bias (width,), and ReLU if asked for.
 
     The work is split by c's longer side, so that the matrix which is larger is read once and not
-    by every worker; and along k, so that a tile's part of b stays in the first cache, where it is
+    for every piece; and along k, so that a tile's part of b stays in the first cache, where it is
     copied to lie in one. places and counts are what `list_terms` finds in a: the same sums, zeros
     left out. scratch (workers, (TERMS + 4) * tile).
     """
     whole, rows, tile = block
     m, k, width, row, column, ldb, ldc = s
-    step, workers = len(tile) * (VECTOR_BYTES // a.itemsize), len(scratch)
-    for worker in prange(workers):
-        first, last, left, right, rest = _area(s, len(rows), step, worker, workers)
-        packed, tiles = scratch[worker], right - left
-        parts = max(1, _parts(k)) if first < last else 0
-        for number in range(parts * (tiles + rest)):
-            if number < parts * tiles:
-                turn, j = number // tiles, (left + number % tiles) * step
-            else:  # from its first term on: some of its columns have their sums already
-                turn, j = number - parts * tiles, width - step
-            part = Part(first, last, j, turn * TERMS, min((turn + 1) * TERMS, k))
-            _pack(tile, b, ldb, part, packed)
-            # made anew: those from outside the parallel loop are read from memory, 4 % slower
-            sizes, held = Sizes(m, k, width, row, column, ldb, ldc), Block(whole, rows, tile)
-            _product_rows(held, sizes, a, packed, c, bias, rectified, places, counts, part)
+    step, pieces = len(tile) * (VECTOR_BYTES // a.itemsize), _pieces(s, turns)
+    begin(turns)
+    for worker in prange(len(turns)):
+        piece = next_part(turns, worker, pieces)
+        while piece >= 0:
+            first, last, left, right, rest = _area(s, len(rows), step, piece, pieces)
+            packed, tiles = scratch[worker], right - left
+            parts = max(1, _parts(k)) if first < last else 0
+            for number in range(parts * (tiles + rest)):
+                if number < parts * tiles:
+                    chunk, j = number // tiles, (left + number % tiles) * step
+                else:  # from its first term on: some of its columns have their sums already
+                    chunk, j = number - parts * tiles, width - step
+                part = Part(first, last, j, chunk * TERMS, min((chunk + 1) * TERMS, k))
+                _pack(tile, b, ldb, part, packed)
+                # made anew: those from outside the parallel loop are read from memory, 4 % slower
+                sizes, held = Sizes(m, k, width, row, column, ldb, ldc), Block(whole, rows, tile)
+                _product_rows(held, sizes, a, packed, c, bias, rectified, places, counts, part)
+            piece = next_part(turns, worker, pieces)
 
 
 @inner
-def _area(s, many, step, worker, workers):
-    """What a worker computes of c: rows first..last, tiles left..right, and the rest of columns.
+def _pieces(s, turns):
+    """Into how many pieces c is cut: one for each worker is enough where there is little to do."""
+    return len(turns) * (PIECES if s.m * s.width * s.k >= PIECES_FROM else 1)
+
+
+@inner
+def _area(s, many, step, piece, pieces):
+    """What a piece has of c: rows first..last, tiles left..right, and the rest of columns.
 
     The rest is 1 where the tiles leave columns over: for one more tile that ends where they end,
     and overlaps the one before.
     """
     blocks, tiles = s.m // many, s.width // step
-    rest, is_last = int(s.width % step > 0), worker + 1 == workers
+    rest, is_last = int(s.width % step > 0), piece + 1 == pieces
     if s.width >= s.m:
-        left, right = worker * tiles // workers, (worker + 1) * tiles // workers
+        left, right = piece * tiles // pieces, (piece + 1) * tiles // pieces
         return 0, s.m, left, right, rest if is_last else 0
-    first, last = worker * blocks // workers * many, (worker + 1) * blocks // workers * many
+    first, last = piece * blocks // pieces * many, (piece + 1) * blocks // pieces * many
     return first, s.m if is_last else last, 0, tiles, rest
 
 
@@ -405,7 +419,7 @@ def _tile_by_lots(block, s, a, b, c, cuts, places, counts, sparse, i, j, stack):
 
 
 @parallel
-def product_by_lots(s, block, a, b, c, cuts, places, counts, scratch):
+def product_by_lots(s, block, a, b, c, cuts, places, counts, scratch, turns):
     """c (m, width) = a (m, k) @ b (k, width), k's lots each by themselves and added in the tree.
 
     cuts (lots + 1,): where they begin; places and counts as `list_terms` finds them with these.
@@ -413,20 +427,24 @@ def product_by_lots(s, block, a, b, c, cuts, places, counts, scratch):
     """
     whole, rows, tile = block
     m, k, width, row, column, ldb, ldc = s
-    step, workers = len(tile) * (VECTOR_BYTES // a.itemsize), len(scratch)
-    for worker in prange(workers):
-        first, last, left, right, rest = _area(s, len(rows), step, worker, workers)
+    step, pieces = len(tile) * (VECTOR_BYTES // a.itemsize), _pieces(s, turns)
+    begin(turns)
+    for worker in prange(len(turns)):
         packed, stack = scratch[worker, : (k + 4) * step], scratch[worker, (k + 4) * step :]
-        for number in range(left, right + rest if first < last else left):
-            j = min(number * step, width - step)
-            _pack(tile, b, ldb, Part(first, last, j, 0, k), packed)
-            sizes, held = Sizes(m, k, width, row, column, ldb, ldc), Block(whole, rows, tile)
-            # zero times infinity is NaN and may not be left out
-            sparse = counts.size > 0 and _is_finite(packed, k * step)
-            for i in range(first, last, len(rows)):
-                own = min(i, m - len(rows))  # the last rows overlap those before, as no list does
-                given = cuts, places, counts, sparse and own == i, own, j, stack
-                _tile_by_lots(held, sizes, a, packed, c, *given)
+        piece = next_part(turns, worker, pieces)
+        while piece >= 0:
+            first, last, left, right, rest = _area(s, len(rows), step, piece, pieces)
+            for number in range(left, right + rest if first < last else left):
+                j = min(number * step, width - step)
+                _pack(tile, b, ldb, Part(first, last, j, 0, k), packed)
+                sizes, held = Sizes(m, k, width, row, column, ldb, ldc), Block(whole, rows, tile)
+                # zero times infinity is NaN and may not be left out
+                sparse = counts.size > 0 and _is_finite(packed, k * step)
+                for i in range(first, last, len(rows)):
+                    own = min(i, m - len(rows))  # the last rows overlap those before: not listed
+                    given = cuts, places, counts, sparse and own == i, own, j, stack
+                    _tile_by_lots(held, sizes, a, packed, c, *given)
+            piece = next_part(turns, worker, pieces)
 
 
 @serial

@@ -19,6 +19,7 @@ from .simd import load, store, transpose_four, zeros
 from .sums import Share, tree_sum
 from .target import ONE
 from .threads import threads
+from .turns import APART
 
 Array = NDArray[np.floating]
 
@@ -165,6 +166,7 @@ class Group(Buffers):
         self.lane = lanes(self.dtype)
         self._slack: dict[str, tuple[Array, Array | None]] = {}
         self.gradients = gradients
+        self._workers = 1
 
     def forward(self, x: Array, training: bool) -> Array:
         raise NotImplementedError(f"{type(self).__name__} has no forward")
@@ -183,6 +185,7 @@ class Group(Buffers):
     def begin(self, x: Array) -> None:
         """Check the input; and note in the layers that they did not run themselves."""
         self.layers[0].check_input(x)
+        self._workers = min(threads(), SHARDS)  # asked once: Numba takes a while to answer
         for layer in self.layers:
             layer.ran_inside(Ran.FUSED)
 
@@ -210,10 +213,13 @@ class Group(Buffers):
         """Into how many parts a sum over n images is cut."""
         return self.gradients.share.shards(n)
 
-    @staticmethod
-    def workers() -> int:
-        """Into how many parts work is cut whose bits do not depend on that: each has scratch."""
-        return min(threads(), SHARDS)
+    def workers(self) -> int:
+        """How many threads work at the same time, each in scratch of its own."""
+        return self._workers
+
+    def turns(self) -> Array:
+        """For loops whose parts are handed out while they run: see turns.py."""
+        return self.buffer("turns", (self.workers(), APART), np.int64)
 
     def total(self, name: str, parts: Array) -> Array:
         """The sum of the shards' parts, along the first axis; the parts change."""

@@ -21,7 +21,7 @@ stays in registers. A **tile** is a row of `count` vectors of 512 bits, held as 
 
 add, sub, mul, mul_add, neg, scale, wide, add_wide, relu and has_nan; three for ReLU and pooling:
 where_positive, store_largest, load_unless; bits_where and lowest_bit for lists; prefetch;
-transpose_four.
+transpose_four; take, which shares out work.
 
 All arrays are flat and contiguous. Nothing is checked: a kernel owns its arrays, and reads and
 writes whole vectors, so its arrays are padded up to them. LLVM splits the 512 bits where the
@@ -518,6 +518,17 @@ def bits_where(typingctx, like, a, code, i, number):
         return builder.zext(builder.bitcast(here, ir.IntType(n)), ir.IntType(64))
 
     return types.int64(like, a, code, types.intp, types.intp), generate
+
+
+@intrinsic
+def take(typingctx, counters, i):
+    """The flat counters[i] as it was; it becomes one more, so that no two callers get the same."""
+
+    def generate(context, builder, signature, args):
+        at = _pointer(context, builder, signature.args[0], args[0], args[1], ir.IntType(64))
+        return builder.atomic_rmw("add", at, ir.Constant(ir.IntType(64), 1), "monotonic")
+
+    return types.int64(counters, types.intp), generate
 
 
 @intrinsic

@@ -142,6 +142,12 @@ def bits_where(like, a, code, i, number):
     return sum(1 << k for k, which in enumerate(code[i : i + lanes(a.dtype)]) if which == number)
 
 
+def take(counters, i):
+    found = int(counters.reshape(-1)[i])
+    counters.reshape(-1)[i] += 1
+    return found
+
+
 def lowest_bit(bits):
     return (int(bits) & -int(bits)).bit_length() - 1
 

@@ -10,10 +10,17 @@ import numpy as np
 from numba import prange
 from numpy.typing import NDArray
 
-from .compiler import in_place
+from ..optimizer_steps import least
+from .compiler import in_place, inner
 from .memory import SHARDS
 
 Array = NDArray[np.floating]
+
+
+@inner
+def settled(moment, least):
+    """moment, or 0 where it is nearer to that than `least`: see optimizer_steps.settle."""
+    return least - least if abs(moment) < least else moment
 
 
 def sgd_step(
@@ -21,16 +28,17 @@ def sgd_step(
 ) -> None:
     """One step of gradient descent with momentum, in place; all arrays flat, (size,)."""
     number = params.dtype.type  # Python's float would make the loop compute in float64
-    _sgd_step(params, grads, velocity, number(lr), number(momentum), bool(nesterov))
+    numbers = number(lr), number(momentum), number(least(params.dtype))
+    _sgd_step(params, grads, velocity, *numbers, bool(nesterov))
 
 
 @in_place
-def _sgd_step(params, grads, velocity, lr, momentum, nesterov):
+def _sgd_step(params, grads, velocity, lr, momentum, least, nesterov):
     for part in prange(SHARDS):
         start, stop = part * params.size // SHARDS, (part + 1) * params.size // SHARDS
         p, g, vel = params[start:stop], grads[start:stop], velocity[start:stop]
         for k in range(stop - start):
-            vel[k] = momentum * vel[k] - lr * g[k]
+            vel[k] = settled(momentum * vel[k] - lr * g[k], least)
             p[k] += momentum * vel[k] - lr * g[k] if nesterov else vel[k]
 
 
@@ -50,6 +58,7 @@ class AdamFactors(NamedTuple):
     lr, b1, c1, b2, c2, eps   learning rate, beta_1, 1 - beta_1, beta_2, 1 - beta_2, epsilon
     correct_1, correct_2      1 - beta_1^t and 1 - beta_2^t
     keep                      what is left of a parameter after the decay: 1 - lr * weight_decay
+    least                     a moment that is nearer to 0 becomes 0
     """
 
     lr: np.floating
@@ -61,6 +70,7 @@ class AdamFactors(NamedTuple):
     correct_1: np.floating
     correct_2: np.floating
     keep: np.floating
+    least: np.floating
 
 
 def adam_step(
@@ -87,6 +97,7 @@ def adam_step(
         correct_1=number(1 - power(beta_1, t)),
         correct_2=number(1 - power(beta_2, t)),
         keep=number(1 - lr * weight_decay),
+        least=number(least(params.dtype)),
     )
     inverse = None
     if params.dtype == np.float32:
@@ -103,14 +114,14 @@ def _adam_step(params, grads, m, v, factors, inverse):
     is at least 2^-49 away from x / c, since M c and x are whole numbers of something and differ
     (they could be the same only for c of 2 or more).
     """
-    lr, b1, c1, b2, c2, eps, correct_1, correct_2, keep = factors
+    lr, b1, c1, b2, c2, eps, correct_1, correct_2, keep, least = factors
     for part in prange(SHARDS):
         start, stop = part * params.size // SHARDS, (part + 1) * params.size // SHARDS
         p, g = params[start:stop], grads[start:stop]
         first, second = m[start:stop], v[start:stop]
         for k in range(stop - start):
-            first[k] = b1 * first[k] + c1 * g[k]
-            second[k] = b2 * second[k] + c2 * g[k] * g[k]
+            first[k] = settled(b1 * first[k] + c1 * g[k], least)
+            second[k] = settled(b2 * second[k] + c2 * g[k] * g[k], least)
             if inverse is None:
                 mean, square = first[k] / correct_1, second[k] / correct_2
             else:
@@ -138,7 +149,7 @@ class RMSpropFactors(NamedTuple):
     """RMSprop's numbers in the parameters' dtype.
 
     lr, rho, rest, momentum, eps   learning rate, rho, 1 - rho, momentum, epsilon
-    keep                           1 - lr * weight_decay
+    keep, least                    1 - lr * weight_decay; a moment that is nearer to 0 becomes 0
     """
 
     lr: np.floating
@@ -147,6 +158,7 @@ class RMSpropFactors(NamedTuple):
     momentum: np.floating
     eps: np.floating
     keep: np.floating
+    least: np.floating
 
 
 def rmsprop_step(
@@ -170,29 +182,30 @@ def rmsprop_step(
         momentum=number(momentum),
         eps=number(epsilon),
         keep=number(1 - lr * weight_decay),
+        least=number(least(params.dtype)),
     )
     _rmsprop_step(params, grads, v, mean, velocity, factors)
 
 
 @in_place
 def _rmsprop_step(params, grads, v, mean, velocity, factors):
-    lr, rho, rest, momentum, eps, keep = factors
+    lr, rho, rest, momentum, eps, keep, least = factors
     centered, moving = mean.size > 0, velocity.size > 0
     for part in prange(SHARDS):
         start, stop = part * params.size // SHARDS, (part + 1) * params.size // SHARDS
         p, g, second = params[start:stop], grads[start:stop], v[start:stop]
         first, vel = mean[start:stop], velocity[start:stop]
         for k in range(stop - start):
-            second[k] = rho * second[k] + rest * g[k] * g[k]
+            second[k] = settled(rho * second[k] + rest * g[k] * g[k], least)
             size = second[k]
             if centered:
-                first[k] = rho * first[k] + rest * g[k]
+                first[k] = settled(rho * first[k] + rest * g[k], least)
                 size = size - first[k] * first[k]
                 if size < 0:  # not so for NaN, which stays
                     size = eps - eps
             step = lr * g[k] / np.sqrt(size + eps)
             if moving:
-                vel[k] = momentum * vel[k] + step
+                vel[k] = settled(momentum * vel[k] + step, least)
                 step = vel[k]
             p[k] = p[k] * keep - step
 
@@ -233,6 +246,7 @@ class NadamFactors(NamedTuple):
     ahead: np.floating
     now: np.floating
     keep: np.floating
+    least: np.floating
 
 
 def nadam_step(
@@ -262,26 +276,31 @@ def nadam_step(
         ahead=number(ahead),
         now=number(now),
         keep=number(1 - lr * weight_decay),
+        least=number(least(params.dtype)),
     )
     _nadam_step(params, grads, m, v, factors)
 
 
 @in_place
 def _nadam_step(params, grads, m, v, factors):
-    lr, b1, c1, b2, c2, eps, correct_2, ahead, now, keep = factors
+    lr, b1, c1, b2, c2, eps, correct_2, ahead, now, keep, least = factors
     for part in prange(SHARDS):
         start, stop = part * params.size // SHARDS, (part + 1) * params.size // SHARDS
         p, g = params[start:stop], grads[start:stop]
         first, second = m[start:stop], v[start:stop]
         for k in range(stop - start):
-            first[k] = b1 * first[k] + c1 * g[k]
-            second[k] = b2 * second[k] + c2 * g[k] * g[k]
+            first[k] = settled(b1 * first[k] + c1 * g[k], least)
+            second[k] = settled(b2 * second[k] + c2 * g[k] * g[k], least)
             step = lr * (ahead * first[k] + now * g[k]) / (np.sqrt(second[k] / correct_2) + eps)
             p[k] = p[k] * keep - step
 
 
 class LionFactors(NamedTuple):
-    """Lion's numbers in the parameters' dtype: rate, each beta and 1 - beta, 1 - rate * decay."""
+    """Lion's numbers in the parameters' dtype.
+
+    lr, b1, c1, b2, c2   learning rate, beta_1, 1 - beta_1, beta_2, 1 - beta_2
+    keep, least          1 - lr * weight_decay; a moment that is nearer to 0 becomes 0
+    """
 
     lr: np.floating
     b1: np.floating
@@ -289,6 +308,7 @@ class LionFactors(NamedTuple):
     b2: np.floating
     c2: np.floating
     keep: np.floating
+    least: np.floating
 
 
 def lion_step(
@@ -309,19 +329,20 @@ def lion_step(
         b2=number(beta_2),
         c2=number(1 - beta_2),
         keep=number(1 - lr * weight_decay),
+        least=number(least(params.dtype)),
     )
     _lion_step(params, grads, m, factors)
 
 
 @in_place
 def _lion_step(params, grads, m, factors):
-    lr, b1, c1, b2, c2, keep = factors
+    lr, b1, c1, b2, c2, keep, least = factors
     for part in prange(SHARDS):
         start, stop = part * params.size // SHARDS, (part + 1) * params.size // SHARDS
         p, g, first = params[start:stop], grads[start:stop], m[start:stop]
         for k in range(stop - start):
             p[k] = p[k] * keep - lr * np.sign(b1 * first[k] + c1 * g[k])
-            first[k] = b2 * first[k] + c2 * g[k]
+            first[k] = settled(b2 * first[k] + c2 * g[k], least)
 
 
 def penalize(W: Array, dW: Array, l1: float, l2: float) -> float:

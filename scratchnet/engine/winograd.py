@@ -63,6 +63,7 @@ from .transforms import (
     times_g,
     times_gt,
 )
+from .turns import begin, next_part
 
 #: tiles worked on together; a multiple of the rows that block_for names
 TILES = 40
@@ -98,11 +99,13 @@ class Scratch(NamedTuple):
     v       the 16 matrices of the inputs' transforms
     m       the 16 matrices of the outputs', or of their gradients'
     patch   the 4x4 inputs of a tile at the border
+    turns   who computes which block: see turns.py
     """
 
     v: Array
     m: Array
     patch: Array
+    turns: Array
 
 
 class Matrix(NamedTuple):
@@ -162,7 +165,7 @@ def scratch_of(group: Group, c: int, f: int) -> Scratch:
         group.buffer(name, (group.workers(), 16 * (TILES * channels + group.lane)))
         for name, channels in (("v", c), ("m", f))
     )
-    return Scratch(v, m, group.buffer("patch", (group.workers(), 16 * c)))
+    return Scratch(v, m, group.buffer("patch", (group.workers(), 16 * c)), group.turns())
 
 
 class ConvReluWinograd(ConvGroup):
@@ -419,10 +422,12 @@ def conv_relu_pool(t, block, x, u, bias, y, code, scratch):
     """
     whole, rows, tile = block
     lane, tiles, f = VECTOR_BYTES // x.itemsize, t.n * t.down * t.right, t.f
-    blocks, workers = (tiles + TILES - 1) // TILES, len(scratch.v)
-    for worker in prange(workers):
+    blocks = (tiles + TILES - 1) // TILES
+    begin(scratch.turns)
+    for worker in prange(len(scratch.turns)):
         v, m, patch = scratch.v[worker], scratch.m[worker], scratch.patch[worker]
-        for number in range(worker * blocks // workers, (worker + 1) * blocks // workers):
+        number = next_part(scratch.turns, worker, blocks)
+        while number >= 0:
             first = number * TILES
             count = min(TILES, tiles - first)
             _inputs(t, x, first, count, v, patch)
@@ -431,6 +436,7 @@ def conv_relu_pool(t, block, x, u, bias, y, code, scratch):
                 for k in range(0, f, lane):
                     four = _output(m, at * f + k, TILES * f + lane, bias, k)
                     store_largest(four[0], four[1], four[2], four[3], y, code, (first + at) * f + k)
+            number = next_part(scratch.turns, worker, blocks)
 
 
 @parallel
@@ -439,10 +445,12 @@ def conv(t, block, x, u, bias, y, rectified, scratch):
     whole, rows, tile = block
     lane, tiles, f = VECTOR_BYTES // x.itemsize, t.n * t.down * t.right, t.f
     out_h, out_w = t.out_h, t.out_w
-    blocks, workers = (tiles + TILES - 1) // TILES, len(scratch.v)
-    for worker in prange(workers):
+    blocks = (tiles + TILES - 1) // TILES
+    begin(scratch.turns)
+    for worker in prange(len(scratch.turns)):
         v, m, patch = scratch.v[worker], scratch.m[worker], scratch.patch[worker]
-        for number in range(worker * blocks // workers, (worker + 1) * blocks // workers):
+        number = next_part(scratch.turns, worker, blocks)
+        while number >= 0:
             first = number * TILES
             count = min(TILES, tiles - first)
             _inputs(t, x, first, count, v, patch)
@@ -460,6 +468,7 @@ def conv(t, block, x, u, bias, y, rectified, scratch):
                         if j + 1 < out_w:
                             _put_output(y, to + (out_w + 1) * f, four[3], rectified)
                 image, i, j = _next(t, image, i, j)
+            number = next_part(scratch.turns, worker, blocks)
 
 
 # ---- backward ----------------------------------------------------------------------------------
@@ -568,19 +577,21 @@ def conv_backward(t, dw_block, dx_block, x, ut, dy, y, rectified, need_dx, scrat
     c, f, lane = t.c, t.f, VECTOR_BYTES // x.itemsize
     tiles, image, half = t.down * t.right, t.h * t.w * t.c, x.dtype.type(0.5)
     all_du, dw, db, dx = totals
-    workers, shards = len(all_du), len(dw)
-    for worker in prange(workers):
+    shards = len(dw)
+    begin(scratch.turns)
+    for worker in prange(len(scratch.turns)):
         v, e, du, patch = (
             scratch.v[worker],
             scratch.m[worker],
             all_du[worker],
             scratch.patch[worker],
         )
-        for shard in range(worker * shards // workers, (worker + 1) * shards // workers):
+        shard = next_part(scratch.turns, worker, shards)
+        while shard >= 0:
             du[:] = 0
             db[shard, :] = 0
-            begin, end = first_of(t.n, shards, shard), first_of(t.n, shards, shard + 1)
-            for first in range(begin * tiles, end * tiles, TILES):
+            start, end = first_of(t.n, shards, shard), first_of(t.n, shards, shard + 1)
+            for first in range(start * tiles, end * tiles, TILES):
                 count = min(TILES, end * tiles - first)
                 _inputs(t, x, first, count, v, patch)
                 _output_gradients(t, dy, y, rectified, first, count, e, db[shard])
@@ -596,3 +607,4 @@ def conv_backward(t, dw_block, dx_block, x, ut, dy, y, rectified, need_dx, scrat
                     _products(Block(whole_x, rows_x, tile_x), e, f, ut, c, count, v)
                     _add_inputs(t, v, first, count, dx)
             _filters_gradient(du, c * f, half, dw[shard])
+            shard = next_part(scratch.turns, worker, shards)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 import scratchnet as sn
 from scratchnet import optimizers
 from scratchnet.engine import steps
+from scratchnet.optimizer_steps import least, settle
 from scratchnet.schedules import SCHEDULES, Constant, Cosine, OneCycle, StepDecay
 
 STEPS = 20
@@ -396,6 +397,21 @@ def test_a_variance_that_rounding_makes_negative_is_none(backend):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("kind", [kind for kind in OPTIMIZERS if kind != "SGD"])
+def test_a_moment_that_has_all_but_vanished_becomes_0(kind, dtype, backend):
+    # 0.9 of the last numbers beside 0 rounds to themselves: they would stay, and take long
+    optimizer = OPTIMIZERS[kind][0](0.1)
+    model = SimpleNamespace(flat_params=np.ones(3, dtype), flat_grads=np.zeros(3, dtype))
+    optimizer.step(model)
+    decays = [kept for name, kept in optimizer.memory.items() if name != "total"]
+    for kept in decays:
+        kept[:] = 0.9 * least(dtype), np.finfo(dtype).smallest_subnormal, 4 * least(dtype)
+    optimizer.step(model)
+    for kept in decays:
+        np.testing.assert_array_equal(kept != 0, [False, False, True])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_adam_divides_by_its_corrections_to_the_last_bit(dtype):
     rng = np.random.default_rng(3)
     factor, size = 2.0 ** rng.integers(-149, 20, 1_000), 1_000  # some have fewer digits
@@ -404,6 +420,8 @@ def test_adam_divides_by_its_corrections_to_the_last_bit(dtype):
     b1, c1, b2, c2 = (dtype(number) for number in (0.9, 1 - 0.9, 0.999, 1 - 0.999))
     for t in (1, 2, 7, 100, 5_000):
         first, second = b1 * m + c1 * g, b2 * v + c2 * g * g
+        settle(first)
+        settle(second)
         mean = first / dtype(1 - steps.power(0.9, t))
         square = second / dtype(1 - steps.power(0.999, t))
         expected = p - dtype(0.01) * mean / (np.sqrt(square) + dtype(1e-30))

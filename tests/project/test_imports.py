@@ -24,7 +24,7 @@ ROOMS = {
     "backend": {"errors"},
     "layers": {"backend", "initializers", "regularizers", "errors", "layers"},
     **dict.fromkeys(SMALL - {"backend", "errors"}, SMALL),
-    "engine": {"engine", "layers", "losses", "errors", "files"},
+    "engine": {"engine", "layers", "losses", "optimizer_steps", "errors", "files"},
     "ending": {"errors", "layers", "losses", "metrics", "targets"},
     "kernels": {"backend", "ctc", "datasets", "engine", "layers", "optimizer_steps"},
     "checkpoint": {"errors", "files", "metrics"},
@@ -155,6 +155,7 @@ def test_numba_and_the_frameworks_stay_in_their_rooms(name):
             "llvmlite",
             "threadpoolctl",
             "platformdirs",
+            "filelock",
         }
     elif room in SMALL | {"layers"}:
         assert found <= {"scratchnet", "numpy"}

@@ -357,6 +357,16 @@ def test_the_code_is_stepped_on_the_page(visit):
     expect(part.locator(".now code")).to_contain_text("dy = dy.reshape")
 
 
+def drag(page, canvas, start, end):
+    """One stroke, in a single move of the mouse."""
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    page.mouse.move(box["x"] + start[0], box["y"] + start[1])
+    page.mouse.down()
+    page.mouse.move(box["x"] + end[0], box["y"] + end[1])
+    page.mouse.up()
+
+
 @pytest.mark.slow
 def test_what_if_on_the_page(visit):
     page = visit()
@@ -376,6 +386,8 @@ def test_what_if_on_the_page(visit):
     expect(after.nth(1)).to_have_text(re.compile(re.escape(f"{loss}"[:4])))
     page.get_by_role("button", name="Start over").click()
     expect(done).to_have_text("Nothing yet.")
+    drag(page, page.locator(".pixel-pad"), (15, 265), (215, 265))
+    expect(done).to_contain_text("image: 21 values painted over")  # a quick stroke has no holes
     page.locator("#fool select").select_option("8")
     page.get_by_role("button", name="Fool it").click()
     expect(page.locator("#fool")).to_contain_text("it is read as 8")

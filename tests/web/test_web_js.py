@@ -6,9 +6,12 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 import scratchnet
+from scratchnet.architectures import pretrained
 
 STATIC = Path(scratchnet.__file__).parent / "web" / "static"
 TESTS = Path(__file__).parent / "js"
@@ -62,3 +65,15 @@ def test_no_html_is_made_of_text():
         assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|eval\(", path.read_text()), (
             path
         )
+
+
+def test_the_hard_samples_are_read_wrongly_and_the_4_as_the_tours_say():
+    """They go stale with other weights."""
+    labels = json.loads(re.search(r"HARD = (.*);", (STATIC / "samples.js").read_text("utf-8"))[1])
+    row = np.asarray(Image.open(STATIC / "samples.png"), np.float32) / 255
+    digits = np.stack(np.split(row, row.shape[1] // 28, axis=1))[..., None]
+    read = pretrained().predict(digits).argmax(axis=1)
+    assert list(read[:10]) == list(range(10))
+    assert len(read) == 10 + len(labels) and np.all(read[10:] != labels)
+    assert "takes it for a 9" in (STATIC / "tours.js").read_text("utf-8")
+    assert read[10 + labels.index(4)] == 9

@@ -239,10 +239,23 @@ def test_axe_finds_nothing_that_shuts_anybody_out(visit, theme, width):
     places = ["draw", "network", "network/backward/relu", "forward", "backward/loss", "explain"]
     places += ["backward/conv2d", "what-if", "train", "sequence", "guide", "glossary"]
     found = {}
+
+    def look(what):
+        page.wait_for_load_state("networkidle")
+        wrong = axe.run(page, options=rules).response["violations"]
+        found[what] = [(one["id"], [node["target"] for node in one["nodes"]][:3]) for one in wrong]
+
     for place in places:
         page.goto(page.url.split("#")[0] + f"#{place}")
         expect(page.locator("main > section:visible h1")).to_be_visible()
-        page.wait_for_load_state("networkidle")
-        wrong = axe.run(page, options=rules).response["violations"]
-        found[place] = [(one["id"], [node["target"] for node in one["nodes"]][:3]) for one in wrong]
-    assert {place: wrong for place, wrong in found.items() if wrong} == {}
+        look(place)
+    page.goto(page.url.split("#")[0] + "#guide/weight")
+    for step in range(2):
+        expect(page.locator("#tour")).to_have_attribute("data-ready", str(step))
+        page.locator("#tour .primary").click()
+    page.locator("#tour .question button").first.click()
+    look("a tour's question, answered")
+    page.goto(page.url.split("#")[0].rstrip("/") + "/docs")
+    page.locator("#paths summary").first.click()
+    look("the API's description")
+    assert {what: wrong for what, wrong in found.items() if wrong} == {}

@@ -1,6 +1,6 @@
 // Numbers by class as bars.
 
-import { el, percent, signed } from "./dom.js";
+import { el, number, percent, signed } from "./dom.js";
 
 /** Shares from 0 to 1, made once and then moved by `set(values)`; the largest stands out. */
 export function shares(names) {
@@ -25,20 +25,23 @@ export function shares(names) {
 
 /**
  * Numbers of either sign around a middle line; `pick(k)` makes the rows buttons.
- *   limit   what the longest bar stands for; the largest absolute value when left out
+ *   limit     what the longest bar stands for; the largest absolute value when left out
+ *   isShare   shares from 0 to 1: bars from the left, the largest stands out
  */
-export function differences(values, { names, title, pick = null, limit = null }) {
-  const most = limit ?? (Math.max(...values.map(Math.abs)) || 1);
+export function differences(values, { names, title, pick = null, limit = null, isShare = false }) {
+  const most = isShare ? 1 : limit ?? (Math.max(...values.map(Math.abs)) || 1);
+  const best = isShare ? Math.max(...values) : NaN;
   const rows = [...values].map((value, k) => {
     const fill = el("i", { class: value < 0 ? "below" : "above" });
-    fill.style.width = `${(50 * Math.abs(value)) / most}%`;
+    fill.style.width = `${((isShare ? 100 : 50) * Math.abs(value)) / most}%`;
     const cells = [
       el("b", {}, names ? names[k] : String(k)),
-      el("span", { class: "track middle" }, fill),
-      el("span", { class: "value" }, signed(value, 3)),
+      el("span", { class: isShare ? "track" : "track middle" }, fill),
+      el("span", { class: "value" }, isShare ? number(value, 3) : signed(value, 3)),
     ];
-    if (!pick) return el("li", {}, ...cells);
-    return el("li", {}, el("button", { type: "button", onclick: () => pick([k]) }, ...cells));
+    const look = { class: value === best ? "best" : "" };
+    if (!pick) return el("li", look, ...cells);
+    return el("li", look, el("button", { type: "button", onclick: () => pick([k]) }, ...cells));
   });
   const figure = el(
     "figure", { class: "maps" },

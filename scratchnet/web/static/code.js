@@ -6,7 +6,7 @@ import { SHORT, maps } from "./maps.js";
 import { state } from "./state.js";
 
 /** Pictures of what a line made: so much room each. */
-const LOOK = { room: 480, height: 260, most: 8 };
+const LOOK = { room: 420, height: 260, most: 8 };
 
 /**
  * A part of a layer's card. Nothing is asked for until it is opened.

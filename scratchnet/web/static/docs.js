@@ -52,7 +52,7 @@ function fields(schema, parent) {
   if (rows.length === 0) return;
   const table = element("table", "", element("div", "", parent, "wide"));
   const head = element("tr", "", table);
-  for (const title of ["field", "what", ""]) element("th", title, head);
+  for (const title of ["field", "what", "about"]) element("th", title, head);
   for (const [name, field] of rows) {
     const row = element("tr", "", table);
     element("code", name, element("td", "", row));

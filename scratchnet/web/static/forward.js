@@ -20,6 +20,9 @@ const picks = new Map(); // by layer, what choosing a place does
 
 const axesOf = (shape) => (shape.length === 3 ? ["row", "column", "map"] : ["unit"]);
 
+/** Whether what a layer of that kind gives out are shares from 0 to 1. */
+export const givesShares = (kind) => kind === "Softmax" || kind === "Sigmoid";
+
 /** A picture of a layer's values: bars where they are few. */
 export function picture(array, options) {
   if (array.shape.length > 1 || array.shape[0] > SHORT) return maps(array, options);
@@ -55,7 +58,7 @@ function layerCard(answer, i) {
   };
   const names = isLast ? model().classes : null;
   picks.set(layer.name, (index) => fits(index, layer.output_shape) && pick(index));
-  const view = picture(layer.output, { title: describe(layer.output_shape), pick, names, room: 560 });
+  const view = picture(layer.output, { title: describe(layer.output_shape), pick, names, room: 560, isShare: givesShares(layer.kind) });
   const fields = indexFields(axesOf(layer.output_shape), layer.output_shape, show);
   const hint = el("p", { class: "hint" }, "Choose a value in the picture, or give its place:");
   return el(

@@ -42,6 +42,7 @@ async function move(to) {
   if (!target || mine !== going) return;
   target.scrollIntoView({ block: innerWidth < 760 ? "start" : "center", behavior: "instant" });
   if (innerWidth < 760) scrollBy({ top: -8, behavior: "instant" });
+  uncover(target);
   ring.hidden = false;
   follow(target, mine);
   panel.dataset.ready = step;
@@ -64,6 +65,14 @@ async function appeared(selector, mine, { stand, press }) {
     await new Promise((done) => setTimeout(done, 60));
   }
   return null;
+}
+
+/** Scroll what the panel covers above it, as far as there is room. */
+function uncover(target) {
+  const [box, over] = [target.getBoundingClientRect(), panel.getBoundingClientRect()];
+  if (box.right < over.left) return;
+  const by = Math.min(box.bottom + 2 * AIR - over.top, box.top - 2 * AIR);
+  if (by > 0) scrollBy({ top: by, behavior: "instant" });
 }
 
 const isSeen = (node) => node.getClientRects().length > 0 && node.textContent.length + node.clientHeight > 0;

@@ -82,18 +82,30 @@ function paintMaps(context, scene, node, forward, back, isBack) {
   context.fillStyle = scene.colour["--raised"];
   if (forward < 1) each(box, node, (x, y, w, h) => context.fillRect(x, y, w, h));
   if (forward > 0) {
+    outline(context, scene, box, node);
     context.globalAlpha = isBack ? FAINT : 1;
     reveal(context, box, node, atlasOf(node, "y", scene.colour), fraction(forward), false);
     context.globalAlpha = 1;
   }
   if (!back || !node.dy) return;
   context.fillStyle = scene.colour["--surface"];
-  if (back === 1) context.fillRect(box.x - 1, box.y - 1, box.w + 2, box.h + 2);
+  if (back === 1) {
+    context.fillRect(box.x - 1, box.y - 1, box.w + 2, box.h + 2);
+    outline(context, scene, box, node);
+  }
   if (scene.isDust) return each(box, node, (x, y, w, h) => {
     context.fillStyle = scene.colour["--raised"];
     context.fillRect(x, y, w, h);
   });
   reveal(context, box, node, atlasOf(node, "dy", scene.colour), fraction(back), true);
+}
+
+/** A line around every map: what is 0 has nearly the ground's colour. */
+function outline(context, { colour }, box, node) {
+  if (box.isVector) return;
+  context.strokeStyle = colour["--line"];
+  context.lineWidth = 1;
+  each(box, node, (x, y, w, h) => context.strokeRect(x - 0.5, y - 0.5, w + 1, h + 1));
 }
 
 function each(box, node, draw) {

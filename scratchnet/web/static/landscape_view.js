@@ -14,7 +14,9 @@ const SHARPEST = 2;
 const [NARROW, ROOMY] = [44, 80];
 /** On a small screen a column is at least that wide, with its gap, and the rest is scrolled to. */
 const [SMALL_SCREEN, COLUMN] = [700, 104];
-const HEADS = { flat: 44, upright: 104 };
+/** Pixels for the names, and below the lowest map. */
+const AIR = 6;
+const HEADS = { flat: 44, upright: 150 };
 
 export class Landscape {
   /**
@@ -62,7 +64,7 @@ export class Landscape {
     this.top = isUpright ? HEADS.upright : HEADS.flat;
     const { width, height } = scene.plan;
     this.inner.style.width = `${width}px`;
-    this.inner.style.height = `${this.top + height}px`;
+    this.inner.style.height = `${this.top + height + AIR}px`;
     const sharp = Math.min(devicePixelRatio, SHARPEST);
     for (const canvas of [this.canvas, this.over]) {
       canvas.width = Math.ceil(width * sharp);

@@ -31,7 +31,7 @@ export function digitCard() {
     box.replaceChildren();
     const room = figure.clientWidth - 44;
     if (value) box.append(maps(value, { title: `Maps of ${layer}`, most: 4, height: 210, room }));
-    else box.append(differences(probabilities, { title: "Probability of each class" }));
+    else box.append(differences(probabilities, { title: "Probability of each class", isShare: true }));
   }
 
   return {

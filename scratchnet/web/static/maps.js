@@ -6,6 +6,8 @@ import { count, el, number, place, signed, times } from "./dom.js";
 const gapAt = (scale) => (scale < 6 ? Math.min(scale, 2) : 4);
 /** What numbers beside the tiles take; more than this height is scrolled (style.css). */
 const [BESIDE, HIGHEST] = [26, 540];
+/** So high are maps together if nothing else is said, and on a window narrower than PHONE in any case. */
+const [HIGH, PHONE] = [420, 760];
 /** Vectors as short as this are bars with their numbers (see bars.js), not pictures. */
 export const SHORT = 16;
 
@@ -94,10 +96,11 @@ function arrange({ tiles, h, w, columns }, room, height, most, least) {
  */
 export function maps(array, options) {
   const { shape, data } = array;
-  const { title, pick = null, height = 420, most = shape.length === 1 ? 16 : 8, least = 1 } = options;
+  const { title, pick = null, most = shape.length === 1 ? 16 : 8, least = 1 } = options;
   const limit = options.limit ?? largest(data);
   const isSigned = options.signed ?? data.some((value) => value < 0);
   const tiles = tiling(shape);
+  const height = tiles.tiles > 1 && innerWidth < PHONE ? HIGH : options.height ?? HIGH;
   const room = Math.min(options.room ?? Infinity, roomFor()) - (tiles.tiles > 1 ? BESIDE : 0);
   const { scale, across } = arrange(tiles, room, height, most, least);
   const gap = gapAt(scale);
@@ -171,8 +174,8 @@ export function maps(array, options) {
   return figure;
 }
 
-/** Fewer pixels than this leave no room for a number. */
-const [WIDE, TALL] = [20, 12];
+/** Fewer pixels than these, across and down, leave no room for a number; so wide is a digit of it. */
+const [WIDE, TALL, DIGIT] = [20, 12, 7];
 
 /** A stage with the numbers of its tiles beside it: those in the first row, and in the first column. */
 function numbered(stage, { tiles, columns }, across, down, pitch, gap) {
@@ -187,10 +190,9 @@ function numbered(stage, { tiles, columns }, across, down, pitch, gap) {
   const top = Array.from({ length: Math.ceil(across / every) }, (_, k) => number_(k * every, "left", gap + k * every * pitch[0]));
   const left = Array.from({ length: Math.ceil(down / each) }, (_, k) =>
     number_(columns ? k * each : k * each * across, "top", gap + k * each * pitch[1]));
-  return el(
-    "div", { class: "numbered" },
-    el("span", { class: "across", "aria-hidden": "true" }, ...top), el("span", { class: "down", "aria-hidden": "true" }, ...(down > 1 ? left : [])), stage,
-  );
+  const rows = el("span", { class: "down", "aria-hidden": "true" }, ...(down > 1 ? left : []));
+  if (down > 1) rows.style.minWidth = `${6 + DIGIT * left.at(-1).textContent.length}px`;
+  return el("div", { class: "numbered" }, el("span", { class: "across", "aria-hidden": "true" }, ...top), rows, stage);
 }
 
 /** Arrow keys move over the numbers, with Shift from tile to tile; `say(index, isChosen)`. */

@@ -51,7 +51,7 @@ export class PixelPad {
   }
 
   move(event) {
-    if (event.pointerId === this.pointer) this.paint(this.placeOf(event));
+    if (event.pointerId === this.pointer) this.line(this.placeOf(event));
   }
 
   end(event) {
@@ -83,10 +83,23 @@ export class PixelPad {
     );
   }
 
-  paint([i, j]) {
-    this.cursor = [i, j];
-    if (this.pixels[i][j] === this.level) return;
-    this.pixels[i][j] = this.level;
+  paint(place) {
+    this.cursor = place;
+    this.line(place);
+  }
+
+  /** Every pixel on the way from where the pen was, however fast it went. */
+  line(to) {
+    const from = this.cursor;
+    const count = Math.max(1, ...to.map((at, axis) => Math.abs(at - from[axis])));
+    let isNew = false;
+    for (let k = 1; k <= count; k++) {
+      const [i, j] = to.map((at, axis) => Math.round(from[axis] + ((at - from[axis]) * k) / count));
+      isNew ||= this.pixels[i][j] !== this.level;
+      this.pixels[i][j] = this.level;
+    }
+    this.cursor = to;
+    if (!isNew) return;
     this.draw();
     this.moved(this.copy());
   }

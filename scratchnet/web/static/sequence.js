@@ -6,7 +6,10 @@ import { Pad, files } from "./pad.js";
 import { state } from "./state.js";
 
 const PEN = 26;
+/** Rows that are sent of a pad of the usual height. */
 const SENT = 128;
+/** The pad's canvas, and windows that are narrower than PHONE. */
+const [WIDE, LOW, PHONE] = [1440, 480, 760];
 
 const section = $("#page-sequence");
 const problem = $(".problem", section);
@@ -18,7 +21,7 @@ let emptied = 0;
 
 const read = newest(async () => {
   if (pad.isEmpty) return showNothing();
-  const query = { pixels: pad.levels(SENT), model: state.model };
+  const query = { pixels: pad.levels(Math.round((SENT * pad.canvas.height) / LOW)), model: state.model };
   const mine = emptied;
   await attempt(problem, async () => {
     const answer = await post("/api/sequence", query);
@@ -31,10 +34,17 @@ const readFile = newest(async (file) => {
   await attempt(problem, async () => {
     const answer = await postFile("/api/sequence/file", file, { model: state.model });
     if (mine !== emptied) return;
-    pad.clear(await createImageBitmap(file));
+    empty(await createImageBitmap(file));
     show(answer);
   });
 });
+
+/** Nothing but that picture. On a phone the pad takes its form, since in a low one its digits would be tiny. */
+function empty(picture = null) {
+  const share = picture && innerWidth < PHONE ? picture.height / picture.width : 0;
+  pad.canvas.height = Math.round(Math.max(LOW, Math.min(WIDE, share * WIDE)));
+  pad.clear(picture);
+}
 
 function showNothing() {
   say(problem, null);
@@ -45,7 +55,7 @@ function showNothing() {
 
 function show({ lines, digits, width, height, message }) {
   $("#number").textContent = lines.join("\n") || "–";
-  const sure = digits.map((digit) => `${digit.class} with ${percent(digit.confidence)}`);
+  const sure = digits.map((digit) => `${digit.class} with ${percent(digit.confidence)}`.replaceAll(" ", "\u00a0"));
   $("#number-detail").textContent = message ?? sure.join(", ");
   boxes.replaceChildren(...digits.map((digit) => frame(digit, width, height)));
 }
@@ -69,7 +79,7 @@ export const sequence = {
   /** Strokes of another pad, in the middle and as high as there is room. */
   take(strokes, from) {
     emptied++;
-    pad.clear();
+    empty();
     const scale = pad.canvas.height / from.height;
     const left = (pad.canvas.width - from.width * scale) / 2;
     pad.strokes = strokes.map((stroke) =>
@@ -86,7 +96,7 @@ export const sequence = {
     });
     $("#wide-clear").addEventListener("click", () => {
       emptied++;
-      pad.clear();
+      empty();
       showNothing();
     });
     $("#wide-pen").addEventListener("change", ({ target }) => (pad.pen = Number(target.value)));

@@ -45,9 +45,10 @@ export function waterfall(box) {
       context.fillRect(4 + k * step, Math.min(a, b), Math.max(1, step - 1), Math.max(1, Math.abs(a - b)));
     }
     const all = sum.terms.length + sum.others.count;
+    const order = all > 1 ? ", the largest first" : "";
     const done = shown >= parts.length;
     text.textContent = done
-      ? `${name} = ${number(sum.total, 5)}: ${count(all)} ${all === 1 ? "term" : "terms"}${sum.bias ? ` and a bias of ${signed(sum.bias, 3)}` : ""}, the largest first.`
+      ? `${name} = ${number(sum.total, 5)}: ${count(all)} ${all === 1 ? "term" : "terms"}${sum.bias ? ` and a bias of ${signed(sum.bias, 3)}` : ""}${order}.`
       : `${name}, the sum so far: ${number(levels[shown], 4)}, ${shown} of ${parts.length} steps.`;
     canvas.setAttribute("aria-label", `How ${name} = ${number(sum.total, 4)} adds up`);
   }

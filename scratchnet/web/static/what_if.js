@@ -5,14 +5,14 @@ import { indexFields } from "./arithmetic.js";
 import { differences } from "./bars.js";
 import { $, attempt, count, el, fill, number, percent, say } from "./dom.js";
 import { foolCard } from "./fool.js";
-import { picture } from "./forward.js";
+import { givesShares, picture } from "./forward.js";
 import { at, describe, largest } from "./maps.js";
 import { PixelPad } from "./pixel_pad.js";
 import { model, state, trace } from "./state.js";
 
 const section = $("#page-what-if");
 const problem = $(".problem", section);
-const LOOK = { room: 330, height: 250 };
+const LOOK = { room: 345, height: 400 };
 
 let choices = null;
 let changes = []; // what the server is asked to do, the oldest first
@@ -193,9 +193,10 @@ function showLayer(answer) {
     const look_ = { ...LOOK, ...options, limit };
     return [picture(before, { ...look_, title: `${letter} before: ${describe(before.shape)}` }), picture(after, { ...look_, title: `${letter} now` })];
   };
+  const { kind } = model().layers.find((layer) => layer.name === name);
   parts.layer.replaceChildren(
     el("h3", {}, name),
-    el("div", { class: "through" }, ...pair(was, now, "y")),
+    el("div", { class: "through" }, ...pair(was, now, "y", { isShare: givesShares(kind) })),
     dy_before && dy_now ? el("div", { class: "through" }, ...pair(dy_before, dy_now, "dy", { signed: true })) : "",
   );
 }

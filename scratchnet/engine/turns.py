@@ -1,0 +1,43 @@
+"""Who does what: the parts of a loop are handed out while it runs.
+
+A loop that is cut into as many parts as there are threads takes as long as the slowest of them: of
+a laptop's cores, some are built to be slow, and any core is where another program runs on it. So
+there are many parts. A thread does its own, which lie side by side, in their order; and when it has
+done them, it goes on with what the others have not begun. Who computes a part does not matter to
+the part's bits.
+
+    for worker in prange(len(turns)):                     turns: Group.turns
+        part = next_part(turns, worker, parts)
+        while part >= 0:
+            ...
+            part = next_part(turns, worker, parts)
+"""
+
+from .compiler import inner
+from .simd import take
+
+#: of int64 in a cache line: two threads' counters in one would wait for each other
+APART = 8
+
+
+@inner
+def begin(turns):
+    """Before the loop: no part has been given to anybody."""
+    turns[:] = 0
+
+
+@inner
+def next_part(turns, worker, parts):
+    """The number of the part that this worker does next, of so many; -1 where all are given away.
+
+    turns (workers, APART): how many of each worker's own parts have been asked for
+    """
+    workers = len(turns)
+    for k in range(workers):
+        owner = (worker + k) % workers
+        first, end = owner * parts // workers, (owner + 1) * parts // workers
+        if turns[owner, 0] < end - first:  # may be out of date: what is taken says it for certain
+            part = first + take(turns, owner * APART)
+            if part < end:
+                return part
+    return -1
