@@ -12,19 +12,29 @@ Array = NDArray[np.floating]
 
 
 def least(dtype: DTypeLike) -> float:
-    """A moment that is nearer to 0 than this becomes 0: 7.9e-31 in float32."""
+    """A moment of gradients that is nearer to 0 than this becomes 0: 7.9e-31 in float32.
+
+    So far from the smallest normal number that its product with a learning rate is one, too.
+    """
     return float(np.finfo(dtype).tiny) * 2**26
 
 
-def settle(moments: Array) -> None:
+def least_square(dtype: DTypeLike) -> float:
+    """A moment of their squares that is less becomes 0: 2.4e-38 in float32.
+
+    As little as can be: it stands in a denominator, where it counts beside a small epsilon.
+    """
+    return float(np.finfo(dtype).tiny) * 2
+
+
+def settle(moments: Array, least: float) -> None:
     """Moments that have all but vanished become 0, in place.
 
     What is multiplied by 0.9 at every step, as the moments of a unit that is dead, would otherwise
     end as one of the last numbers beside 0, and stay that for ever: 0.9 of it rounds to itself.
-    Processors take a hundred times as long to compute with these. No parameter can tell the
-    difference: its step would be 1e-20 of the smallest that moves it.
+    Some processors take a hundred times as long to compute with these.
     """
-    moments[np.abs(moments) < least(moments.dtype)] = 0
+    moments[np.abs(moments) < least] = 0
 
 
 @runs_twin("steps")
@@ -38,7 +48,7 @@ def sgd_step(
     """
     velocity *= momentum
     velocity -= lr * grads
-    settle(velocity)
+    settle(velocity, least(velocity.dtype))
     params += momentum * velocity - lr * grads if nesterov else velocity
 
 
@@ -63,10 +73,10 @@ def adam_step(
     params *= 1 - lr * weight_decay
     m *= beta_1
     m += (1 - beta_1) * grads
-    settle(m)
+    settle(m, least(m.dtype))
     v *= beta_2
     v += (1 - beta_2) * grads**2
-    settle(v)
+    settle(v, least_square(v.dtype))
     m_hat = m / (1 - beta_1**t)
     v_hat = v / (1 - beta_2**t)
     params -= lr * m_hat / (np.sqrt(v_hat) + epsilon)
@@ -100,18 +110,18 @@ def rmsprop_step(
     params *= 1 - lr * weight_decay
     v *= rho
     v += (1 - rho) * grads**2
-    settle(v)
+    settle(v, least_square(v.dtype))
     size = v
     if mean.size:
         mean *= rho
         mean += (1 - rho) * grads
-        settle(mean)
+        settle(mean, least(mean.dtype))
         size = np.maximum(v - mean**2, 0)
     step = lr * grads / np.sqrt(size + epsilon)
     if velocity.size:
         velocity *= momentum
         velocity += step
-        settle(velocity)
+        settle(velocity, least(velocity.dtype))
         step = velocity
     params -= step
 
@@ -148,10 +158,10 @@ def nadam_step(
     params *= 1 - lr * weight_decay
     m *= beta_1
     m += (1 - beta_1) * grads
-    settle(m)
+    settle(m, least(m.dtype))
     v *= beta_2
     v += (1 - beta_2) * grads**2
-    settle(v)
+    settle(v, least_square(v.dtype))
     m_hat = ahead * m + now * grads
     v_hat = v / (1 - beta_2**t)
     params -= lr * m_hat / (np.sqrt(v_hat) + epsilon)
@@ -172,4 +182,4 @@ def lion_step(
     params -= lr * np.sign(beta_1 * m + (1 - beta_1) * grads)
     m *= beta_2
     m += (1 - beta_2) * grads
-    settle(m)
+    settle(m, least(m.dtype))

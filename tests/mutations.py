@@ -210,7 +210,7 @@ MUTATIONS = [
     params -= lr * m_hat / np.sqrt(v_hat + epsilon)""",
              TWENTY),
     Mutation("reference: what has all but vanished stays", "optimizer_steps.py",
-             "moments[np.abs(moments) < least(moments.dtype)] = 0", "pass",
+             "moments[np.abs(moments) < least] = 0", "pass",
              f"{OPTIMIZERS} vanished and reference"),
     # their compiled twins
     Mutation("geometry: one window too many", "layers/window.py",

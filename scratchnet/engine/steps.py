@@ -10,7 +10,7 @@ import numpy as np
 from numba import prange
 from numpy.typing import NDArray
 
-from ..optimizer_steps import least
+from ..optimizer_steps import least, least_square
 from .compiler import in_place, inner
 from .memory import SHARDS
 
@@ -58,7 +58,7 @@ class AdamFactors(NamedTuple):
     lr, b1, c1, b2, c2, eps   learning rate, beta_1, 1 - beta_1, beta_2, 1 - beta_2, epsilon
     correct_1, correct_2      1 - beta_1^t and 1 - beta_2^t
     keep                      what is left of a parameter after the decay: 1 - lr * weight_decay
-    least                     a moment that is nearer to 0 becomes 0
+    least, least_square       a moment that is nearer to 0 becomes 0; one of squares
     """
 
     lr: np.floating
@@ -71,6 +71,7 @@ class AdamFactors(NamedTuple):
     correct_2: np.floating
     keep: np.floating
     least: np.floating
+    least_square: np.floating
 
 
 def adam_step(
@@ -98,6 +99,7 @@ def adam_step(
         correct_2=number(1 - power(beta_2, t)),
         keep=number(1 - lr * weight_decay),
         least=number(least(params.dtype)),
+        least_square=number(least_square(params.dtype)),
     )
     inverse = None
     if params.dtype == np.float32:
@@ -114,14 +116,14 @@ def _adam_step(params, grads, m, v, factors, inverse):
     is at least 2^-49 away from x / c, since M c and x are whole numbers of something and differ
     (they could be the same only for c of 2 or more).
     """
-    lr, b1, c1, b2, c2, eps, correct_1, correct_2, keep, least = factors
+    lr, b1, c1, b2, c2, eps, correct_1, correct_2, keep, least, least_square = factors
     for part in prange(SHARDS):
         start, stop = part * params.size // SHARDS, (part + 1) * params.size // SHARDS
         p, g = params[start:stop], grads[start:stop]
         first, second = m[start:stop], v[start:stop]
         for k in range(stop - start):
             first[k] = settled(b1 * first[k] + c1 * g[k], least)
-            second[k] = settled(b2 * second[k] + c2 * g[k] * g[k], least)
+            second[k] = settled(b2 * second[k] + c2 * g[k] * g[k], least_square)
             if inverse is None:
                 mean, square = first[k] / correct_1, second[k] / correct_2
             else:
@@ -149,7 +151,8 @@ class RMSpropFactors(NamedTuple):
     """RMSprop's numbers in the parameters' dtype.
 
     lr, rho, rest, momentum, eps   learning rate, rho, 1 - rho, momentum, epsilon
-    keep, least                    1 - lr * weight_decay; a moment that is nearer to 0 becomes 0
+    keep                           1 - lr * weight_decay
+    least, least_square            a moment that is nearer to 0 becomes 0; one of squares
     """
 
     lr: np.floating
@@ -159,6 +162,7 @@ class RMSpropFactors(NamedTuple):
     eps: np.floating
     keep: np.floating
     least: np.floating
+    least_square: np.floating
 
 
 def rmsprop_step(
@@ -183,20 +187,21 @@ def rmsprop_step(
         eps=number(epsilon),
         keep=number(1 - lr * weight_decay),
         least=number(least(params.dtype)),
+        least_square=number(least_square(params.dtype)),
     )
     _rmsprop_step(params, grads, v, mean, velocity, factors)
 
 
 @in_place
 def _rmsprop_step(params, grads, v, mean, velocity, factors):
-    lr, rho, rest, momentum, eps, keep, least = factors
+    lr, rho, rest, momentum, eps, keep, least, least_square = factors
     centered, moving = mean.size > 0, velocity.size > 0
     for part in prange(SHARDS):
         start, stop = part * params.size // SHARDS, (part + 1) * params.size // SHARDS
         p, g, second = params[start:stop], grads[start:stop], v[start:stop]
         first, vel = mean[start:stop], velocity[start:stop]
         for k in range(stop - start):
-            second[k] = settled(rho * second[k] + rest * g[k] * g[k], least)
+            second[k] = settled(rho * second[k] + rest * g[k] * g[k], least_square)
             size = second[k]
             if centered:
                 first[k] = settled(rho * first[k] + rest * g[k], least)
@@ -247,6 +252,7 @@ class NadamFactors(NamedTuple):
     now: np.floating
     keep: np.floating
     least: np.floating
+    least_square: np.floating
 
 
 def nadam_step(
@@ -277,20 +283,21 @@ def nadam_step(
         now=number(now),
         keep=number(1 - lr * weight_decay),
         least=number(least(params.dtype)),
+        least_square=number(least_square(params.dtype)),
     )
     _nadam_step(params, grads, m, v, factors)
 
 
 @in_place
 def _nadam_step(params, grads, m, v, factors):
-    lr, b1, c1, b2, c2, eps, correct_2, ahead, now, keep, least = factors
+    lr, b1, c1, b2, c2, eps, correct_2, ahead, now, keep, least, least_square = factors
     for part in prange(SHARDS):
         start, stop = part * params.size // SHARDS, (part + 1) * params.size // SHARDS
         p, g = params[start:stop], grads[start:stop]
         first, second = m[start:stop], v[start:stop]
         for k in range(stop - start):
             first[k] = settled(b1 * first[k] + c1 * g[k], least)
-            second[k] = settled(b2 * second[k] + c2 * g[k] * g[k], least)
+            second[k] = settled(b2 * second[k] + c2 * g[k] * g[k], least_square)
             step = lr * (ahead * first[k] + now * g[k]) / (np.sqrt(second[k] / correct_2) + eps)
             p[k] = p[k] * keep - step
 

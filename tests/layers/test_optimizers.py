@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import scratchnet as sn
 from scratchnet import optimizers
 from scratchnet.engine import steps
-from scratchnet.optimizer_steps import least, settle
+from scratchnet.optimizer_steps import least, least_square, settle
 from scratchnet.schedules import SCHEDULES, Constant, Cosine, OneCycle, StepDecay
 
 STEPS = 20
@@ -110,6 +110,14 @@ def test_first_step_of_adam_is_the_learning_rate_for_any_size_of_gradient(backen
     gradients = np.array([[1e-3, -1e-3, 1.0, -50.0, 1e4]])
     step = path_of(sn.Adam(0.01), np.zeros(5), gradients)[0]
     np.testing.assert_allclose(step, -0.01 * np.sign(gradients[0]), rtol=2e-4)  # epsilon / 1e-3
+
+
+@pytest.mark.parametrize("kind", ["Adam", "Nadam"])
+def test_a_small_gradient_beside_a_smaller_epsilon_takes_no_giant_step(kind, backend):
+    optimizer = {"Adam": sn.Adam, "Nadam": sn.Nadam}[kind](0.01, epsilon=1e-25)
+    path = path_of(optimizer, np.zeros(1, np.float32), np.full((5, 1), 1e-15, np.float32))
+    steps = -np.diff(path[:, 0])  # sqrt(v) is 1e-15, not 0: about the learning rate
+    assert np.all((steps > 0.005) & (steps < 0.02))
 
 
 def test_weight_decay_shrinks_without_a_gradient(backend):
@@ -403,11 +411,12 @@ def test_a_moment_that_has_all_but_vanished_becomes_0(kind, dtype, backend):
     optimizer = OPTIMIZERS[kind][0](0.1)
     model = SimpleNamespace(flat_params=np.ones(3, dtype), flat_grads=np.zeros(3, dtype))
     optimizer.step(model)
-    decays = [kept for name, kept in optimizer.memory.items() if name != "total"]
-    for kept in decays:
-        kept[:] = 0.9 * least(dtype), np.finfo(dtype).smallest_subnormal, 4 * least(dtype)
+    decays = {name: kept for name, kept in optimizer.memory.items() if name != "total"}
+    for name, kept in decays.items():
+        limit = (least_square if name == "v" else least)(dtype)
+        kept[:] = 0.9 * limit, np.finfo(dtype).smallest_subnormal, 4 * limit
     optimizer.step(model)
-    for kept in decays:
+    for kept in decays.values():
         np.testing.assert_array_equal(kept != 0, [False, False, True])
 
 
@@ -420,8 +429,8 @@ def test_adam_divides_by_its_corrections_to_the_last_bit(dtype):
     b1, c1, b2, c2 = (dtype(number) for number in (0.9, 1 - 0.9, 0.999, 1 - 0.999))
     for t in (1, 2, 7, 100, 5_000):
         first, second = b1 * m + c1 * g, b2 * v + c2 * g * g
-        settle(first)
-        settle(second)
+        settle(first, least(dtype))
+        settle(second, least_square(dtype))
         mean = first / dtype(1 - steps.power(0.9, t))
         square = second / dtype(1 - steps.power(0.999, t))
         expected = p - dtype(0.01) * mean / (np.sqrt(square) + dtype(1e-30))
