@@ -5,9 +5,10 @@
 Each loop of a step is timed on one thread, in its processor time, which other programs leave as it
 is; and again on the images of every shard by itself. Loops that add up a gradient are shared shard
 by shard; the others image by image, or by the blocks of their result. A thread's part is the sum of
-its shards' or images' times, and a loop takes as long as the thread with most to do. Busy is what
-all threads work, divided by threads times what the loops take. Beside it: the same with all that
-runs on one thread (small loops, NumPy, Python, here also the optimizer).
+its shards' or images' times; where these are handed out (engine/turns.py), a thread that has done
+its own goes on with what the others have not begun. A loop takes as long as the thread with most to
+do. Busy is what all threads work, divided by threads times what the loops take. Beside it: the same
+with all that runs on one thread (small loops, NumPy, Python, here also the optimizer).
 """
 
 import argparse
@@ -20,6 +21,7 @@ import numpy as np
 
 import scratchnet as sn
 from scratchnet.engine.compiler import Parallel
+from scratchnet.engine.dense import PIECES
 from scratchnet.engine.group import Group
 from scratchnet.engine.memory import SHARDS
 from scratchnet.engine.sums import Share, images_of_parts
@@ -30,6 +32,8 @@ SUMS = {"conv_relu_pool_weights", "conv_relu_pool_few_weights", "sum_rows_into"}
 #: loops cut by images, or by rows or windows of them
 IMAGES = {"conv_relu_pool", "conv_relu_pool_pairs", "conv_relu_pool_inputs"}
 PRODUCTS = {"product", "product_by_lots"}
+#: loops whose parts are handed out while they run; of the others each thread has its own
+HANDED_OUT = (SUMS - {"sum_rows_into"}) | IMAGES | PRODUCTS
 #: loops cut by the blocks of their result
 BLOCKS = {"add_up", "list_terms", "filters", "transpose"}
 
@@ -80,10 +84,18 @@ def step(model: sn.Sequential, x: np.ndarray, y: np.ndarray, times: int) -> dict
     return best
 
 
-def longest(parts: np.ndarray, threads: int) -> float:
-    """The most that a thread has to do, of parts shared in order."""
+def longest(parts: np.ndarray, threads: int, handed_out: bool = False) -> float:
+    """The most that a thread has to do, of parts shared in order, or handed out as in turns.py."""
     cuts = [thread * len(parts) // threads for thread in range(threads + 1)]
-    return max(parts[a:b].sum() for a, b in zip(cuts, cuts[1:], strict=False))
+    own = [list(parts[a:b]) for a, b in zip(cuts, cuts[1:], strict=False)]
+    if not handed_out:
+        return max(sum(row) for row in own)
+    busy = np.zeros(threads)
+    for _ in parts:
+        first = int(busy.argmin())  # free first; its own parts, then the next one's
+        row = next(row for row in own[first:] + own[:first] if row)
+        busy[first] += row.pop(0)
+    return float(busy.max())
 
 
 def parts_of(key: Any, seconds: float, shares: np.ndarray, batch: int, threads: int) -> np.ndarray:
@@ -119,10 +131,12 @@ def simulate(batch: int, times: int) -> list[list[Any]]:
     rest = total - sum(inside.values())
     even, rows = np.full(shards, 1 / shards), []
     for threads in THREADS:
-        takes = sum(
-            longest(parts_of(key, s, shares.get(key, even), batch, threads), threads)
-            for key, s in inside.items()
-        )
+        takes = 0.0
+        for key, s in inside.items():
+            parts = parts_of(key, s, shares.get(key, even), batch, threads)
+            if key[1] in PRODUCTS:  # tiles, in a few pieces for each thread
+                parts = np.array([piece.sum() for piece in np.array_split(parts, PIECES * threads)])
+            takes += longest(parts, threads, key[1] in HANDED_OUT)
         work = sum(inside.values())
         loops, everything = work / (threads * takes), total / (threads * (takes + rest))
         rate = batch / (takes + rest)

@@ -342,6 +342,8 @@ def test_a_loop_takes_as_long_as_the_thread_with_most_to_do():
 
     parts = np.array([1.0, 2.0, 3.0, 4.0])
     assert [shards.longest(parts, threads) for threads in (1, 2, 3, 4, 8)] == [10, 7, 7, 4, 4]
+    parts = np.array([5.0, 1.0, 1.0, 1.0])  # the second thread does what the first has not begun
+    assert [shards.longest(parts, 2, handed_out) for handed_out in (False, True)] == [6, 5]
     shares = np.full(32, 1 / 32)
     counted = shards.parts_of(("conv", "conv_relu_pool", 0), 6.4, shares, 128, 4)
     assert counted.shape == (128,) and counted.sum() == pytest.approx(6.4)
