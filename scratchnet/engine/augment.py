@@ -9,11 +9,11 @@ the rows of the field, sideways the same row moved by a few pixels.
 """
 
 import numpy as np
-from numba import prange
 from numpy.typing import NDArray
 
 from .compiler import inner, parallel
 from .memory import SHARDS
+from .turns import parts_of
 
 Array = NDArray[np.floating]
 
@@ -85,11 +85,11 @@ def _fetch(framed, at, down, right, y, c, k, rounding):
 
 
 @parallel
-def _warp(x, maps, field, y, rounding, framed, at, weights):
+def _warp(worker, x, maps, field, y, rounding, framed, at, weights):
     n, h, _ = x.shape
     _, c, _ = framed.shape
     _, w = at.shape
-    for part in prange(SHARDS):
+    for part in parts_of(worker, SHARDS):
         down, right = weights[part]
         for image in range(part * n // SHARDS, (part + 1) * n // SHARDS):
             for k in range(c):
@@ -129,11 +129,11 @@ def _add_neighbours(a, start, step, taps, out):
 
 
 @parallel
-def _smooth(noise, taps, field, rows, row):
+def _smooth(worker, noise, taps, field, rows, row):
     n, h, width = noise.shape
     radius = taps.size - 1
     middle_of_byte = np.float32(127.5)
-    for part in prange(SHARDS):
+    for part in parts_of(worker, SHARDS):
         middle = row[part, 2 * radius : 2 * radius + width]
         for image in range(part * n // SHARDS, (part + 1) * n // SHARDS):
             for i in range(h):

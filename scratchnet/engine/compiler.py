@@ -8,6 +8,7 @@ import numba
 from numba.core import event, types
 from numba.core.sigutils import normalize_signature
 
+from . import spread
 from .cache import KernelCache
 from .launch import Parallel
 from .threads import compiles, compiling, heed_environment
@@ -51,11 +52,17 @@ event.register("numba:compile", _Compiling())
 
 
 def parallel(loop: Callable[..., Any]) -> Any:
-    """For a loop over `prange`, called from Python: its parts run on all threads.
+    """For a loop whose first argument is a `Worker`: called from Python without it, on all threads.
 
     It writes into what it is given to write into, which is new memory; see `in_place` else.
     """
     return _on_all_threads(loop, _takes_read_only)
+
+
+def by_turns(loop: Callable[..., Any]) -> Any:
+    """As `parallel`, for a loop whose parts are handed out while it runs; its last argument says
+    how many are, and becomes zero first."""
+    return _on_all_threads(loop, _takes_read_only, by_turns=True)
 
 
 def in_place(loop: Callable[..., Any]) -> Any:
@@ -63,12 +70,25 @@ def in_place(loop: Callable[..., Any]) -> Any:
     return _on_all_threads(loop, lambda compiled: compiled)
 
 
-def _on_all_threads(loop: Callable[..., Any], adapted: Callable[[Any], Any]) -> Any:
-    # only prange: Numba would look for parallelism in every `a[:] = 0` as well, for seconds
-    others = ("comprehension", "reduction", "inplace_binop", "setitem", "numpy", "stencil")
-    options = {**dict.fromkeys((*others, "fusion"), False), "prange": True}
-    found = adapted(_once(_compiled(loop, parallel=options)))
-    return Parallel(found) if compiles() else found
+def _on_all_threads(
+    loop: Callable[..., Any], adapted: Callable[[Any], Any], by_turns: bool = False
+) -> Any:
+    if not compiles():
+        return spread.plain(loop, by_turns)
+    entry = _compiled(spread.entry(loop, inner(loop), by_turns), known_as=loop)
+    return Parallel(_beside_threads(adapted(_once(entry))), loop)
+
+
+def _beside_threads(compiled: Any) -> Any:
+    """The same loop, compiled or loaded when Numba's threads are there for it to call."""
+    compile_now = compiled.compile
+
+    def compile(signature: Any) -> Any:
+        numba.get_num_threads()  # type: ignore[attr-defined]  # starts them
+        return compile_now(signature)
+
+    compiled.compile = compile
+    return compiled
 
 
 def serial(loop: Callable[..., Any]) -> Any:
@@ -81,14 +101,17 @@ def inner(loop: Callable[..., Any]) -> Any:
     return _compiled(loop, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
 
-def _compiled(loop: Callable[..., Any], **options: Any) -> Any:
+def _compiled(
+    loop: Callable[..., Any], known_as: Callable[..., Any] | None = None, **options: Any
+) -> Any:
     """Compile at the first call, or load what another process compiled.
 
     The plain loop stays there as `py_func`; with NUMBA_DISABLE_JIT=1 it is what comes back.
+    known_as: the loop that another, made for it, is kept in the cache under the name of.
     """
     compiled = numba.njit(nogil=True, error_model="numpy", **options)(loop)
     if compiles():
-        compiled._cache = KernelCache(loop, options)
+        compiled._cache = KernelCache(known_as or loop, options)
     return compiled
 
 

@@ -9,17 +9,16 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import prange
 
 from ..layers import Layer
-from .compiler import inner, parallel
+from .compiler import by_turns, inner
 from .functions import sum_rows_into
 from .group import Array, Gradients, Group, transpose
 from .memory import SHARDS, VECTOR_BYTES, padded
 from .simd import add_at, add_rows, fma_patch, load, relu, repeat, store_rows, zeros
 from .sums import first_of
-from .target import ONE, Block, block_of, target, tile_for
-from .turns import begin, next_part
+from .target import ONE, block_of, target, tile_for
+from .turns import next_part
 
 
 class Geometry(NamedTuple):
@@ -223,26 +222,22 @@ def _conv_positions(g, block, x, start, w, bias, y, out, rectified):
         store_rows(acc, rows, y, out + f, g.fp)
 
 
-@parallel
-def conv(g, block, x, w, bias, y, rectified, turns):
+@by_turns
+def conv(worker, g, block, x, w, bias, y, rectified, turns):
     """y (n, out_h, out_w, fp) <- x, framed images; ReLU if asked.
 
     w (fp / step, kh * run, step), step a tile's width; bias (fp,)
     """
-    whole, rows, tile = block
-    lines = g.n * g.out_h
-    begin(turns)
-    for worker in prange(len(turns)):
+    rows, lines = len(block.rows), g.n * g.out_h
+    shard = next_part(turns, worker, SHARDS)
+    while shard >= 0:
+        for line in range(shard * lines // SHARDS, (shard + 1) * lines // SHARDS):
+            at = line // g.out_h * g.size + line % g.out_h * g.down
+            for first in range(0, g.out_w, rows):
+                j = min(first, g.out_w - rows)  # the last ones may overlap those before
+                out = (line * g.out_w + j) * g.fp
+                _conv_positions(g, block, x, at + j * g.right, w, bias, y, out, rectified)
         shard = next_part(turns, worker, SHARDS)
-        while shard >= 0:
-            for line in range(shard * lines // SHARDS, (shard + 1) * lines // SHARDS):
-                at = line // g.out_h * g.size + line % g.out_h * g.down
-                for first in range(0, g.out_w, len(rows)):
-                    j = min(first, g.out_w - len(rows))  # the last ones may overlap those before
-                    out = (line * g.out_w + j) * g.fp
-                    part = Block(whole, rows, tile)
-                    _conv_positions(g, part, x, at + j * g.right, w, bias, y, out, rectified)
-            shard = next_part(turns, worker, SHARDS)
 
 
 # ---- backward ----------------------------------------------------------------------------------
@@ -271,25 +266,21 @@ def _conv_weights_image(g, block, x, at, dy, to, places, dw):
             to_dw += len(rows) * fp
 
 
-@parallel
-def conv_weights(g, block, x, dy, places, dw, turns):
+@by_turns
+def conv_weights(worker, g, block, x, dy, places, dw, turns):
     """dw (shards, kh * taps * fp) <- x, dy (n, out_h, out_w, fp): the gradient of conv's weights.
 
     places: where each position's window starts in an image
     """
-    whole, rows, tile = block
     shards = len(dw)
-    begin(turns)
-    for worker in prange(len(turns)):
+    shard = next_part(turns, worker, shards)
+    while shard >= 0:
+        mine = dw[shard]
+        mine[:] = 0
+        for image in range(first_of(g.n, shards, shard), first_of(g.n, shards, shard + 1)):
+            to = image * g.out_h * g.out_w * g.fp
+            _conv_weights_image(g, block, x, image * g.size, dy, to, places, mine)
         shard = next_part(turns, worker, shards)
-        while shard >= 0:
-            mine = dw[shard]
-            mine[:] = 0
-            for image in range(first_of(g.n, shards, shard), first_of(g.n, shards, shard + 1)):
-                to = image * g.out_h * g.out_w * g.fp
-                part = Block(whole, rows, tile)
-                _conv_weights_image(g, part, x, image * g.size, dy, to, places, mine)
-            shard = next_part(turns, worker, shards)
 
 
 @inner
@@ -312,25 +303,22 @@ def _spread_all(g, block, dy, at, filters, wt, places, dx):
             part += filters * lane
 
 
-@parallel
-def conv_inputs(g, block, dy, filters, wt, places, image_dx, dx, inside, turns):
+@by_turns
+def conv_inputs(worker, g, block, dy, filters, wt, places, image_dx, dx, inside, turns):
     """dx (n, h, w, c) <- dy (n, out_h, out_w, filters), wt (kh, runp / lane, filters, lane).
 
     places: where each position's window starts in an image; and after them the last block.rows once
     more, behind the image where they were done before.
     Scratch: image_dx (workers, size + kh * row + runp), a framed image for each worker.
     """
-    whole, rows, tile = block
-    begin(turns)
-    for worker in prange(len(turns)):
-        mine = image_dx[worker]
+    mine = image_dx[worker.number]
+    image = next_part(turns, worker, g.n)
+    while image >= 0:
+        mine[:] = 0
+        at = image * g.out_h * g.out_w * filters
+        _spread_all(g, block, dy, at, filters, wt, places, mine)
+        copy_inside(g, mine, inside, dx, image * inside.h * inside.run)
         image = next_part(turns, worker, g.n)
-        while image >= 0:
-            mine[:] = 0
-            part, at = Block(whole, rows, tile), image * g.out_h * g.out_w * filters
-            _spread_all(g, part, dy, at, filters, wt, places, mine)
-            copy_inside(g, mine, inside, dx, image * inside.h * inside.run)
-            image = next_part(turns, worker, g.n)
 
 
 @inner

@@ -13,12 +13,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numba import prange
 from numpy.typing import NDArray
 
 from ..layers import Conv2D, Layer
 from . import winograd
-from .compiler import inner, parallel, serial
+from .compiler import by_turns, inner, serial
 from .conv import ConvGroup, Geometry, copy_inside
 from .group import Array, Gradients, transpose
 from .memory import SHARDS, SLACK, VECTOR_BYTES, padded
@@ -38,7 +37,7 @@ from .simd import (
 )
 from .sums import first_of
 from .target import ONE, target, tile_for
-from .turns import begin, next_part
+from .turns import next_part
 
 #: what the code says of a window whose largest value was not positive
 DEAD = 4
@@ -136,7 +135,8 @@ class ConvReluPool(ConvGroup):
         u, bias = winograd.filters_of(self, "u", self.params["W"]), self.bias(self.f)
         block = winograd.block_for(self.f, self.dtype)
         scratch = winograd.scratch_of(self, self.c, self.f)
-        self.call(winograd.conv_relu_pool, tiling, block, self.x, u, bias, y, code, scratch)
+        given = tiling, block, self.x, u, bias, y, code, scratch, self.turns()
+        self.call(winograd.conv_relu_pool, *given)
 
     def backward(self, dy: Array, need_dx: bool = True) -> Array | None:
         dy = self.columns("dy", dy.reshape(-1, self.f), self.fp).reshape(-1)
@@ -239,21 +239,19 @@ def _conv_relu_pool_windows(g, taps, tile, x, w, bias, first, end, y, code):
         window += windows
 
 
-@parallel
-def conv_relu_pool(g, taps, tile, x, w, bias, y, code, turns):
+@by_turns
+def conv_relu_pool(worker, g, taps, tile, x, w, bias, y, code, turns):
     """y, code (n, out_h, out_w, fp) <- x, framed images; bias (fp,).
 
     w (fp / step, kh * run, step), step a tile's width. Every shard gets as many pooling windows, so
     that a single image has enough for all threads.
     """
     windows = g.n * g.out_h * g.out_w
-    begin(turns)
-    for worker in prange(len(turns)):
+    shard = next_part(turns, worker, SHARDS)
+    while shard >= 0:
+        first, end = shard * windows // SHARDS, (shard + 1) * windows // SHARDS
+        _conv_relu_pool_windows(g, taps, tile, x, w, bias, first, end, y, code)
         shard = next_part(turns, worker, SHARDS)
-        while shard >= 0:
-            first, end = shard * windows // SHARDS, (shard + 1) * windows // SHARDS
-            _conv_relu_pool_windows(g, taps, tile, x, w, bias, first, end, y, code)
-            shard = next_part(turns, worker, SHARDS)
 
 
 @inner
@@ -289,17 +287,15 @@ def _conv_relu_pool_pairs(g, taps, tile, x, w, bias, first, end, y, code):
         window += windows
 
 
-@parallel
-def conv_relu_pool_pairs(g, taps, tile, x, w, bias, y, code, turns):
+@by_turns
+def conv_relu_pool_pairs(worker, g, taps, tile, x, w, bias, y, code, turns):
     """As conv_relu_pool, where a tile is one vector: eight sums at a time."""
     windows = g.n * g.out_h * g.out_w
-    begin(turns)
-    for worker in prange(len(turns)):
+    shard = next_part(turns, worker, SHARDS)
+    while shard >= 0:
+        first, end = shard * windows // SHARDS, (shard + 1) * windows // SHARDS
+        _conv_relu_pool_pairs(g, taps, tile, x, w, bias, first, end, y, code)
         shard = next_part(turns, worker, SHARDS)
-        while shard >= 0:
-            first, end = shard * windows // SHARDS, (shard + 1) * windows // SHARDS
-            _conv_relu_pool_pairs(g, taps, tile, x, w, bias, first, end, y, code)
-            shard = next_part(turns, worker, SHARDS)
 
 
 # ---- backward: the weights ---------------------------------------------------------------------
@@ -346,34 +342,31 @@ def _add_patches(g, part, x, start, places, values, f, dw):
             store(dw, to, acc)
 
 
-@parallel
-def conv_relu_pool_weights(g, part, dy, code, x, live, dw, db, turns):
+@by_turns
+def conv_relu_pool_weights(worker, g, part, dy, code, x, live, dw, db, turns):
     """dw (shards, fp * kh * runp), db (shards, fp) <- dy, code, x: the weights' gradient.
 
     A patch's row is read as runp elements, whole vectors; what is read beyond the run ends up in
     columns of dw that are never read. live: scratch, the live windows of one filter and image.
     """
-    tile, rows, across = part
     fp, windows, lane = g.fp, g.out_h * g.out_w, VECTOR_BYTES // x.itemsize
     shards = len(dw)
-    begin(turns)
-    for worker in prange(len(turns)):
+    shard = next_part(turns, worker, shards)
+    while shard >= 0:
+        mine, sums = dw[shard], db[shard]
+        places, values = live.places[shard], live.values[shard]
+        mine[:] = 0
+        sums[:] = 0
+        for image in range(first_of(g.n, shards, shard), first_of(g.n, shards, shard + 1)):
+            first = image * windows * fp
+            for window in range(first, first + windows * fp, fp):
+                for f in range(0, fp, lane):
+                    _add_alive(sums, f, dy, code, window)
+            for f in range(fp):
+                count = _list_live(g, dy, code, first + f, live, places, values)
+                given = places[:count], values[:count], f, mine
+                _add_patches(g, part, x, image * g.size, *given)
         shard = next_part(turns, worker, shards)
-        while shard >= 0:
-            mine, sums = dw[shard], db[shard]
-            places, values = live.places[shard], live.values[shard]
-            mine[:] = 0
-            sums[:] = 0
-            for image in range(first_of(g.n, shards, shard), first_of(g.n, shards, shard + 1)):
-                first = image * windows * fp
-                for window in range(first, first + windows * fp, fp):
-                    for f in range(0, fp, lane):
-                        _add_alive(sums, f, dy, code, window)
-                for f in range(fp):
-                    count = _list_live(g, dy, code, first + f, live, places, values)
-                    given = places[:count], values[:count], f, mine
-                    _add_patches(g, Part(tile, rows, across), x, image * g.size, *given)
-            shard = next_part(turns, worker, shards)
 
 
 @serial  # little work: weights of few inputs
@@ -410,8 +403,8 @@ def _copy_patches(g, patches, x, at, out):
                 k += lane
 
 
-@parallel
-def conv_relu_pool_few_weights(g, patches, dy, code, x, scratch, sums, db, turns):
+@by_turns
+def conv_relu_pool_few_weights(worker, g, patches, dy, code, x, scratch, sums, db, turns):
     """The same for windows of few values: sums (shards, f * 5 * size), db (shards, fp).
 
     All four windows of a pooling window read one patch; which of them a filter's gradient belongs
@@ -419,31 +412,29 @@ def conv_relu_pool_few_weights(g, patches, dy, code, x, scratch, sums, db, turns
     read: no branch to mispredict. scratch (shards, out_w * size + lane).
     """
     lane, fp, size, shards = VECTOR_BYTES // x.itemsize, g.fp, patches.size, len(db)
-    begin(turns)
-    for worker in prange(len(turns)):
+    shard = next_part(turns, worker, shards)
+    while shard >= 0:
+        mine, total, copies = sums[shard], db[shard], scratch[shard]
+        mine[:] = 0
+        total[:] = 0
+        first = g.out_h * first_of(g.n, shards, shard)
+        for line in range(first, g.out_h * first_of(g.n, shards, shard + 1)):
+            at = line // g.out_h * g.size + 2 * (line % g.out_h) * g.row
+            _copy_patches(g, patches, x, at, copies)
+            for j in range(g.out_w):
+                window, f = (line * g.out_w + j) * fp, 0
+                while f < fp:
+                    _add_alive(total, f, dy, code, window)
+                    f += lane
+                grad, which = dy[window : window + fp], code[window : window + fp]
+                part = 0
+                while part < size:
+                    values = load(ONE, copies, j * size + part)
+                    for f in range(patches.filters):
+                        to = (f * (DEAD + 1) + np.int64(which[f])) * size + part
+                        store(mine, to, fma(load(ONE, mine, to), grad[f], values))
+                    part += lane
         shard = next_part(turns, worker, shards)
-        while shard >= 0:
-            mine, total, copies = sums[shard], db[shard], scratch[shard]
-            mine[:] = 0
-            total[:] = 0
-            first = g.out_h * first_of(g.n, shards, shard)
-            for line in range(first, g.out_h * first_of(g.n, shards, shard + 1)):
-                at = line // g.out_h * g.size + 2 * (line % g.out_h) * g.row
-                _copy_patches(g, patches, x, at, copies)
-                for j in range(g.out_w):
-                    window, f = (line * g.out_w + j) * fp, 0
-                    while f < fp:
-                        _add_alive(total, f, dy, code, window)
-                        f += lane
-                    grad, which = dy[window : window + fp], code[window : window + fp]
-                    part = 0
-                    while part < size:
-                        values = load(ONE, copies, j * size + part)
-                        for f in range(patches.filters):
-                            to = (f * (DEAD + 1) + np.int64(which[f])) * size + part
-                            store(mine, to, fma(load(ONE, mine, to), grad[f], values))
-                        part += lane
-            shard = next_part(turns, worker, shards)
 
 
 # ---- backward: the inputs ----------------------------------------------------------------------
@@ -493,20 +484,18 @@ def _spread(g, tile, dy, to, live, wt, dx):
                     add_rows(acc, rows, dx, at + v, g.row)
 
 
-@parallel
-def conv_relu_pool_inputs(g, tile, dy, code, wt, live, image_dx, dx, inside, turns):
+@by_turns
+def conv_relu_pool_inputs(worker, g, tile, dy, code, wt, live, image_dx, dx, inside, turns):
     """dx (n, h, w, c) <- dy, code and wt (fp, kh, runp), the weights filter by filter.
 
     Scratch: live int64 (workers, 4 * windows, words), image_dx (workers, size + SLACK).
     """
     windows = g.out_h * g.out_w
-    begin(turns)
-    for worker in prange(len(turns)):
-        mine, marks = image_dx[worker], live[worker]
+    mine, marks = image_dx[worker.number], live[worker.number]
+    image = next_part(turns, worker, g.n)
+    while image >= 0:
+        mine[:] = 0
+        _mark_live(g, dy, code, image * windows * g.fp, marks)
+        _spread(g, tile, dy, image * windows * g.fp, marks, wt, mine)
+        copy_inside(g, mine, inside, dx, image * inside.h * inside.run)
         image = next_part(turns, worker, g.n)
-        while image >= 0:
-            mine[:] = 0
-            _mark_live(g, dy, code, image * windows * g.fp, marks)
-            _spread(g, tile, dy, image * windows * g.fp, marks, wt, mine)
-            copy_inside(g, mine, inside, dx, image * inside.h * inside.run)
-            image = next_part(turns, worker, g.n)

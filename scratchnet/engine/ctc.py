@@ -7,11 +7,11 @@ number of them.
 from typing import NamedTuple
 
 import numpy as np
-from numba import prange
 from numpy.typing import NDArray
 
 from .compiler import inner, parallel
 from .exponential import exp, log
+from .turns import parts_of
 
 Array = NDArray[np.floating]
 NONE = -np.inf
@@ -50,8 +50,8 @@ def ctc_loss(
 
 
 @parallel
-def ctc_into(log_probs, targets, alpha, beta, losses, occupancy):
-    for i in prange(len(log_probs)):
+def ctc_into(worker, log_probs, targets, alpha, beta, losses, occupancy):
+    for i in parts_of(worker, len(log_probs)):
         g, t = occupancy[i], targets.frames[i]
         g[:] = 0
         labels, blank = targets.labels[i, : targets.lengths[i]], targets.blank

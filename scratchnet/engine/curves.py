@@ -10,7 +10,6 @@ from types import FunctionType
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import prange
 
 from ..layers import ELU, GELU, Layer, Sigmoid, SiLU, Softplus, Tanh
 from ..layers.smooth import CUBIC, SLOPE
@@ -18,6 +17,7 @@ from .compiler import inner, parallel
 from .exponential import exp
 from .group import Array, Group
 from .memory import SHARDS
+from .turns import parts_of
 
 
 class Curve(NamedTuple):
@@ -82,16 +82,16 @@ def one(x: Any, number: Any) -> Any:
     raise NotImplementedError
 
 
-def _forward(x, number, y):
-    for shard in prange(SHARDS):
+def _forward(worker, x, number, y):
+    for shard in parts_of(worker, SHARDS):
         first, last = shard * x.size // SHARDS, (shard + 1) * x.size // SHARDS
         source, out = x[first:last], y[first:last]
         for k in range(last - first):
             out[k] = one(source[k], number)
 
 
-def _backward(dy, kept, number, dx):
-    for shard in prange(SHARDS):
+def _backward(worker, dy, kept, number, dx):
+    for shard in parts_of(worker, SHARDS):
         first, last = shard * dy.size // SHARDS, (shard + 1) * dy.size // SHARDS
         grad, at, out = dy[first:last], kept[first:last], dx[first:last]
         for k in range(last - first):

@@ -10,10 +10,9 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import prange
 
 from ..layers import Dense, Layer
-from .compiler import inner, parallel, serial
+from .compiler import by_turns, inner, parallel, serial
 from .group import MOST_VIEWS, Array, Gradients, Group
 from .memory import SHARDS, SLACK, VECTOR_BYTES, cut, lanes, padded
 from .simd import (
@@ -32,7 +31,7 @@ from .simd import (
 )
 from .sums import first_of, tree_sum
 from .target import ONE, Block, block_of, target, tile_for
-from .turns import begin, next_part
+from .turns import next_part, parts_of
 
 #: how many terms of a product are added up at a time: b's part is then 16 or 32 KiB
 TERMS = 128 if target().across > 1 else 256
@@ -225,7 +224,7 @@ class DenseRelu(ProductGroup):
 
 
 @parallel
-def list_terms(bits, s, cuts, places, counts):
+def list_terms(worker, bits, s, cuts, places, counts):
     """For every LISTED rows of a (m, k) and every part of its columns: those not all zero.
 
     cuts (parts + 1,): where the parts begin, and where the last one ends
@@ -234,9 +233,9 @@ def list_terms(bits, s, cuts, places, counts):
     """
     m, k, row, column = s.m, s.k, s.row, s.column
     blocks, parts = (m + LISTED - 1) // LISTED, len(cuts) - 1
-    for p in range(k):
-        places[p] = p
-    for shard in prange(SHARDS):
+    for shard in parts_of(worker, SHARDS):
+        for p in range(shard * k // SHARDS, (shard + 1) * k // SHARDS):
+            places[p] = p
         for block in range(shard * blocks // SHARDS, (shard + 1) * blocks // SHARDS):
             p0 = LISTED * block * row
             p1 = min(LISTED * block + 1, m - 1) * row
@@ -321,8 +320,8 @@ def _pack(tile, b, ldb, part, packed):
         store(packed, (p - part.start) * step, load(tile, b, at))
 
 
-@parallel
-def product(s, block, a, b, c, bias, rectified, places, counts, scratch, turns):
+@by_turns
+def product(worker, s, block, a, b, c, bias, rectified, places, counts, scratch, turns):
     """c (m, width) = a (m, k) @ b (k, width) + bias (width,), and ReLU if asked for.
 
     The work is split by c's longer side, so that the matrix which is larger is read once and not
@@ -330,27 +329,22 @@ def product(s, block, a, b, c, bias, rectified, places, counts, scratch, turns):
     copied to lie in one. places and counts are what `list_terms` finds in a: the same sums, zeros
     left out. scratch (workers, (TERMS + 4) * tile).
     """
-    whole, rows, tile = block
-    m, k, width, row, column, ldb, ldc = s
+    k, width, rows, tile = s.k, s.width, len(block.rows), block.tile
     step, pieces = len(tile) * (VECTOR_BYTES // a.itemsize), _pieces(s, turns)
-    begin(turns)
-    for worker in prange(len(turns)):
+    piece = next_part(turns, worker, pieces)
+    while piece >= 0:
+        first, last, left, right, rest = _area(s, rows, step, piece, pieces)
+        packed, tiles = scratch[worker.number], right - left
+        parts = max(1, _parts(k)) if first < last else 0
+        for number in range(parts * (tiles + rest)):
+            if number < parts * tiles:
+                chunk, j = number // tiles, (left + number % tiles) * step
+            else:  # from its first term on: some of its columns have their sums already
+                chunk, j = number - parts * tiles, width - step
+            part = Part(first, last, j, chunk * TERMS, min((chunk + 1) * TERMS, k))
+            _pack(tile, b, s.ldb, part, packed)
+            _product_rows(block, s, a, packed, c, bias, rectified, places, counts, part)
         piece = next_part(turns, worker, pieces)
-        while piece >= 0:
-            first, last, left, right, rest = _area(s, len(rows), step, piece, pieces)
-            packed, tiles = scratch[worker], right - left
-            parts = max(1, _parts(k)) if first < last else 0
-            for number in range(parts * (tiles + rest)):
-                if number < parts * tiles:
-                    chunk, j = number // tiles, (left + number % tiles) * step
-                else:  # from its first term on: some of its columns have their sums already
-                    chunk, j = number - parts * tiles, width - step
-                part = Part(first, last, j, chunk * TERMS, min((chunk + 1) * TERMS, k))
-                _pack(tile, b, ldb, part, packed)
-                # made anew: those from outside the parallel loop are read from memory, 4 % slower
-                sizes, held = Sizes(m, k, width, row, column, ldb, ldc), Block(whole, rows, tile)
-                _product_rows(held, sizes, a, packed, c, bias, rectified, places, counts, part)
-            piece = next_part(turns, worker, pieces)
 
 
 @inner
@@ -418,33 +412,30 @@ def _tile_by_lots(block, s, a, b, c, cuts, places, counts, sparse, i, j, stack):
     store_rows(acc, rows, c, i * s.ldc + j, s.ldc)
 
 
-@parallel
-def product_by_lots(s, block, a, b, c, cuts, places, counts, scratch, turns):
+@by_turns
+def product_by_lots(worker, s, block, a, b, c, cuts, places, counts, scratch, turns):
     """c (m, width) = a (m, k) @ b (k, width), k's lots each by themselves and added in the tree.
 
     cuts (lots + 1,): where they begin; places and counts as `list_terms` finds them with these.
     m is at least a block's rows. scratch (workers, (k + 4) * tile + levels * a block's elements).
     """
-    whole, rows, tile = block
-    m, k, width, row, column, ldb, ldc = s
+    m, k, width, rows, tile = s.m, s.k, s.width, len(block.rows), block.tile
     step, pieces = len(tile) * (VECTOR_BYTES // a.itemsize), _pieces(s, turns)
-    begin(turns)
-    for worker in prange(len(turns)):
-        packed, stack = scratch[worker, : (k + 4) * step], scratch[worker, (k + 4) * step :]
+    mine, room = scratch[worker.number], (k + 4) * step
+    packed, stack = mine[:room], mine[room:]
+    piece = next_part(turns, worker, pieces)
+    while piece >= 0:
+        first, last, left, right, rest = _area(s, rows, step, piece, pieces)
+        for number in range(left, right + rest if first < last else left):
+            j = min(number * step, width - step)
+            _pack(tile, b, s.ldb, Part(first, last, j, 0, k), packed)
+            # zero times infinity is NaN and may not be left out
+            sparse = counts.size > 0 and _is_finite(packed, k * step)
+            for i in range(first, last, rows):
+                own = min(i, m - rows)  # the last rows overlap those before: not listed
+                given = cuts, places, counts, sparse and own == i, own, j, stack
+                _tile_by_lots(block, s, a, packed, c, *given)
         piece = next_part(turns, worker, pieces)
-        while piece >= 0:
-            first, last, left, right, rest = _area(s, len(rows), step, piece, pieces)
-            for number in range(left, right + rest if first < last else left):
-                j = min(number * step, width - step)
-                _pack(tile, b, ldb, Part(first, last, j, 0, k), packed)
-                sizes, held = Sizes(m, k, width, row, column, ldb, ldc), Block(whole, rows, tile)
-                # zero times infinity is NaN and may not be left out
-                sparse = counts.size > 0 and _is_finite(packed, k * step)
-                for i in range(first, last, len(rows)):
-                    own = min(i, m - len(rows))  # the last rows overlap those before: not listed
-                    given = cuts, places, counts, sparse and own == i, own, j, stack
-                    _tile_by_lots(held, sizes, a, packed, c, *given)
-            piece = next_part(turns, worker, pieces)
 
 
 @serial

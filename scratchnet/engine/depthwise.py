@@ -2,13 +2,12 @@
 
 from typing import Any, NamedTuple
 
-from numba import prange
-
 from .compiler import inner, parallel
 from .functions import sum_rows_into
 from .group import Array, Group
 from .memory import SHARDS
 from .sums import first_of
+from .turns import parts_of
 
 
 class Taps(NamedTuple):
@@ -87,11 +86,11 @@ def _add_products(pixel, weights, many, out):
 
 
 @parallel
-def depthwise(t, x, w, b, y):
+def depthwise(worker, t, x, w, b, y):
     """y (n, out_h, out_w, c * many) <- x, framed images; w (kh * kw, c * many), b (c * many,)."""
     n, out_h, out_w, _ = y.shape
     rows = n * out_h
-    for shard in prange(SHARDS):
+    for shard in parts_of(worker, SHARDS):
         for unit in range(shard * rows // SHARDS, (shard + 1) * rows // SHARDS):
             image, i = unit // out_h, unit % out_h
             for j in range(out_w):
@@ -105,11 +104,11 @@ def depthwise(t, x, w, b, y):
 
 
 @parallel
-def depthwise_weights(t, x, dy, dw):
+def depthwise_weights(worker, t, x, dy, dw):
     """dw (shards, kh * kw, c * many) <- x, framed, and dy: parts of the weights' gradient."""
     n, out_h, out_w, _ = dy.shape
     shards = len(dw)
-    for shard in prange(shards):
+    for shard in parts_of(worker, shards):
         dw[shard] = 0
         for image in range(first_of(n, shards, shard), first_of(n, shards, shard + 1)):
             for u in range(t.kh):
@@ -122,11 +121,11 @@ def depthwise_weights(t, x, dy, dw):
 
 
 @parallel
-def depthwise_inputs(t, dy, w, dx):
+def depthwise_inputs(worker, t, dy, w, dx):
     """dx (n, h, w, c) <- dy (n, out_h, out_w, c * many), w (kh * kw, c * many)."""
     n, h, wide, c = dx.shape
     _, out_h, out_w, _ = dy.shape
-    for shard in prange(SHARDS):
+    for shard in parts_of(worker, SHARDS):
         for image in range(shard * n // SHARDS, (shard + 1) * n // SHARDS):
             dx[image] = 0
             for i in range(out_h):

@@ -6,13 +6,13 @@ The other activations are in curves.py.
 from typing import Any
 
 import numpy as np
-from numba import prange
 
 from .compiler import inner, parallel, serial
 from .exponential import exp, log
 from .functions import relu_into
 from .group import Array, Group
 from .memory import SHARDS
+from .turns import parts_of
 
 
 class ReLUGroup(Group):
@@ -159,9 +159,9 @@ class FlattenGroup(Group):
 
 
 @parallel
-def leak(a, gate, slope, out):
+def leak(worker, a, gate, slope, out):
     """out = a where gate > 0, slope * a elsewhere."""
-    for shard in prange(SHARDS):
+    for shard in parts_of(worker, SHARDS):
         first, last = shard * a.size // SHARDS, (shard + 1) * a.size // SHARDS
         source, sign, result = a[first:last], gate[first:last], out[first:last]
         for k in range(last - first):
@@ -169,10 +169,10 @@ def leak(a, gate, slope, out):
 
 
 @parallel
-def drop(x, draws, keep, mask, y):
+def drop(worker, x, draws, keep, mask, y):
     """mask <- 1 / keep where the number drawn from 0..1 is below keep, else 0; y = x * mask."""
     zero, scale = x.dtype.type(0), x.dtype.type(1 / keep)
-    for shard in prange(SHARDS):
+    for shard in parts_of(worker, SHARDS):
         first, last = shard * x.size // SHARDS, (shard + 1) * x.size // SHARDS
         source, drawn, gate, out = x[first:last], draws[first:last], mask[first:last], y[first:last]
         for k in range(last - first):
@@ -181,9 +181,9 @@ def drop(x, draws, keep, mask, y):
 
 
 @parallel
-def add_scaled(a, b, scale, out):
+def add_scaled(worker, a, b, scale, out):
     """out = a + scale * b, element by element."""
-    for shard in prange(SHARDS):
+    for shard in parts_of(worker, SHARDS):
         first, last = shard * a.size // SHARDS, (shard + 1) * a.size // SHARDS
         one, other, total = a[first:last], b[first:last], out[first:last]
         for k in range(last - first):
@@ -191,9 +191,9 @@ def add_scaled(a, b, scale, out):
 
 
 @parallel
-def times(a, b, out):
+def times(worker, a, b, out):
     """out = a * b, element by element."""
-    for shard in prange(SHARDS):
+    for shard in parts_of(worker, SHARDS):
         first, last = shard * a.size // SHARDS, (shard + 1) * a.size // SHARDS
         one, other, product_ = a[first:last], b[first:last], out[first:last]
         for k in range(last - first):

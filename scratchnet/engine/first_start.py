@@ -86,12 +86,15 @@ def jobs(groups: Sequence[Single | Group], input_shape: tuple[int, ...], n: int)
             dy = groups[i].backward(dy, i > min(learn))
     finally:
         Group.record = None
-    found = dict.fromkeys(
-        Job(loop.loop if isinstance(loop, Parallel) else loop, tuple(map(typeof, arguments)))
-        for loop, arguments in record
-    )
+    found = dict.fromkeys(_job(loop, arguments) for loop, arguments in record)
     missing = [job for job in found if job.place and not job.place.exists()]
     return sorted(missing, key=lambda job: -job.size)
+
+
+def _job(loop: Any, arguments: tuple[Any, ...]) -> Job:
+    if isinstance(loop, Parallel):
+        loop, arguments = loop.entry, (False, *arguments)
+    return Job(loop, tuple(map(typeof, arguments)))
 
 
 def cores() -> int:

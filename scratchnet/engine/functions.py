@@ -16,13 +16,13 @@ What shapes the loops, found by measuring:
 import math
 
 import numpy as np
-from numba import prange
 from numpy.typing import NDArray
 
 from ..layers.window import BatchShape, Pads, Pair, output_size, spread, winner_dtype
 from .compiler import parallel
 from .memory import LOTS, SHARDS
 from .sums import first_of, tree_sum
+from .turns import parts_of
 
 Array = NDArray[np.floating]
 
@@ -38,13 +38,13 @@ def im2col(x: Array, window: Pair, strides: Pair, pads: Pads, dilation: Pair = (
 
 
 @parallel
-def im2col_into(x, cols, c, strides, dilation, top, left):
+def im2col_into(worker, x, cols, c, strides, dilation, top, left):
     n, h, wc = x.shape
     _, out_h, out_w, kh, run = cols.shape
     (sh, sw), (dh, dw) = strides, dilation
     # what is contiguous in memory: a row of the window, or one pixel where there are gaps
     piece = run if dw == 1 else c
-    for image in prange(n):
+    for image in parts_of(worker, n):
         for i in range(out_h):
             for u in range(kh):
                 y = i * sh + u * dh - top
@@ -83,12 +83,12 @@ def col2im(
 
 
 @parallel
-def col2im_into(dcols, dx, c, strides, dilation, top, left):
+def col2im_into(worker, dcols, dx, c, strides, dilation, top, left):
     n, h, wc = dx.shape
     _, out_h, out_w, kh, run = dcols.shape
     (sh, sw), (dh, dw) = strides, dilation
     piece = run if dw == 1 else c  # as in im2col_into
-    for image in prange(n):
+    for image in parts_of(worker, n):
         dx[image] = 0
         for i in range(out_h):
             for u in range(kh):
@@ -121,12 +121,12 @@ def max_pool(x: Array, window: Pair, strides: Pair, pads: Pads) -> tuple[Array, 
 
 
 @parallel
-def max_pool_into(x, y, winner, window, strides, top, left):
+def max_pool_into(worker, x, y, winner, window, strides, top, left):
     n, h, w, c = x.shape
     _, out_h, out_w, _ = y.shape
     kh, kw = window
     sh, sw = strides
-    for image in prange(n):
+    for image in parts_of(worker, n):
         for i in range(out_h):
             for j in range(out_w):
                 best = y[image, i, j]
@@ -162,10 +162,10 @@ def max_pool_backward(
 
 
 @parallel
-def max_pool_backward_into(dy, winner, dx, kw, strides, top, left):
+def max_pool_backward_into(worker, dy, winner, dx, kw, strides, top, left):
     n, out_h, out_w, c = dy.shape
     sh, sw = strides
-    for image in prange(n):
+    for image in parts_of(worker, n):
         dx[image] = 0
         for i in range(out_h):
             for j in range(out_w):
@@ -186,12 +186,12 @@ def average_pool(x: Array, window: Pair, strides: Pair, pads: Pads) -> Array:
 
 
 @parallel
-def average_pool_into(x, y, window, strides, top, left):
+def average_pool_into(worker, x, y, window, strides, top, left):
     n, h, w, c = x.shape
     _, out_h, out_w, _ = y.shape
     kh, kw = window
     sh, sw = strides
-    for image in prange(n):
+    for image in parts_of(worker, n):
         for i in range(out_h):
             u0, u1 = max(0, top - i * sh), min(kh, h + top - i * sh)
             for j in range(out_w):
@@ -218,12 +218,12 @@ def average_pool_backward(
 
 
 @parallel
-def average_pool_backward_into(dy, dx, window, strides, top, left):
+def average_pool_backward_into(worker, dy, dx, window, strides, top, left):
     n, h, w, c = dx.shape
     _, out_h, out_w, _ = dy.shape
     kh, kw = window
     sh, sw = strides
-    for image in prange(n):
+    for image in parts_of(worker, n):
         dx[image] = 0
         for i in range(out_h):
             u0, u1 = max(0, top - i * sh), min(kh, h + top - i * sh)
@@ -246,9 +246,9 @@ def relu(x: Array) -> Array:
 
 
 @parallel
-def relu_into(x, y):
+def relu_into(worker, x, y):
     zero = x.dtype.type(0)
-    for part in prange(SHARDS):
+    for part in parts_of(worker, SHARDS):
         start, stop = part * x.size // SHARDS, (part + 1) * x.size // SHARDS
         source, out = x[start:stop], y[start:stop]
         for k in range(stop - start):
@@ -265,9 +265,9 @@ def relu_backward(dy: Array, y: Array) -> Array:
 
 
 @parallel
-def relu_backward_into(dy, y, dx):
+def relu_backward_into(worker, dy, y, dx):
     zero = dy.dtype.type(0)
-    for part in prange(SHARDS):
+    for part in parts_of(worker, SHARDS):
         start, stop = part * dy.size // SHARDS, (part + 1) * dy.size // SHARDS
         grad, alive, out = dy[start:stop], y[start:stop], dx[start:stop]
         for k in range(stop - start):
@@ -282,8 +282,8 @@ def erfc(x: Array) -> Array:
 
 
 @parallel
-def erfc_into(x, y):
-    for part in prange(SHARDS):
+def erfc_into(worker, x, y):
+    for part in parts_of(worker, SHARDS):
         start, stop = part * x.size // SHARDS, (part + 1) * x.size // SHARDS
         source, out = x[start:stop], y[start:stop]
         for k in range(stop - start):
@@ -298,11 +298,11 @@ def sum_rows(a: Array) -> Array:
 
 
 @parallel
-def sum_rows_into(a, n, parts):
+def sum_rows_into(worker, a, n, parts):
     """parts (shards, width) <- sums of a's rows, which are those of n images."""
     shards, width = parts.shape
     m = len(a) // max(n, 1)
-    for part in prange(shards):
+    for part in parts_of(worker, shards):
         total = parts[part]
         total[:] = 0
         for i in range(m * first_of(n, shards, part), m * first_of(n, shards, part + 1)):

@@ -11,7 +11,7 @@ through `Parallel`.
 import functools
 import os
 import threading
-from types import FunctionType
+from collections.abc import Callable
 from typing import Any
 
 import numba
@@ -56,37 +56,26 @@ if hasattr(os, "register_at_fork"):
 
 
 class Parallel:
-    """A loop over `prange`, compiled; called like a function.
+    """A loop on all threads, compiled; called like a function.
 
-    loop   Numba's dispatcher
+    entry   Numba's dispatcher of what spread.py makes for the loop
     """
 
-    def __init__(self, loop: Any) -> None:
-        self.loop = loop
+    def __init__(self, entry: Any, loop: Callable[..., Any]) -> None:
+        self.entry = entry
         functools.update_wrapper(self, loop)
 
     def __call__(self, *arguments: Any) -> None:
         if _layer.is_free:
-            self.loop(*arguments)
+            self.entry(False, *arguments)
         elif _layer.is_forked:
-            self.alone(*arguments)
+            self.entry(True, *arguments)  # the same parts one after the other: the same bits
         elif _layer.name == "workqueue":
             with _layer.lock:
-                self.loop(*arguments)
+                self.entry(False, *arguments)
         elif _layer.name is None:
             with _layer.lock:
-                self.loop(*arguments)
+                self.entry(False, *arguments)
                 _layer.found(numba.threading_layer())  # type: ignore[attr-defined]
         else:
-            self.loop(*arguments)
-
-    @functools.cached_property
-    def alone(self) -> Any:
-        """The loop without threads: the same parts one after the other, and so the same bits."""
-        from .compiler import serial
-
-        loop = self.loop.py_func
-        # a name of its own: Numba's cache knows a function by its name and its arguments' types
-        other = FunctionType(loop.__code__, loop.__globals__, f"{loop.__name__}_alone")
-        other.__qualname__, other.__module__ = other.__name__, loop.__module__
-        return serial(other)
+            self.entry(False, *arguments)

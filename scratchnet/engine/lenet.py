@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numba import prange
 
 from ..layers import Layer
 from ..layers.lenet import AMPLITUDE, SLOPE
@@ -14,6 +13,7 @@ from .functions import sum_rows_into
 from .group import Array, Gradients, Group
 from .memory import SHARDS
 from .sums import first_of
+from .turns import parts_of
 
 
 class ScaledTanhGroup(Group):
@@ -92,10 +92,10 @@ class ConnectedGroup(ConvRelu):
 
 
 @parallel
-def bend(x, y):
+def bend(worker, x, y):
     """y = A tanh(S x)."""
     a, s = y.dtype.type(AMPLITUDE), y.dtype.type(SLOPE)
-    for shard in prange(SHARDS):
+    for shard in parts_of(worker, SHARDS):
         first, last = shard * x.size // SHARDS, (shard + 1) * x.size // SHARDS
         source, out = x[first:last], y[first:last]
         for k in range(last - first):
@@ -103,10 +103,10 @@ def bend(x, y):
 
 
 @parallel
-def bend_backward(dy, y, dx):
+def bend_backward(worker, dy, y, dx):
     """dx = (S / A) (A - y) (A + y) dy."""
     a, s = y.dtype.type(AMPLITUDE), y.dtype.type(SLOPE)
-    for shard in prange(SHARDS):
+    for shard in parts_of(worker, SHARDS):
         first, last = shard * y.size // SHARDS, (shard + 1) * y.size // SHARDS
         grad, value, out = dy[first:last], y[first:last], dx[first:last]
         for k in range(last - first):
@@ -114,11 +114,11 @@ def bend_backward(dy, y, dx):
 
 
 @parallel
-def subsample(x, window, w, b, s, y):
+def subsample(worker, x, window, w, b, s, y):
     """s (n, out_h, out_w, c) <- the sums of x's windows; y = w s + b."""
     n, out_h, out_w, c = y.shape
     kh, kw = window
-    for shard in prange(SHARDS):
+    for shard in parts_of(worker, SHARDS):
         for image in range(shard * n // SHARDS, (shard + 1) * n // SHARDS):
             for i in range(out_h):
                 for j in range(out_w):
@@ -134,11 +134,11 @@ def subsample(x, window, w, b, s, y):
 
 
 @parallel
-def products(s, dy, n, dw):
+def products(worker, s, dy, n, dw):
     """dw (shards, c) <- s and dy (m, c), of n images: parts of each channel's sum of s * dy."""
     shards, c = dw.shape
     m = s.size // c // max(n, 1)
-    for shard in prange(shards):
+    for shard in parts_of(worker, shards):
         mine = dw[shard]
         mine[:] = 0
         for i in range(m * first_of(n, shards, shard), m * first_of(n, shards, shard + 1)):
@@ -148,11 +148,11 @@ def products(s, dy, n, dw):
 
 
 @parallel
-def subsample_backward(dy, window, w, dx):
+def subsample_backward(worker, dy, window, w, dx):
     """dx (n, h, w, c) <- w dy at every pixel of the window, 0 where there is none."""
     n, out_h, out_w, c = dy.shape
     kh, kw = window
-    for shard in prange(SHARDS):
+    for shard in parts_of(worker, SHARDS):
         for image in range(shard * n // SHARDS, (shard + 1) * n // SHARDS):
             dx[image] = 0
             for i in range(out_h):

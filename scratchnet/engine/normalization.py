@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numba import prange
 
 from ..layers import BatchNorm, Layer, LayerNorm
 from .compiler import inner, parallel, serial
@@ -27,6 +26,7 @@ from .simd import (
 )
 from .sums import first_of
 from .target import ONE
+from .turns import parts_of
 
 #: rows whose mean and squares are taken together
 BLOCK = 64
@@ -181,7 +181,7 @@ class LayerNormGroup(Group):
 
 
 @parallel
-def moments(x, n, sums, means):
+def moments(worker, x, n, sums, means):
     """sums (shards, 2, width) <- of each shard's rows of x (m, width), sum and sum (x - mean)^2.
 
     The rows of a block are read twice while they are in the first cache: for its mean, and for the
@@ -192,7 +192,7 @@ def moments(x, n, sums, means):
     """
     shards, _, width = sums.shape
     m, lane = x.size // width // max(n, 1), VECTOR_BYTES // x.itemsize
-    for shard in prange(shards):
+    for shard in parts_of(worker, shards):
         first, second, mean = sums[shard, 0], sums[shard, 1], means[shard]
         first[:] = 0
         second[:] = 0
@@ -266,11 +266,11 @@ def _alive(affine, dy, at, apart, rectified, v):
 
 
 @parallel
-def normalize(x, affine, rectified, y):
+def normalize(worker, x, affine, rectified, y):
     """y (m, width) = slope * (x - mu) + beta, and ReLU if asked for."""
     width, lane = affine.mu.size, VECTOR_BYTES // x.itemsize
     m = x.size // width
-    for shard in prange(SHARDS):
+    for shard in parts_of(worker, SHARDS):
         for i in range(shard * m // SHARDS, (shard + 1) * m // SHARDS):
             for v in range(0, width, lane):
                 at = i * width + v
@@ -280,14 +280,14 @@ def normalize(x, affine, rectified, y):
 
 
 @parallel
-def gradient_sums(dy, x, affine, rectified, n, sums):
+def gradient_sums(worker, dy, x, affine, rectified, n, sums):
     """sums (shards, 2, width) <- in parts, over the rows: of dy, and of dy * (x - mu).
 
     rectified: only where the ReLU was alive. Of RUN rows in the arrays' dtype, of runs in float64.
     """
     width, lane = affine.mu.size, VECTOR_BYTES // x.itemsize
     m, shards = x.size // width // max(n, 1), len(sums)
-    for shard in prange(shards):
+    for shard in parts_of(worker, shards):
         first, second = sums[shard, 0], sums[shard, 1]
         first[:] = 0
         second[:] = 0
@@ -305,14 +305,14 @@ def gradient_sums(dy, x, affine, rectified, n, sums):
 
 
 @parallel
-def normalize_backward(dy, x, affine, rectified, mean, along, dx):
+def normalize_backward(worker, dy, x, affine, rectified, mean, along, dx):
     """dx (m, width) = slope * (dy - mean - (x - mu) * along).
 
     rectified: dy only where the ReLU was alive.
     """
     width, lane = affine.mu.size, VECTOR_BYTES // x.itemsize
     m = x.size // width
-    for shard in prange(SHARDS):
+    for shard in parts_of(worker, SHARDS):
         for i in range(shard * m // SHARDS, (shard + 1) * m // SHARDS):
             for v in range(0, width, lane):
                 at = i * width + v
@@ -323,11 +323,11 @@ def normalize_backward(dy, x, affine, rectified, mean, along, dx):
 
 
 @parallel
-def scale_backward(dy, x, affine, rectified, dx):
+def scale_backward(worker, dy, x, affine, rectified, dx):
     """dx (m, width) = slope * dy; rectified: dy only where the ReLU was alive."""
     width, lane = affine.mu.size, VECTOR_BYTES // x.itemsize
     m = x.size // width
-    for shard in prange(SHARDS):
+    for shard in parts_of(worker, SHARDS):
         for i in range(shard * m // SHARDS, (shard + 1) * m // SHARDS):
             for v in range(0, width, lane):
                 at = i * width + v
@@ -337,10 +337,10 @@ def scale_backward(dy, x, affine, rectified, dx):
 
 
 @parallel
-def normalize_rows(x, epsilon, gamma, beta, scales, y):
+def normalize_rows(worker, x, epsilon, gamma, beta, scales, y):
     """y (m, k) = gamma * (x - mu) * s + beta; scales (m, 2) <- each row's mu, and its s."""
     m, k = x.shape
-    for shard in prange(SHARDS):
+    for shard in parts_of(worker, SHARDS):
         for i in range(shard * m // SHARDS, (shard + 1) * m // SHARDS):
             row, out, scale = x[i], y[i], scales[i]
             total, squares = np.float64(0), np.float64(0)
@@ -358,14 +358,14 @@ def normalize_rows(x, epsilon, gamma, beta, scales, y):
 
 
 @parallel
-def normalize_rows_backward(dy, x, gamma, scales, n, parts, dx):
+def normalize_rows_backward(worker, dy, x, gamma, scales, n, parts, dx):
     """dx (m, k) = s * (d - mean d - x_hat * mean(d * x_hat)) for every row, with d = gamma * dy.
 
     parts (shards, 2, k) <- over each shard's rows, the sums of dy * x_hat and of dy; n images.
     """
     m, k = x.shape
     m, shards = m // max(n, 1), len(parts)
-    for shard in prange(shards):
+    for shard in parts_of(worker, shards):
         dgamma, dbeta = parts[shard, 0], parts[shard, 1]
         dgamma[:] = 0
         dbeta[:] = 0

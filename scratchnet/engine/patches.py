@@ -6,14 +6,13 @@ A dilated window has gaps, so its rows are not contiguous in memory as those loo
 from collections.abc import Sequence
 from typing import Any
 
-from numba import prange
-
 from ..layers import Layer
 from .compiler import parallel, serial
 from .dense import ProductGroup, Sizes
 from .functions import col2im_into, im2col_into, sum_rows_into
 from .group import Array, Gradients
 from .memory import SHARDS, padded
+from .turns import parts_of
 
 
 class PatchGroup(ProductGroup):
@@ -159,11 +158,11 @@ def transpose(a, m, k, out, width):
 
 
 @parallel
-def add_bias(y, b):
+def add_bias(worker, y, b):
     """y (rows, f) += b (f,)."""
     f = b.size
     rows = y.size // f
-    for shard in prange(SHARDS):
+    for shard in parts_of(worker, SHARDS):
         for i in range(shard * rows // SHARDS, (shard + 1) * rows // SHARDS):
             row = y[i * f : (i + 1) * f]
             for k in range(f):

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import prange
 from numpy.typing import NDArray
 
 from ..layers import Layer
@@ -12,6 +11,7 @@ from ..layers.upsampling import between
 from .compiler import parallel
 from .group import Array, Gradients, Group
 from .memory import SHARDS
+from .turns import parts_of
 
 
 class ZeroPaddingGroup(Group):
@@ -118,10 +118,10 @@ class UpSamplingGroup(Group):
 
 
 @parallel
-def crop(a, size, row, start, out, h, run):
+def crop(worker, a, size, row, start, out, h, run):
     """out (n, h, run) <- from each image of a (n, size), rows `row` long, h times `run` values."""
     n = out.size // (h * run)
-    for shard in prange(SHARDS):
+    for shard in parts_of(worker, SHARDS):
         for image in range(shard * n // SHARDS, (shard + 1) * n // SHARDS):
             for i in range(h):
                 at, to = image * size + start + i * row, (image * h + i) * run
@@ -131,9 +131,9 @@ def crop(a, size, row, start, out, h, run):
 
 
 @parallel
-def repeat(x, rows, w, c, sh, sw, y):
+def repeat(worker, x, rows, w, c, sh, sw, y):
     """y (rows, sh, w, sw, c) <- x (rows, w, c): every value sh * sw times."""
-    for shard in prange(SHARDS):
+    for shard in parts_of(worker, SHARDS):
         for row in range(shard * rows // SHARDS, (shard + 1) * rows // SHARDS):
             for u in range(sh):
                 for j in range(w):
@@ -146,9 +146,9 @@ def repeat(x, rows, w, c, sh, sw, y):
 
 
 @parallel
-def add_blocks(dy, rows, w, c, sh, sw, dx):
+def add_blocks(worker, dy, rows, w, c, sh, sw, dx):
     """dx (rows, w, c) <- dy (rows, sh, w, sw, c): the sums that are `repeat`'s transpose."""
-    for shard in prange(SHARDS):
+    for shard in parts_of(worker, SHARDS):
         for row in range(shard * rows // SHARDS, (shard + 1) * rows // SHARDS):
             for j in range(w):
                 out = dx[(row * w + j) * c : (row * w + j + 1) * c]
@@ -162,11 +162,11 @@ def add_blocks(dy, rows, w, c, sh, sw, dx):
 
 
 @parallel
-def stretch(x, n, extent, run, shares, y):
+def stretch(worker, x, n, extent, run, shares, y):
     """y (n, size, run) <- x (n, extent, run): (1 - part) * x[low] + part * x[high]."""
     low, high, part = shares
     one, size = y.dtype.type(1), len(low)
-    for shard in prange(SHARDS):
+    for shard in parts_of(worker, SHARDS):
         for image in range(shard * n // SHARDS, (shard + 1) * n // SHARDS):
             for i in range(size):
                 at, after = (image * extent + low[i]) * run, (image * extent + high[i]) * run
@@ -179,11 +179,11 @@ def stretch(x, n, extent, run, shares, y):
 
 
 @parallel
-def gather(dy, n, extent, run, shares, dx):
+def gather(worker, dy, n, extent, run, shares, dx):
     """dx (n, extent, run) <- dy (n, size, run): the transpose of `stretch`."""
     low, high, part = shares
     one, size = dx.dtype.type(1), len(low)
-    for shard in prange(SHARDS):
+    for shard in parts_of(worker, SHARDS):
         for image in range(shard * n // SHARDS, (shard + 1) * n // SHARDS):
             dx[image * extent * run : (image + 1) * extent * run] = 0
             for i in range(size):

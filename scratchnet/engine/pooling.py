@@ -2,8 +2,6 @@
 
 from typing import Any
 
-from numba import prange
-
 from ..layers import MaxPool2D
 from ..layers.window import winner_dtype
 from .compiler import parallel
@@ -15,6 +13,7 @@ from .functions import (
 )
 from .group import Array, Group
 from .memory import SHARDS
+from .turns import parts_of
 
 
 class PoolGroup(Group):
@@ -95,10 +94,10 @@ class GlobalMaxGroup(Group):
 
 
 @parallel
-def means(x, m, c, y):
+def means(worker, x, m, c, y):
     """y (n, c) <- the means over the m rows of each of n images, x (n, m, c)."""
     n, count = y.size // c, y.dtype.type(m)
-    for shard in prange(SHARDS):
+    for shard in parts_of(worker, SHARDS):
         for image in range(shard * n // SHARDS, (shard + 1) * n // SHARDS):
             out = y[image * c : (image + 1) * c]
             out[:] = 0
@@ -111,10 +110,10 @@ def means(x, m, c, y):
 
 
 @parallel
-def means_backward(dy, m, c, dx):
+def means_backward(worker, dy, m, c, dx):
     """dx (n, m, c) <- an equal share of dy (n, c) for each of the m rows."""
     n, count = dy.size // c, dy.dtype.type(m)
-    for shard in prange(SHARDS):
+    for shard in parts_of(worker, SHARDS):
         for image in range(shard * n // SHARDS, (shard + 1) * n // SHARDS):
             grad = dy[image * c : (image + 1) * c]
             for i in range(m):

@@ -3,12 +3,11 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 
-from numba import prange
-
 from ..layers import Layer, Residual
 from .compiler import parallel
 from .group import Array, Gradients, Group, Single
 from .memory import SHARDS
+from .turns import parts_of
 
 
 class ResidualGroup(Group):
@@ -91,10 +90,10 @@ def _backward(row: Sequence[Single | Group], dy: Array, need_dx: bool) -> Array 
 
 
 @parallel
-def add(a, b, relu, y):
+def add(worker, a, b, relu, y):
     """y = a + b, and ReLU if asked for."""
     zero = y.dtype.type(0)
-    for shard in prange(SHARDS):
+    for shard in parts_of(worker, SHARDS):
         first, last = shard * y.size // SHARDS, (shard + 1) * y.size // SHARDS
         one, other, out = a[first:last], b[first:last], y[first:last]
         if relu:

@@ -3,8 +3,8 @@
 For a single image the arithmetic takes as long as Python takes to get six kernels going: to look at
 the arguments' types, unwrap every array, and choose the machine code. None of that changes from one
 image to the next. So the calls are recorded once, as they pass, and a function is written in LLVM's
-language that makes the same calls, with the arrays' addresses as constants in it. To hand parts of
-a kernel to threads takes longer than they save here: its loops are compiled once more, without.
+language that makes the same calls, with the arrays' addresses as constants in it: without threads,
+to which to hand parts of a loop takes longer than they save here.
 
 `OneImage` does that for a model's groups. It is valid as long as nothing between the calls reads or
 writes the arrays; what a call reads may change. The arrays stay alive with the function.
@@ -151,10 +151,11 @@ def prepare(calls: Sequence[Call]) -> Callable[[], int]:
     builder = ir.IRBuilder(function.append_basic_block())
     failed = ir.Constant(status, 0)
     for kernel, args in calls:
-        alone = kernel.alone if isinstance(kernel, Parallel) else kernel
-        kinds = tuple(map(alone.typeof_pyval, args))
-        alone.compile(kinds)
-        compiled = alone.overloads[kinds]
+        if isinstance(kernel, Parallel):  # its parts one after the other
+            kernel, args = kernel.entry, (True, *args)
+        kinds = tuple(map(kernel.typeof_pyval, args))
+        kernel.compile(kinds)
+        compiled = kernel.overloads[kinds]
         kind = context.call_conv.get_function_type(types.none, kinds)
         address = compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name)
         callee = builder.inttoptr(ir.Constant(_INT, address), kind.as_pointer())

@@ -7,12 +7,12 @@ they compute.
 from typing import NamedTuple
 
 import numpy as np
-from numba import prange
 from numpy.typing import NDArray
 
 from ..optimizer_steps import least, least_square
 from .compiler import in_place, inner
 from .memory import SHARDS
+from .turns import parts_of
 
 Array = NDArray[np.floating]
 
@@ -33,8 +33,8 @@ def sgd_step(
 
 
 @in_place
-def _sgd_step(params, grads, velocity, lr, momentum, least, nesterov):
-    for part in prange(SHARDS):
+def _sgd_step(worker, params, grads, velocity, lr, momentum, least, nesterov):
+    for part in parts_of(worker, SHARDS):
         start, stop = part * params.size // SHARDS, (part + 1) * params.size // SHARDS
         p, g, vel = params[start:stop], grads[start:stop], velocity[start:stop]
         for k in range(stop - start):
@@ -108,7 +108,7 @@ def adam_step(
 
 
 @in_place
-def _adam_step(params, grads, m, v, factors, inverse):
+def _adam_step(worker, params, grads, m, v, factors, inverse):
     """inverse: of the corrections, in float64, for parameters in float32; or None.
 
     A product with it rounds to the quotient in float32, and takes a third of a division's time: it
@@ -117,7 +117,7 @@ def _adam_step(params, grads, m, v, factors, inverse):
     (they could be the same only for c of 2 or more).
     """
     lr, b1, c1, b2, c2, eps, correct_1, correct_2, keep, least, least_square = factors
-    for part in prange(SHARDS):
+    for part in parts_of(worker, SHARDS):
         start, stop = part * params.size // SHARDS, (part + 1) * params.size // SHARDS
         p, g = params[start:stop], grads[start:stop]
         first, second = m[start:stop], v[start:stop]
@@ -139,8 +139,8 @@ def average_step(average: Array, values: Array, momentum: float) -> None:
 
 
 @in_place
-def _average_step(average, values, momentum, rest):
-    for part in prange(SHARDS):
+def _average_step(worker, average, values, momentum, rest):
+    for part in parts_of(worker, SHARDS):
         start, stop = part * average.size // SHARDS, (part + 1) * average.size // SHARDS
         a, new = average[start:stop], values[start:stop]
         for k in range(stop - start):
@@ -193,10 +193,10 @@ def rmsprop_step(
 
 
 @in_place
-def _rmsprop_step(params, grads, v, mean, velocity, factors):
+def _rmsprop_step(worker, params, grads, v, mean, velocity, factors):
     lr, rho, rest, momentum, eps, keep, least, least_square = factors
     centered, moving = mean.size > 0, velocity.size > 0
-    for part in prange(SHARDS):
+    for part in parts_of(worker, SHARDS):
         start, stop = part * params.size // SHARDS, (part + 1) * params.size // SHARDS
         p, g, second = params[start:stop], grads[start:stop], v[start:stop]
         first, vel = mean[start:stop], velocity[start:stop]
@@ -225,8 +225,8 @@ def adagrad_step(
 
 
 @in_place
-def _adagrad_step(params, grads, total, lr, eps, keep):
-    for part in prange(SHARDS):
+def _adagrad_step(worker, params, grads, total, lr, eps, keep):
+    for part in parts_of(worker, SHARDS):
         start, stop = part * params.size // SHARDS, (part + 1) * params.size // SHARDS
         p, g, squares = params[start:stop], grads[start:stop], total[start:stop]
         for k in range(stop - start):
@@ -289,9 +289,9 @@ def nadam_step(
 
 
 @in_place
-def _nadam_step(params, grads, m, v, factors):
+def _nadam_step(worker, params, grads, m, v, factors):
     lr, b1, c1, b2, c2, eps, correct_2, ahead, now, keep, least, least_square = factors
-    for part in prange(SHARDS):
+    for part in parts_of(worker, SHARDS):
         start, stop = part * params.size // SHARDS, (part + 1) * params.size // SHARDS
         p, g = params[start:stop], grads[start:stop]
         first, second = m[start:stop], v[start:stop]
@@ -342,9 +342,9 @@ def lion_step(
 
 
 @in_place
-def _lion_step(params, grads, m, factors):
+def _lion_step(worker, params, grads, m, factors):
     lr, b1, c1, b2, c2, keep, least = factors
-    for part in prange(SHARDS):
+    for part in parts_of(worker, SHARDS):
         start, stop = part * params.size // SHARDS, (part + 1) * params.size // SHARDS
         p, g, first = params[start:stop], grads[start:stop], m[start:stop]
         for k in range(stop - start):
@@ -364,9 +364,9 @@ def penalize(W: Array, dW: Array, l1: float, l2: float) -> float:
 
 
 @in_place
-def _penalize(W, dW, pull, rise, l1, l2, parts):
+def _penalize(worker, W, dW, pull, rise, l1, l2, parts):
     """pull, rise: l1 and 2 l2 in W's dtype; parts (SHARDS,) <- each shard's penalty in float64."""
-    for part in prange(SHARDS):
+    for part in parts_of(worker, SHARDS):
         start, stop = part * W.size // SHARDS, (part + 1) * W.size // SHARDS
         w, g = W[start:stop], dW[start:stop]
         absolute, squares = np.float64(0), np.float64(0)

@@ -9,11 +9,11 @@ process, does not matter to it. A process that has the images of one branch comp
 from typing import Any
 
 import numpy as np
-from numba import prange
 from numpy.typing import NDArray
 
 from .compiler import inner, parallel, serial
 from .memory import LARGE_BATCH, LOTS, PARTS_OF_A_LOT, cut
+from .turns import parts_of
 
 #: elements whose parts are added while they are in the first cache
 BLOCK = 256
@@ -101,9 +101,9 @@ def _add_block(parts, count, trees, out, number):
 
 
 @parallel
-def add_up(parts, count, trees, out):
+def add_up(worker, parts, count, trees, out):
     """out (trees, size) <- the sums of parts (trees, count, size) in the tree; parts is changed."""
-    for number in prange(trees * ((out.size // trees + BLOCK - 1) // BLOCK)):
+    for number in parts_of(worker, trees * ((out.size // trees + BLOCK - 1) // BLOCK)):
         _add_block(parts, count, trees, out, number)
 
 

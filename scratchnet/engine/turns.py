@@ -1,12 +1,20 @@
-"""Who does what: the parts of a loop are handed out while it runs.
+"""Who does what: the parts of a loop, shared out among those that run it.
 
-A loop that is cut into as many parts as there are threads takes as long as the slowest of them: of
-a laptop's cores, some are built to be slow, and any core is where another program runs on it. So
-there are many parts. A thread does its own, which lie side by side, in their order; and when it has
-done them, it goes on with what the others have not begun. Who computes a part does not matter to
-the part's bits.
+In equal shares, where the parts are many and take equally long:
 
-    for worker in prange(len(turns)):                     turns: Group.turns
+    @parallel
+    def loop(worker, ...):
+        for shard in parts_of(worker, SHARDS):
+            ...
+
+Or handed out while the loop runs. One that is cut into as many parts as there are threads takes as
+long as the slowest of them: of a laptop's cores, some are built to be slow, and any core is where
+another program runs on it. So there are many parts. A thread does its own, which lie side by side,
+in their order; and when it has done them, it goes on with what the others have not begun. Who
+computes a part does not matter to the part's bits.
+
+    @by_turns
+    def loop(worker, ..., turns):                         turns: Group.turns
         part = next_part(turns, worker, parts)
         while part >= 0:
             ...
@@ -21,9 +29,9 @@ APART = 8
 
 
 @inner
-def begin(turns):
-    """Before the loop: no part has been given to anybody."""
-    turns[:] = 0
+def parts_of(worker, parts):
+    """The numbers of the parts, of so many, that this worker does: a range."""
+    return range(worker.number * parts // worker.of, (worker.number + 1) * parts // worker.of)
 
 
 @inner
@@ -34,7 +42,7 @@ def next_part(turns, worker, parts):
     """
     workers = len(turns)
     for k in range(workers):
-        owner = (worker + k) % workers
+        owner = (worker.number + k) % workers
         first, end = owner * parts // workers, (owner + 1) * parts // workers
         if turns[owner, 0] < end - first:  # may be out of date: what is taken says it for certain
             part = first + take(turns, owner * APART)

@@ -25,10 +25,9 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import prange
 
 from ..layers import Conv2D, Layer
-from .compiler import inner, parallel
+from .compiler import by_turns, inner, parallel
 from .conv import ConvGroup
 from .group import Array, Gradients, Group
 from .memory import SHARDS, VECTOR_BYTES, lanes
@@ -63,7 +62,7 @@ from .transforms import (
     times_g,
     times_gt,
 )
-from .turns import begin, next_part
+from .turns import next_part, parts_of
 
 #: tiles worked on together; a multiple of the rows that block_for names
 TILES = 40
@@ -99,13 +98,18 @@ class Scratch(NamedTuple):
     v       the 16 matrices of the inputs' transforms
     m       the 16 matrices of the outputs', or of their gradients'
     patch   the 4x4 inputs of a tile at the border
-    turns   who computes which block: see turns.py
     """
 
     v: Array
     m: Array
     patch: Array
-    turns: Array
+
+
+class Blocks(NamedTuple):
+    """What is held in registers of the products for the filters' gradient, and the inputs'."""
+
+    dw: Block
+    dx: Block
 
 
 class Matrix(NamedTuple):
@@ -165,7 +169,7 @@ def scratch_of(group: Group, c: int, f: int) -> Scratch:
         group.buffer(name, (group.workers(), 16 * (TILES * channels + group.lane)))
         for name, channels in (("v", c), ("m", f))
     )
-    return Scratch(v, m, group.buffer("patch", (group.workers(), 16 * c)), group.turns())
+    return Scratch(v, m, group.buffer("patch", (group.workers(), 16 * c)))
 
 
 class ConvReluWinograd(ConvGroup):
@@ -192,9 +196,8 @@ class ConvReluWinograd(ConvGroup):
         )  # fmt: skip
         u, bias = filters_of(self, "u", self.params["W"]), self.bias(self.f)
         inputs, outputs = (self.x.reshape(-1), u, bias), (self.y.reshape(-1), self.relu)
-        self.call(
-            conv, self.tiling, self.block_f, *inputs, *outputs, scratch_of(self, self.c, self.f)
-        )
+        scratch = scratch_of(self, self.c, self.f)
+        self.call(conv, self.tiling, self.block_f, *inputs, *outputs, scratch, self.turns())
         return self.y
 
     def backward(self, dy: Array, need_dx: bool = True) -> Array | None:
@@ -206,9 +209,9 @@ class ConvReluWinograd(ConvGroup):
         ut = filters_of(self, "ut", self.params["W"].transpose(0, 1, 3, 2))
         self.call(
             conv_backward,
-            self.tiling, self.block_f, self.block_c, self.x.reshape(-1), ut, flat,
+            self.tiling, Blocks(self.block_f, self.block_c), self.x.reshape(-1), ut, flat,
             self.y.reshape(-1), self.relu, need_dx, scratch_of(self, self.c, self.f),
-            Totals(du, dw, db, dx.reshape(-1)),
+            Totals(du, dw, db, dx.reshape(-1)), self.turns(),
         )  # fmt: skip
         self.grads["W"].reshape(-1)[:] = self.total("dw", dw)
         if "b" in self.grads:
@@ -220,33 +223,32 @@ class ConvReluWinograd(ConvGroup):
 
 
 @inner
-def _differ(a, b):
-    """Whether two arrays of whole numbers differ; 512 at a time, in vectors."""
-    for start in range(0, a.size, 512):
-        some, others = a[start : start + 512], b[start : start + 512]
-        bits = 0
-        for k in range(some.size):
+def _differ(a, b, size, first, end):
+    """Whether two arrays (9, size) of whole numbers differ in the columns from `first` to `end`."""
+    bits = 0
+    for row in range(0, 9 * size, size):
+        some, others = a[row + first : row + end], b[row + first : row + end]
+        for k in range(end - first):
             bits |= some[k] ^ others[k]
-        if bits != 0:
-            return True
-    return False
+    return bits != 0
 
 
 @parallel
-def filters(w, bits, kept, size, half, u):
+def filters(worker, w, bits, kept, size, half, u):
     """u (16, size) = G g G' of w (3, 3, size): for each of `size` pairs of channels.
 
     bits: w as whole numbers. Where they are those kept from the last time, u is what it was then.
     """
-    if not _differ(bits, kept):
-        return
     lane = VECTOR_BYTES // w.itemsize
     vectors = size // lane
-    for k in range(bits.size):
-        kept[k] = bits[k]
-    for shard in prange(SHARDS):
-        for v in range(shard * vectors // SHARDS, (shard + 1) * vectors // SHARDS):
-            at = v * lane
+    for shard in parts_of(worker, SHARDS):
+        first, end = shard * vectors // SHARDS * lane, (shard + 1) * vectors // SHARDS * lane
+        if not _differ(bits, kept, size, first, end):
+            continue
+        for row in range(0, 9 * size, size):
+            kept[row + first : row + end] = bits[row + first : row + end]
+        for v in range(first, end, lane):
+            at = v
             c0 = times_g(
                 load(ONE, w, at), load(ONE, w, at + 3 * size), load(ONE, w, at + 6 * size), half
             )
@@ -258,11 +260,10 @@ def filters(w, bits, kept, size, half, u):
             c2 = times_g(
                 load(ONE, w, at), load(ONE, w, at + 3 * size), load(ONE, w, at + 6 * size), half
             )
-            at = v * lane
-            put(u, at, size, times_g(c0[0], c1[0], c2[0], half))
-            put(u, at + 4 * size, size, times_g(c0[1], c1[1], c2[1], half))
-            put(u, at + 8 * size, size, times_g(c0[2], c1[2], c2[2], half))
-            put(u, at + 12 * size, size, times_g(c0[3], c1[3], c2[3], half))
+            put(u, v, size, times_g(c0[0], c1[0], c2[0], half))
+            put(u, v + 4 * size, size, times_g(c0[1], c1[1], c2[1], half))
+            put(u, v + 8 * size, size, times_g(c0[2], c1[2], c2[2], half))
+            put(u, v + 12 * size, size, times_g(c0[3], c1[3], c2[3], half))
 
 
 @inner
@@ -414,61 +415,55 @@ def _put_output(y, at, value, rectified):
     store(y, at, relu(value) if rectified else value)
 
 
-@parallel
-def conv_relu_pool(t, block, x, u, bias, y, code, scratch):
+@by_turns
+def conv_relu_pool(worker, t, block, x, u, bias, y, code, scratch, turns):
     """y, code (n, down, right, f) <- x (n, h, w, c), u (16, c, f): with ReLU and 2x2 pooling.
 
     A tile's four outputs are one pooling window.
     """
-    whole, rows, tile = block
     lane, tiles, f = VECTOR_BYTES // x.itemsize, t.n * t.down * t.right, t.f
     blocks = (tiles + TILES - 1) // TILES
-    begin(scratch.turns)
-    for worker in prange(len(scratch.turns)):
-        v, m, patch = scratch.v[worker], scratch.m[worker], scratch.patch[worker]
-        number = next_part(scratch.turns, worker, blocks)
-        while number >= 0:
-            first = number * TILES
-            count = min(TILES, tiles - first)
-            _inputs(t, x, first, count, v, patch)
-            _products(Block(whole, rows, tile), v, t.c, u, f, count, m)
-            for at in range(count):
-                for k in range(0, f, lane):
-                    four = _output(m, at * f + k, TILES * f + lane, bias, k)
-                    store_largest(four[0], four[1], four[2], four[3], y, code, (first + at) * f + k)
-            number = next_part(scratch.turns, worker, blocks)
+    v, m, patch = scratch.v[worker.number], scratch.m[worker.number], scratch.patch[worker.number]
+    number = next_part(turns, worker, blocks)
+    while number >= 0:
+        first = number * TILES
+        count = min(TILES, tiles - first)
+        _inputs(t, x, first, count, v, patch)
+        _products(block, v, t.c, u, f, count, m)
+        for at in range(count):
+            for k in range(0, f, lane):
+                four = _output(m, at * f + k, TILES * f + lane, bias, k)
+                store_largest(four[0], four[1], four[2], four[3], y, code, (first + at) * f + k)
+        number = next_part(turns, worker, blocks)
 
 
-@parallel
-def conv(t, block, x, u, bias, y, rectified, scratch):
+@by_turns
+def conv(worker, t, block, x, u, bias, y, rectified, scratch, turns):
     """y (n, out_h, out_w, f) <- x (n, h, w, c), u (16, c, f), and ReLU if asked for."""
-    whole, rows, tile = block
     lane, tiles, f = VECTOR_BYTES // x.itemsize, t.n * t.down * t.right, t.f
     out_h, out_w = t.out_h, t.out_w
     blocks = (tiles + TILES - 1) // TILES
-    begin(scratch.turns)
-    for worker in prange(len(scratch.turns)):
-        v, m, patch = scratch.v[worker], scratch.m[worker], scratch.patch[worker]
-        number = next_part(scratch.turns, worker, blocks)
-        while number >= 0:
-            first = number * TILES
-            count = min(TILES, tiles - first)
-            _inputs(t, x, first, count, v, patch)
-            _products(Block(whole, rows, tile), v, t.c, u, f, count, m)
-            image, i, j = _place(t, first)
-            for at in range(count):
-                for k in range(0, f, lane):
-                    four = _output(m, at * f + k, TILES * f + lane, bias, k)
-                    to = ((image * out_h + i) * out_w + j) * f + k
-                    _put_output(y, to, four[0], rectified)
+    v, m, patch = scratch.v[worker.number], scratch.m[worker.number], scratch.patch[worker.number]
+    number = next_part(turns, worker, blocks)
+    while number >= 0:
+        first = number * TILES
+        count = min(TILES, tiles - first)
+        _inputs(t, x, first, count, v, patch)
+        _products(block, v, t.c, u, f, count, m)
+        image, i, j = _place(t, first)
+        for at in range(count):
+            for k in range(0, f, lane):
+                four = _output(m, at * f + k, TILES * f + lane, bias, k)
+                to = ((image * out_h + i) * out_w + j) * f + k
+                _put_output(y, to, four[0], rectified)
+                if j + 1 < out_w:
+                    _put_output(y, to + f, four[1], rectified)
+                if i + 1 < out_h:
+                    _put_output(y, to + out_w * f, four[2], rectified)
                     if j + 1 < out_w:
-                        _put_output(y, to + f, four[1], rectified)
-                    if i + 1 < out_h:
-                        _put_output(y, to + out_w * f, four[2], rectified)
-                        if j + 1 < out_w:
-                            _put_output(y, to + (out_w + 1) * f, four[3], rectified)
-                image, i, j = _next(t, image, i, j)
-            number = next_part(scratch.turns, worker, blocks)
+                        _put_output(y, to + (out_w + 1) * f, four[3], rectified)
+            image, i, j = _next(t, image, i, j)
+        number = next_part(turns, worker, blocks)
 
 
 # ---- backward ----------------------------------------------------------------------------------
@@ -566,45 +561,41 @@ def _add_inputs(t, p, first, count, dx):
         image, down, right = _next(t, image, down, right)
 
 
-@parallel
-def conv_backward(t, dw_block, dx_block, x, ut, dy, y, rectified, need_dx, scratch, totals):
+@by_turns
+def conv_backward(worker, t, blocks, x, ut, dy, y, rectified, need_dx, scratch, totals, turns):
     """totals <- x, dy (n, out_h, out_w, f), y; dx only if it is needed.
 
     ut (16, f, c): the filters, transposed.
     """
-    whole_w, rows_w, tile_w = dw_block
-    whole_x, rows_x, tile_x = dx_block
     c, f, lane = t.c, t.f, VECTOR_BYTES // x.itemsize
     tiles, image, half = t.down * t.right, t.h * t.w * t.c, x.dtype.type(0.5)
     all_du, dw, db, dx = totals
     shards = len(dw)
-    begin(scratch.turns)
-    for worker in prange(len(scratch.turns)):
-        v, e, du, patch = (
-            scratch.v[worker],
-            scratch.m[worker],
-            all_du[worker],
-            scratch.patch[worker],
-        )
-        shard = next_part(scratch.turns, worker, shards)
-        while shard >= 0:
-            du[:] = 0
-            db[shard, :] = 0
-            start, end = first_of(t.n, shards, shard), first_of(t.n, shards, shard + 1)
-            for first in range(start * tiles, end * tiles, TILES):
-                count = min(TILES, end * tiles - first)
-                _inputs(t, x, first, count, v, patch)
-                _output_gradients(t, dy, y, rectified, first, count, e, db[shard])
-                for k in range(16):
-                    a = Matrix(v, k * (TILES * c + lane), 1, c)  # transposed
-                    b = Matrix(e, k * (TILES * f + lane), f, 1)
-                    to = Matrix(du, k * c * f, f, 1)
-                    _multiply(Block(whole_w, rows_w, tile_w), a, b, to, c, f, count, True)
-                if need_dx:
-                    # the images that begin here: zero while in the cache that adds to them
-                    new, old = (first + tiles - 1) // tiles, (first + count + tiles - 1) // tiles
-                    dx[new * image : old * image] = 0
-                    _products(Block(whole_x, rows_x, tile_x), e, f, ut, c, count, v)
-                    _add_inputs(t, v, first, count, dx)
-            _filters_gradient(du, c * f, half, dw[shard])
-            shard = next_part(scratch.turns, worker, shards)
+    v, e, du, patch = (
+        scratch.v[worker.number],
+        scratch.m[worker.number],
+        all_du[worker.number],
+        scratch.patch[worker.number],
+    )
+    shard = next_part(turns, worker, shards)
+    while shard >= 0:
+        du[:] = 0
+        db[shard, :] = 0
+        start, end = first_of(t.n, shards, shard), first_of(t.n, shards, shard + 1)
+        for first in range(start * tiles, end * tiles, TILES):
+            count = min(TILES, end * tiles - first)
+            _inputs(t, x, first, count, v, patch)
+            _output_gradients(t, dy, y, rectified, first, count, e, db[shard])
+            for k in range(16):
+                a = Matrix(v, k * (TILES * c + lane), 1, c)  # transposed
+                b = Matrix(e, k * (TILES * f + lane), f, 1)
+                to = Matrix(du, k * c * f, f, 1)
+                _multiply(blocks.dw, a, b, to, c, f, count, True)
+            if need_dx:
+                # the images that begin here: zero while in the cache that adds to them
+                new, old = (first + tiles - 1) // tiles, (first + count + tiles - 1) // tiles
+                dx[new * image : old * image] = 0
+                _products(blocks.dx, e, f, ut, c, count, v)
+                _add_inputs(t, v, first, count, dx)
+        _filters_gradient(du, c * f, half, dw[shard])
+        shard = next_part(turns, worker, shards)
