@@ -20,7 +20,7 @@ loaded when a model first runs.
     first_start         what a first training has to compile, shared between processes
     runner              what one Python thread needs to run a model
     compiler, cache     how loops are compiled, and kept between processes
-    turns               the parts of a loop handed out while it runs
+    spread, turns       a loop on all threads, and which of its parts each of them does
     sums, share         partial sums over a batch, and how they are added; a batch in several
                         processes
     launch, threads     how parallel loops are entered; cores, BLAS beside them, the environment
@@ -44,10 +44,7 @@ The words that the loops use
 
 How a loop is given what it needs
     A NamedTuple carries what belongs together; its fields are documented where it is defined.
-    Numba knows each field's type, so nothing is looked up while the loop runs. Two things that its
-    parallel loops do not take, and that are therefore unpacked before `prange`: a NamedTuple of
-    tuples; and an array that the loop itself writes to by way of a field. Numba drops such a write,
-    since it does not see whose memory it is.
+    Numba knows each field's type, so nothing is looked up while the loop runs.
     `(0,) * n` stands for the number n where it must be known when the loop is compiled, since it
     decides how many registers a value takes: Numba compiles a loop anew for every type of its
     arguments, and the length of a tuple is part of its type, while the value of an integer is not.

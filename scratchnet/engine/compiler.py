@@ -84,7 +84,7 @@ def _beside_threads(compiled: Any) -> Any:
     compile_now = compiled.compile
 
     def compile(signature: Any) -> Any:
-        numba.get_num_threads()  # type: ignore[attr-defined]  # starts them
+        numba.get_num_threads()  # starts them
         return compile_now(signature)
 
     compiled.compile = compile

@@ -46,50 +46,48 @@ _PART = ir.FunctionType(
     ir.VoidType(), [_BYTES.as_pointer(), _INT.as_pointer(), _INT.as_pointer(), _BYTES]
 )
 _PARALLEL_FOR = ir.FunctionType(ir.VoidType(), [_BYTES] * 5 + [_INT] * 3)
-_NUM_THREADS = ir.FunctionType(_INT, [])
+_NUM_THREADS = ir.FunctionType(ir.IntType(32), [])
 
 
 @intrinsic
-def _spread(typing, loop, alone, most, given):  # type: ignore[no-untyped-def]
+def _spread(typing, loop, alone, most, given):
     """Call loop(Worker(k, n), *given) for each k below n: n is 1 if alone, else the threads' number
     and not more than `most`."""
     kinds = (_WORKER, *given.types)
     called = loop.get_call_type(typing, kinds, {})
 
-    def codegen(context, builder, _, values):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, _, values):
         _, alone, most, packed = values
         compiled = loop.dispatcher.overloads[called.args]
         context.add_linking_libs([compiled.library])
         threads = cgutils.get_or_insert_function(builder.module, _NUM_THREADS, "get_num_threads")
-        count = cgutils.alloca_once_value(builder, ir.Constant(_INT, 1))
-        with builder.if_then(builder.not_(alone)):
-            found = builder.call(threads, [])
-            fewer = builder.icmp_signed("<", found, most)
-            builder.store(builder.select(fewer, found, most), count)
-        of = builder.load(count)
+        one = ir.Constant(_INT, 1)
+        there = builder.select(alone, one, builder.sext(builder.call(threads, []), _INT))
+        of = builder.select(builder.icmp_signed("<", there, most), there, most)
         data = cgutils.alloca_once_value(builder, cgutils.pack_struct(builder, [of, packed]))
         part = _part(context, builder.module, compiled.fndesc, called, data.type)
         # how many of it, from which number on, each one larger than the one before
         dims = cgutils.alloca_once_value(builder, of)
-        steps = cgutils.alloca_once_value(builder, ir.Constant(_INT, 1))
+        steps = cgutils.alloca_once_value(builder, one)
         first = cgutils.alloca_once_value(builder, ir.Constant(_BYTES, None))
         shared = builder.bitcast(data, _BYTES)
-        with builder.if_else(builder.icmp_signed("<=", of, ir.Constant(_INT, 1))) as (one, several):
-            with one:
+        with builder.if_else(builder.icmp_signed("<=", of, one)) as (by_itself, together):
+            with by_itself:
                 builder.call(part, [first, dims, steps, shared])
-            with several:
+            with together:
                 spread = cgutils.get_or_insert_function(
                     builder.module, _PARALLEL_FOR, "numba_parallel_for"
                 )
                 pointers = [builder.bitcast(p, _BYTES) for p in (part, first, dims, steps)]
-                numbers = ir.Constant(_INT, 0), ir.Constant(_INT, 1), of
+                # no inner dimensions, one of `args`; all threads, or it would forget the others
+                numbers = ir.Constant(_INT, 0), one, there
                 builder.call(spread, [*pointers, shared, *numbers])
         return context.get_dummy_value()
 
     return types.void(loop, alone, most, given), codegen
 
 
-def _part(context, module, described, called, data_type):  # type: ignore[no-untyped-def]
+def _part(context, module, described, called, data_type):
     """What a thread runs: unpacks the arguments, and calls the loop for each of its numbers."""
     part = ir.Function(module, _PART, f"{described.llvm_func_name}.part")
     part.linkage = "internal"
@@ -109,7 +107,7 @@ def _part(context, module, described, called, data_type):  # type: ignore[no-unt
     return part
 
 
-def _borrowed(context, builder, kind, value):  # type: ignore[no-untyped-def]
+def _borrowed(context, builder, kind, value):
     """The argument without owners: they wait until all threads are done, and to count who else
     holds an array, with every part that is taken of it, would make the threads wait."""
     if isinstance(kind, types.Array):
@@ -139,7 +137,7 @@ def entry(loop: Callable[..., Any], compiled: Any, by_turns: bool) -> Callable[.
     ]
     made: dict[str, Any] = {"spread": _spread, "compiled": compiled, "__name__": loop.__module__}
     exec("\n".join(lines), made)
-    return made["entry"]  # type: ignore[no-any-return]
+    return made["entry"]
 
 
 def plain(loop: Callable[..., Any], by_turns: bool) -> Callable[..., Any]:

@@ -24,8 +24,6 @@ TILES, so that the 16 matrices stay in the second cache.
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from ..layers import Conv2D, Layer
 from .compiler import by_turns, inner, parallel
 from .conv import ConvGroup
@@ -156,7 +154,7 @@ def filters_of(group: Group, name: str, W: Array) -> Array:
     """The transformed filters of W (3, 3, a, b) as (16 * a * b,), kept while W stays as it is."""
     u = group.buffer(name, (16 * W[0, 0].size,))
     w = group.contiguous("W in one", W).reshape(-1)
-    bits = w.view(np.int64)  # whole vectors: a whole number of them
+    bits = w.view(f"i{w.itemsize}")
     kept = group.buffer(f"{name} of", bits.shape, bits.dtype)
     group.call(filters, w, bits, kept, W[0, 0].size, group.dtype.type(0.5), u)
     return u
@@ -237,7 +235,8 @@ def _differ(a, b, size, first, end):
 def filters(worker, w, bits, kept, size, half, u):
     """u (16, size) = G g G' of w (3, 3, size): for each of `size` pairs of channels.
 
-    bits: w as whole numbers. Where they are those kept from the last time, u is what it was then.
+    bits: w as whole numbers, one for each. Where they are those kept from the last time, u is what
+    it was then.
     """
     lane = VECTOR_BYTES // w.itemsize
     vectors = size // lane
@@ -246,7 +245,8 @@ def filters(worker, w, bits, kept, size, half, u):
         if not _differ(bits, kept, size, first, end):
             continue
         for row in range(0, 9 * size, size):
-            kept[row + first : row + end] = bits[row + first : row + end]
+            for k in range(row + first, row + end):
+                kept[k] = bits[k]
         for v in range(first, end, lane):
             at = v
             c0 = times_g(

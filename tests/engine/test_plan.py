@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import scratchnet as sn
-from scratchnet.engine import plan
+from scratchnet.engine import plan, winograd
 from scratchnet.engine.ends import CrossEntropy, Pixels
 from scratchnet.engine.group import Gradients
 from scratchnet.engine.threads import compiles
@@ -75,6 +75,22 @@ def test_winograd_equals_the_layers(
     expected = run(plan.make(layers, fuse=False), x, dy)
     assert_same(run(groups, x, dy), expected)
     assert_same(run(groups, x, dy), expected)
+
+
+def test_no_change_of_a_filter_escapes_winograd(rng):
+    """The transformed filters are kept, and made anew where a weight has changed: any one."""
+    layers, _ = built([sn.Conv2D(16, 3, 1, "same")], (6, 6, 16), rng, dtype=np.float32)
+    group = plan.make(layers)[0]
+    W = layers[0].params["W"]
+    winograd.filters_of(group, "u", W)
+    for place in np.ndindex(W.shape):
+        W[place] += 1
+        found = winograd.filters_of(group, "u", W)
+        if place[2:] == (0, 5) or place[:2] == (1, 1):
+            anew = winograd.filters_of(plan.make(layers)[0], "u", W)
+            np.testing.assert_array_equal(found, anew)
+    W[:] = 0
+    assert not winograd.filters_of(group, "u", W).any()
 
 
 def test_the_plan_says_where_winograd_runs(rng):

@@ -2,45 +2,47 @@
 
 import numpy as np
 import pytest
-from numba import prange
 
 from scratchnet import kernels
 from scratchnet.engine import threads
-from scratchnet.engine.compiler import in_place
+from scratchnet.engine.compiler import by_turns, parallel
 from scratchnet.engine.simd import take
-from scratchnet.engine.turns import APART, begin, next_part
+from scratchnet.engine.turns import APART, next_part, parts_of
 
 LONG = 1 << 28
 
 
-@in_place
-def note(turns, parts, times, order):
+@by_turns
+def note(worker, parts, times, order, clock, turns):
     """times (parts,) += 1 for each part that is done; order (parts,): how many were begun before"""
-    begin(turns)
-    clock = np.zeros(1, np.int64)
-    for worker in prange(len(turns)):
+    part = next_part(turns, worker, parts)
+    while part >= 0:
+        times[part] += 1
+        order[part] = take(clock, 0)
         part = next_part(turns, worker, parts)
-        while part >= 0:
-            times[part] += 1
-            order[part] = take(clock, 0)
-            part = next_part(turns, worker, parts)
 
 
-@in_place
-def wait_for_the_others(turns, parts, done, looks):
+@by_turns
+def wait_for_the_others(worker, parts, done, looks, turns):
     """Part 0 ends when all other parts have; done (1,) counts them and its looks at it (1,)."""
-    begin(turns)
-    for worker in prange(len(turns)):
+    part = next_part(turns, worker, parts)
+    while part >= 0:
+        if part > 0:
+            take(done, 0)
+        else:
+            looked = 0
+            while looked < LONG and take(done, 0) - looked < parts - 1:
+                looked += 1
+            looks[0] = looked
         part = next_part(turns, worker, parts)
-        while part >= 0:
-            if part > 0:
-                take(done, 0)
-            else:
-                looked = 0
-                while looked < LONG and take(done, 0) - looked < parts - 1:
-                    looked += 1
-                looks[0] = looked
-            part = next_part(turns, worker, parts)
+
+
+@parallel
+def note_shares(worker, parts, times, of):
+    """times (parts,) += 1 for each part that is done; of (1,): how many workers there are."""
+    of[0] = worker.of
+    for part in parts_of(worker, parts):
+        times[part] += 1
 
 
 @pytest.mark.parametrize("workers", [1, 2, 3, 48])
@@ -48,14 +50,14 @@ def wait_for_the_others(turns, parts, done, looks):
 def test_every_part_is_done_once(workers, parts):
     turns = np.full((workers, APART), 7, np.int64)  # as the loop before left it
     times, order = np.zeros(parts, np.int64), np.zeros(parts, np.int64)
-    note(turns, parts, times, order)
+    note(parts, times, order, np.zeros(1, np.int64), turns)
     np.testing.assert_array_equal(times, 1)
     np.testing.assert_array_equal(np.sort(order), np.arange(parts))
 
 
 def test_one_worker_does_all_in_their_order():
     times, order = np.zeros(20, np.int64), np.zeros(20, np.int64)
-    note(np.zeros((1, APART), np.int64), 20, times, order)
+    note(20, times, order, np.zeros(1, np.int64), np.zeros((1, APART), np.int64))
     np.testing.assert_array_equal(order, np.arange(20))
 
 
@@ -66,8 +68,37 @@ def test_others_do_what_a_slow_worker_has_not_begun():
     try:
         done, looks = np.zeros(1, np.int64), np.zeros(1, np.int64)
         # it would wait for ever, did nobody else do parts 1 to 19, which are its own
-        wait_for_the_others(np.zeros((2, APART), np.int64), 40, done, looks)
+        wait_for_the_others(40, done, looks, np.zeros((2, APART), np.int64))
     finally:
         kernels.set_threads(before)
     assert looks[0] < LONG
     assert done[0] == 39 + looks[0] + 1
+
+
+@pytest.mark.parametrize("parts", [0, 1, 2, 5, 1000])
+@pytest.mark.parametrize("count", [1, 2])
+def test_equal_shares_are_all_of_it(parts, count):
+    before = threads.threads()
+    kernels.set_threads(count)
+    try:
+        times, of = np.zeros(parts, np.int64), np.zeros(1, np.int64)
+        note_shares(parts, times, of)
+        kernels_threads = threads.threads()
+    finally:
+        kernels.set_threads(before)
+    np.testing.assert_array_equal(times, 1)
+    assert of[0] == (count if threads.compiles() else 1)
+    assert kernels_threads == count
+
+
+@pytest.mark.skipif(not threads.compiles(), reason="without the compiler there is one thread")
+def test_a_loop_with_scratch_for_fewer_workers_leaves_the_number_of_threads():
+    before = threads.threads()
+    kernels.set_threads(2)
+    try:
+        times, order = np.zeros(9, np.int64), np.zeros(9, np.int64)
+        note(9, times, order, np.zeros(1, np.int64), np.zeros((1, APART), np.int64))
+        assert threads.threads() == 2
+    finally:
+        kernels.set_threads(before)
+    np.testing.assert_array_equal(times, 1)
