@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from .compiler import inner, parallel
 from .memory import SHARDS
-from .turns import parts_of
+from .turns import own_parts
 
 Array = NDArray[np.floating]
 
@@ -89,7 +89,7 @@ def _warp(worker, x, maps, field, y, rounding, framed, at, weights):
     n, h, _ = x.shape
     _, c, _ = framed.shape
     _, w = at.shape
-    for part in parts_of(worker, SHARDS):
+    for part in own_parts(worker, SHARDS):
         down, right = weights[part]
         for image in range(part * n // SHARDS, (part + 1) * n // SHARDS):
             for k in range(c):
@@ -133,7 +133,7 @@ def _smooth(worker, noise, taps, field, rows, row):
     n, h, width = noise.shape
     radius = taps.size - 1
     middle_of_byte = np.float32(127.5)
-    for part in parts_of(worker, SHARDS):
+    for part in own_parts(worker, SHARDS):
         middle = row[part, 2 * radius : 2 * radius + width]
         for image in range(part * n // SHARDS, (part + 1) * n // SHARDS):
             for i in range(h):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from .compiler import inner, parallel
 from .exponential import exp, log
-from .turns import parts_of
+from .turns import own_parts
 
 Array = NDArray[np.floating]
 NONE = -np.inf
@@ -51,7 +51,7 @@ def ctc_loss(
 
 @parallel
 def ctc_into(worker, log_probs, targets, alpha, beta, losses, occupancy):
-    for i in parts_of(worker, len(log_probs)):
+    for i in own_parts(worker, len(log_probs)):
         g, t = occupancy[i], targets.frames[i]
         g[:] = 0
         labels, blank = targets.labels[i, : targets.lengths[i]], targets.blank

@@ -17,7 +17,7 @@ from .compiler import inner, parallel
 from .exponential import exp
 from .group import Array, Group
 from .memory import SHARDS
-from .turns import parts_of
+from .turns import own_parts
 
 
 class Curve(NamedTuple):
@@ -83,7 +83,7 @@ def one(x: Any, number: Any) -> Any:
 
 
 def _forward(worker, x, number, y):
-    for shard in parts_of(worker, SHARDS):
+    for shard in own_parts(worker, SHARDS):
         first, last = shard * x.size // SHARDS, (shard + 1) * x.size // SHARDS
         source, out = x[first:last], y[first:last]
         for k in range(last - first):
@@ -91,7 +91,7 @@ def _forward(worker, x, number, y):
 
 
 def _backward(worker, dy, kept, number, dx):
-    for shard in parts_of(worker, SHARDS):
+    for shard in own_parts(worker, SHARDS):
         first, last = shard * dy.size // SHARDS, (shard + 1) * dy.size // SHARDS
         grad, at, out = dy[first:last], kept[first:last], dx[first:last]
         for k in range(last - first):

@@ -31,7 +31,7 @@ from .simd import (
 )
 from .sums import first_of, tree_sum
 from .target import ONE, Block, block_of, target, tile_for
-from .turns import next_part, parts_of
+from .turns import next_part, own_parts
 
 #: how many terms of a product are added up at a time: b's part is then 16 or 32 KiB
 TERMS = 128 if target().across > 1 else 256
@@ -233,7 +233,7 @@ def list_terms(worker, bits, s, cuts, places, counts):
     """
     m, k, row, column = s.m, s.k, s.row, s.column
     blocks, parts = (m + LISTED - 1) // LISTED, len(cuts) - 1
-    for shard in parts_of(worker, SHARDS):
+    for shard in own_parts(worker, SHARDS):
         for p in range(shard * k // SHARDS, (shard + 1) * k // SHARDS):
             places[p] = p
         for block in range(shard * blocks // SHARDS, (shard + 1) * blocks // SHARDS):

@@ -7,7 +7,7 @@ from .functions import sum_rows_into
 from .group import Array, Group
 from .memory import SHARDS
 from .sums import first_of
-from .turns import parts_of
+from .turns import own_parts
 
 
 class Taps(NamedTuple):
@@ -90,7 +90,7 @@ def depthwise(worker, t, x, w, b, y):
     """y (n, out_h, out_w, c * many) <- x, framed images; w (kh * kw, c * many), b (c * many,)."""
     n, out_h, out_w, _ = y.shape
     rows = n * out_h
-    for shard in parts_of(worker, SHARDS):
+    for shard in own_parts(worker, SHARDS):
         for unit in range(shard * rows // SHARDS, (shard + 1) * rows // SHARDS):
             image, i = unit // out_h, unit % out_h
             for j in range(out_w):
@@ -108,7 +108,7 @@ def depthwise_weights(worker, t, x, dy, dw):
     """dw (shards, kh * kw, c * many) <- x, framed, and dy: parts of the weights' gradient."""
     n, out_h, out_w, _ = dy.shape
     shards = len(dw)
-    for shard in parts_of(worker, shards):
+    for shard in own_parts(worker, shards):
         dw[shard] = 0
         for image in range(first_of(n, shards, shard), first_of(n, shards, shard + 1)):
             for u in range(t.kh):
@@ -125,7 +125,7 @@ def depthwise_inputs(worker, t, dy, w, dx):
     """dx (n, h, w, c) <- dy (n, out_h, out_w, c * many), w (kh * kw, c * many)."""
     n, h, wide, c = dx.shape
     _, out_h, out_w, _ = dy.shape
-    for shard in parts_of(worker, SHARDS):
+    for shard in own_parts(worker, SHARDS):
         for image in range(shard * n // SHARDS, (shard + 1) * n // SHARDS):
             dx[image] = 0
             for i in range(out_h):

@@ -12,7 +12,7 @@ from .exponential import exp, log
 from .functions import relu_into
 from .group import Array, Group
 from .memory import SHARDS
-from .turns import parts_of
+from .turns import own_parts
 
 
 class ReLUGroup(Group):
@@ -161,7 +161,7 @@ class FlattenGroup(Group):
 @parallel
 def leak(worker, a, gate, slope, out):
     """out = a where gate > 0, slope * a elsewhere."""
-    for shard in parts_of(worker, SHARDS):
+    for shard in own_parts(worker, SHARDS):
         first, last = shard * a.size // SHARDS, (shard + 1) * a.size // SHARDS
         source, sign, result = a[first:last], gate[first:last], out[first:last]
         for k in range(last - first):
@@ -172,7 +172,7 @@ def leak(worker, a, gate, slope, out):
 def drop(worker, x, draws, keep, mask, y):
     """mask <- 1 / keep where the number drawn from 0..1 is below keep, else 0; y = x * mask."""
     zero, scale = x.dtype.type(0), x.dtype.type(1 / keep)
-    for shard in parts_of(worker, SHARDS):
+    for shard in own_parts(worker, SHARDS):
         first, last = shard * x.size // SHARDS, (shard + 1) * x.size // SHARDS
         source, drawn, gate, out = x[first:last], draws[first:last], mask[first:last], y[first:last]
         for k in range(last - first):
@@ -183,7 +183,7 @@ def drop(worker, x, draws, keep, mask, y):
 @parallel
 def add_scaled(worker, a, b, scale, out):
     """out = a + scale * b, element by element."""
-    for shard in parts_of(worker, SHARDS):
+    for shard in own_parts(worker, SHARDS):
         first, last = shard * a.size // SHARDS, (shard + 1) * a.size // SHARDS
         one, other, total = a[first:last], b[first:last], out[first:last]
         for k in range(last - first):
@@ -193,7 +193,7 @@ def add_scaled(worker, a, b, scale, out):
 @parallel
 def times(worker, a, b, out):
     """out = a * b, element by element."""
-    for shard in parts_of(worker, SHARDS):
+    for shard in own_parts(worker, SHARDS):
         first, last = shard * a.size // SHARDS, (shard + 1) * a.size // SHARDS
         one, other, product_ = a[first:last], b[first:last], out[first:last]
         for k in range(last - first):

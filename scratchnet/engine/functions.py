@@ -22,7 +22,7 @@ from ..layers.window import BatchShape, Pads, Pair, output_size, spread, winner_
 from .compiler import parallel
 from .memory import LOTS, SHARDS
 from .sums import first_of, tree_sum
-from .turns import parts_of
+from .turns import own_parts
 
 Array = NDArray[np.floating]
 
@@ -44,7 +44,7 @@ def im2col_into(worker, x, cols, c, strides, dilation, top, left):
     (sh, sw), (dh, dw) = strides, dilation
     # what is contiguous in memory: a row of the window, or one pixel where there are gaps
     piece = run if dw == 1 else c
-    for image in parts_of(worker, n):
+    for image in own_parts(worker, n):
         for i in range(out_h):
             for u in range(kh):
                 y = i * sh + u * dh - top
@@ -88,7 +88,7 @@ def col2im_into(worker, dcols, dx, c, strides, dilation, top, left):
     _, out_h, out_w, kh, run = dcols.shape
     (sh, sw), (dh, dw) = strides, dilation
     piece = run if dw == 1 else c  # as in im2col_into
-    for image in parts_of(worker, n):
+    for image in own_parts(worker, n):
         dx[image] = 0
         for i in range(out_h):
             for u in range(kh):
@@ -126,7 +126,7 @@ def max_pool_into(worker, x, y, winner, window, strides, top, left):
     _, out_h, out_w, _ = y.shape
     kh, kw = window
     sh, sw = strides
-    for image in parts_of(worker, n):
+    for image in own_parts(worker, n):
         for i in range(out_h):
             for j in range(out_w):
                 best = y[image, i, j]
@@ -165,7 +165,7 @@ def max_pool_backward(
 def max_pool_backward_into(worker, dy, winner, dx, kw, strides, top, left):
     n, out_h, out_w, c = dy.shape
     sh, sw = strides
-    for image in parts_of(worker, n):
+    for image in own_parts(worker, n):
         dx[image] = 0
         for i in range(out_h):
             for j in range(out_w):
@@ -191,7 +191,7 @@ def average_pool_into(worker, x, y, window, strides, top, left):
     _, out_h, out_w, _ = y.shape
     kh, kw = window
     sh, sw = strides
-    for image in parts_of(worker, n):
+    for image in own_parts(worker, n):
         for i in range(out_h):
             u0, u1 = max(0, top - i * sh), min(kh, h + top - i * sh)
             for j in range(out_w):
@@ -223,7 +223,7 @@ def average_pool_backward_into(worker, dy, dx, window, strides, top, left):
     _, out_h, out_w, _ = dy.shape
     kh, kw = window
     sh, sw = strides
-    for image in parts_of(worker, n):
+    for image in own_parts(worker, n):
         dx[image] = 0
         for i in range(out_h):
             u0, u1 = max(0, top - i * sh), min(kh, h + top - i * sh)
@@ -248,7 +248,7 @@ def relu(x: Array) -> Array:
 @parallel
 def relu_into(worker, x, y):
     zero = x.dtype.type(0)
-    for part in parts_of(worker, SHARDS):
+    for part in own_parts(worker, SHARDS):
         start, stop = part * x.size // SHARDS, (part + 1) * x.size // SHARDS
         source, out = x[start:stop], y[start:stop]
         for k in range(stop - start):
@@ -267,7 +267,7 @@ def relu_backward(dy: Array, y: Array) -> Array:
 @parallel
 def relu_backward_into(worker, dy, y, dx):
     zero = dy.dtype.type(0)
-    for part in parts_of(worker, SHARDS):
+    for part in own_parts(worker, SHARDS):
         start, stop = part * dy.size // SHARDS, (part + 1) * dy.size // SHARDS
         grad, alive, out = dy[start:stop], y[start:stop], dx[start:stop]
         for k in range(stop - start):
@@ -283,7 +283,7 @@ def erfc(x: Array) -> Array:
 
 @parallel
 def erfc_into(worker, x, y):
-    for part in parts_of(worker, SHARDS):
+    for part in own_parts(worker, SHARDS):
         start, stop = part * x.size // SHARDS, (part + 1) * x.size // SHARDS
         source, out = x[start:stop], y[start:stop]
         for k in range(stop - start):
@@ -302,7 +302,7 @@ def sum_rows_into(worker, a, n, parts):
     """parts (shards, width) <- sums of a's rows, which are those of n images."""
     shards, width = parts.shape
     m = len(a) // max(n, 1)
-    for part in parts_of(worker, shards):
+    for part in own_parts(worker, shards):
         total = parts[part]
         total[:] = 0
         for i in range(m * first_of(n, shards, part), m * first_of(n, shards, part + 1)):

@@ -18,7 +18,7 @@ from .simd import load, store, transpose_four, zeros
 from .sums import Share, tree_sum
 from .target import ONE
 from .threads import threads
-from .turns import APART, parts_of
+from .turns import APART, own_parts
 
 Array = NDArray[np.floating]
 
@@ -315,7 +315,7 @@ class Group(Buffers):
 @parallel
 def frame(worker, x, n, h, run, top, left, out_h, out_run, out):
     """out (n, out_h, out_run) <- x (n, h, run) from row `top` and place `left` on, zero around."""
-    for shard in parts_of(worker, SHARDS):
+    for shard in own_parts(worker, SHARDS):
         for image in range(shard * n // SHARDS, (shard + 1) * n // SHARDS):
             for i in range(out_h):
                 row = out[(image * out_h + i) * out_run : (image * out_h + i + 1) * out_run]
@@ -355,7 +355,7 @@ def columns(a, m, k, out, width, step):
 @parallel
 def transpose(worker, a, m, k, out, width):
     """out (k, width) <- a (m, k), its columns as rows; out's columns from m on stay as they are."""
-    for shard in parts_of(worker, SHARDS):
+    for shard in own_parts(worker, SHARDS):
         first, end = shard * k // SHARDS // 4 * 4, (shard + 1) * k // SHARDS // 4 * 4
         for top in range(0, m - m % 4, ROWS):  # as many cache lines of a as are read once more
             for j in range(first, end, 4):

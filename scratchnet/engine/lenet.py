@@ -13,7 +13,7 @@ from .functions import sum_rows_into
 from .group import Array, Gradients, Group
 from .memory import SHARDS
 from .sums import first_of
-from .turns import parts_of
+from .turns import own_parts
 
 
 class ScaledTanhGroup(Group):
@@ -95,7 +95,7 @@ class ConnectedGroup(ConvRelu):
 def bend(worker, x, y):
     """y = A tanh(S x)."""
     a, s = y.dtype.type(AMPLITUDE), y.dtype.type(SLOPE)
-    for shard in parts_of(worker, SHARDS):
+    for shard in own_parts(worker, SHARDS):
         first, last = shard * x.size // SHARDS, (shard + 1) * x.size // SHARDS
         source, out = x[first:last], y[first:last]
         for k in range(last - first):
@@ -106,7 +106,7 @@ def bend(worker, x, y):
 def bend_backward(worker, dy, y, dx):
     """dx = (S / A) (A - y) (A + y) dy."""
     a, s = y.dtype.type(AMPLITUDE), y.dtype.type(SLOPE)
-    for shard in parts_of(worker, SHARDS):
+    for shard in own_parts(worker, SHARDS):
         first, last = shard * y.size // SHARDS, (shard + 1) * y.size // SHARDS
         grad, value, out = dy[first:last], y[first:last], dx[first:last]
         for k in range(last - first):
@@ -118,7 +118,7 @@ def subsample(worker, x, window, w, b, s, y):
     """s (n, out_h, out_w, c) <- the sums of x's windows; y = w s + b."""
     n, out_h, out_w, c = y.shape
     kh, kw = window
-    for shard in parts_of(worker, SHARDS):
+    for shard in own_parts(worker, SHARDS):
         for image in range(shard * n // SHARDS, (shard + 1) * n // SHARDS):
             for i in range(out_h):
                 for j in range(out_w):
@@ -138,7 +138,7 @@ def products(worker, s, dy, n, dw):
     """dw (shards, c) <- s and dy (m, c), of n images: parts of each channel's sum of s * dy."""
     shards, c = dw.shape
     m = s.size // c // max(n, 1)
-    for shard in parts_of(worker, shards):
+    for shard in own_parts(worker, shards):
         mine = dw[shard]
         mine[:] = 0
         for i in range(m * first_of(n, shards, shard), m * first_of(n, shards, shard + 1)):
@@ -152,7 +152,7 @@ def subsample_backward(worker, dy, window, w, dx):
     """dx (n, h, w, c) <- w dy at every pixel of the window, 0 where there is none."""
     n, out_h, out_w, c = dy.shape
     kh, kw = window
-    for shard in parts_of(worker, SHARDS):
+    for shard in own_parts(worker, SHARDS):
         for image in range(shard * n // SHARDS, (shard + 1) * n // SHARDS):
             dx[image] = 0
             for i in range(out_h):

@@ -26,7 +26,7 @@ from .simd import (
 )
 from .sums import first_of
 from .target import ONE
-from .turns import parts_of
+from .turns import own_parts
 
 #: rows whose mean and squares are taken together
 BLOCK = 64
@@ -192,7 +192,7 @@ def moments(worker, x, n, sums, means):
     """
     shards, _, width = sums.shape
     m, lane = x.size // width // max(n, 1), VECTOR_BYTES // x.itemsize
-    for shard in parts_of(worker, shards):
+    for shard in own_parts(worker, shards):
         first, second, mean = sums[shard, 0], sums[shard, 1], means[shard]
         first[:] = 0
         second[:] = 0
@@ -270,7 +270,7 @@ def normalize(worker, x, affine, rectified, y):
     """y (m, width) = slope * (x - mu) + beta, and ReLU if asked for."""
     width, lane = affine.mu.size, VECTOR_BYTES // x.itemsize
     m = x.size // width
-    for shard in parts_of(worker, SHARDS):
+    for shard in own_parts(worker, SHARDS):
         for i in range(shard * m // SHARDS, (shard + 1) * m // SHARDS):
             for v in range(0, width, lane):
                 at = i * width + v
@@ -287,7 +287,7 @@ def gradient_sums(worker, dy, x, affine, rectified, n, sums):
     """
     width, lane = affine.mu.size, VECTOR_BYTES // x.itemsize
     m, shards = x.size // width // max(n, 1), len(sums)
-    for shard in parts_of(worker, shards):
+    for shard in own_parts(worker, shards):
         first, second = sums[shard, 0], sums[shard, 1]
         first[:] = 0
         second[:] = 0
@@ -312,7 +312,7 @@ def normalize_backward(worker, dy, x, affine, rectified, mean, along, dx):
     """
     width, lane = affine.mu.size, VECTOR_BYTES // x.itemsize
     m = x.size // width
-    for shard in parts_of(worker, SHARDS):
+    for shard in own_parts(worker, SHARDS):
         for i in range(shard * m // SHARDS, (shard + 1) * m // SHARDS):
             for v in range(0, width, lane):
                 at = i * width + v
@@ -327,7 +327,7 @@ def scale_backward(worker, dy, x, affine, rectified, dx):
     """dx (m, width) = slope * dy; rectified: dy only where the ReLU was alive."""
     width, lane = affine.mu.size, VECTOR_BYTES // x.itemsize
     m = x.size // width
-    for shard in parts_of(worker, SHARDS):
+    for shard in own_parts(worker, SHARDS):
         for i in range(shard * m // SHARDS, (shard + 1) * m // SHARDS):
             for v in range(0, width, lane):
                 at = i * width + v
@@ -340,7 +340,7 @@ def scale_backward(worker, dy, x, affine, rectified, dx):
 def normalize_rows(worker, x, epsilon, gamma, beta, scales, y):
     """y (m, k) = gamma * (x - mu) * s + beta; scales (m, 2) <- each row's mu, and its s."""
     m, k = x.shape
-    for shard in parts_of(worker, SHARDS):
+    for shard in own_parts(worker, SHARDS):
         for i in range(shard * m // SHARDS, (shard + 1) * m // SHARDS):
             row, out, scale = x[i], y[i], scales[i]
             total, squares = np.float64(0), np.float64(0)
@@ -365,7 +365,7 @@ def normalize_rows_backward(worker, dy, x, gamma, scales, n, parts, dx):
     """
     m, k = x.shape
     m, shards = m // max(n, 1), len(parts)
-    for shard in parts_of(worker, shards):
+    for shard in own_parts(worker, shards):
         dgamma, dbeta = parts[shard, 0], parts[shard, 1]
         dgamma[:] = 0
         dbeta[:] = 0

@@ -12,7 +12,7 @@ from .dense import ProductGroup, Sizes
 from .functions import col2im_into, im2col_into, sum_rows_into
 from .group import Array, Gradients
 from .memory import SHARDS, padded
-from .turns import parts_of
+from .turns import own_parts
 
 
 class PatchGroup(ProductGroup):
@@ -162,7 +162,7 @@ def add_bias(worker, y, b):
     """y (rows, f) += b (f,)."""
     f = b.size
     rows = y.size // f
-    for shard in parts_of(worker, SHARDS):
+    for shard in own_parts(worker, SHARDS):
         for i in range(shard * rows // SHARDS, (shard + 1) * rows // SHARDS):
             row = y[i * f : (i + 1) * f]
             for k in range(f):

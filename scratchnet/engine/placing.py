@@ -11,7 +11,7 @@ from ..layers.upsampling import between
 from .compiler import parallel
 from .group import Array, Gradients, Group
 from .memory import SHARDS
-from .turns import parts_of
+from .turns import own_parts
 
 
 class ZeroPaddingGroup(Group):
@@ -121,7 +121,7 @@ class UpSamplingGroup(Group):
 def crop(worker, a, size, row, start, out, h, run):
     """out (n, h, run) <- from each image of a (n, size), rows `row` long, h times `run` values."""
     n = out.size // (h * run)
-    for shard in parts_of(worker, SHARDS):
+    for shard in own_parts(worker, SHARDS):
         for image in range(shard * n // SHARDS, (shard + 1) * n // SHARDS):
             for i in range(h):
                 at, to = image * size + start + i * row, (image * h + i) * run
@@ -133,7 +133,7 @@ def crop(worker, a, size, row, start, out, h, run):
 @parallel
 def repeat(worker, x, rows, w, c, sh, sw, y):
     """y (rows, sh, w, sw, c) <- x (rows, w, c): every value sh * sw times."""
-    for shard in parts_of(worker, SHARDS):
+    for shard in own_parts(worker, SHARDS):
         for row in range(shard * rows // SHARDS, (shard + 1) * rows // SHARDS):
             for u in range(sh):
                 for j in range(w):
@@ -148,7 +148,7 @@ def repeat(worker, x, rows, w, c, sh, sw, y):
 @parallel
 def add_blocks(worker, dy, rows, w, c, sh, sw, dx):
     """dx (rows, w, c) <- dy (rows, sh, w, sw, c): the sums that are `repeat`'s transpose."""
-    for shard in parts_of(worker, SHARDS):
+    for shard in own_parts(worker, SHARDS):
         for row in range(shard * rows // SHARDS, (shard + 1) * rows // SHARDS):
             for j in range(w):
                 out = dx[(row * w + j) * c : (row * w + j + 1) * c]
@@ -166,7 +166,7 @@ def stretch(worker, x, n, extent, run, shares, y):
     """y (n, size, run) <- x (n, extent, run): (1 - part) * x[low] + part * x[high]."""
     low, high, part = shares
     one, size = y.dtype.type(1), len(low)
-    for shard in parts_of(worker, SHARDS):
+    for shard in own_parts(worker, SHARDS):
         for image in range(shard * n // SHARDS, (shard + 1) * n // SHARDS):
             for i in range(size):
                 at, after = (image * extent + low[i]) * run, (image * extent + high[i]) * run
@@ -183,7 +183,7 @@ def gather(worker, dy, n, extent, run, shares, dx):
     """dx (n, extent, run) <- dy (n, size, run): the transpose of `stretch`."""
     low, high, part = shares
     one, size = dx.dtype.type(1), len(low)
-    for shard in parts_of(worker, SHARDS):
+    for shard in own_parts(worker, SHARDS):
         for image in range(shard * n // SHARDS, (shard + 1) * n // SHARDS):
             dx[image * extent * run : (image + 1) * extent * run] = 0
             for i in range(size):

@@ -13,7 +13,7 @@ from .functions import (
 )
 from .group import Array, Group
 from .memory import SHARDS
-from .turns import parts_of
+from .turns import own_parts
 
 
 class PoolGroup(Group):
@@ -97,7 +97,7 @@ class GlobalMaxGroup(Group):
 def means(worker, x, m, c, y):
     """y (n, c) <- the means over the m rows of each of n images, x (n, m, c)."""
     n, count = y.size // c, y.dtype.type(m)
-    for shard in parts_of(worker, SHARDS):
+    for shard in own_parts(worker, SHARDS):
         for image in range(shard * n // SHARDS, (shard + 1) * n // SHARDS):
             out = y[image * c : (image + 1) * c]
             out[:] = 0
@@ -113,7 +113,7 @@ def means(worker, x, m, c, y):
 def means_backward(worker, dy, m, c, dx):
     """dx (n, m, c) <- an equal share of dy (n, c) for each of the m rows."""
     n, count = dy.size // c, dy.dtype.type(m)
-    for shard in parts_of(worker, SHARDS):
+    for shard in own_parts(worker, SHARDS):
         for image in range(shard * n // SHARDS, (shard + 1) * n // SHARDS):
             grad = dy[image * c : (image + 1) * c]
             for i in range(m):

@@ -7,7 +7,7 @@ from ..layers import Layer, Residual
 from .compiler import parallel
 from .group import Array, Gradients, Group, Single
 from .memory import SHARDS
-from .turns import parts_of
+from .turns import own_parts
 
 
 class ResidualGroup(Group):
@@ -93,7 +93,7 @@ def _backward(row: Sequence[Single | Group], dy: Array, need_dx: bool) -> Array 
 def add(worker, a, b, relu, y):
     """y = a + b, and ReLU if asked for."""
     zero = y.dtype.type(0)
-    for shard in parts_of(worker, SHARDS):
+    for shard in own_parts(worker, SHARDS):
         first, last = shard * y.size // SHARDS, (shard + 1) * y.size // SHARDS
         one, other, out = a[first:last], b[first:last], y[first:last]
         if relu:

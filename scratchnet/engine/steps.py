@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..optimizer_steps import least, least_square
 from .compiler import in_place, inner
 from .memory import SHARDS
-from .turns import parts_of
+from .turns import own_parts
 
 Array = NDArray[np.floating]
 
@@ -34,7 +34,7 @@ def sgd_step(
 
 @in_place
 def _sgd_step(worker, params, grads, velocity, lr, momentum, least, nesterov):
-    for part in parts_of(worker, SHARDS):
+    for part in own_parts(worker, SHARDS):
         start, stop = part * params.size // SHARDS, (part + 1) * params.size // SHARDS
         p, g, vel = params[start:stop], grads[start:stop], velocity[start:stop]
         for k in range(stop - start):
@@ -117,7 +117,7 @@ def _adam_step(worker, params, grads, m, v, factors, inverse):
     (they could be the same only for c of 2 or more).
     """
     lr, b1, c1, b2, c2, eps, correct_1, correct_2, keep, least, least_square = factors
-    for part in parts_of(worker, SHARDS):
+    for part in own_parts(worker, SHARDS):
         start, stop = part * params.size // SHARDS, (part + 1) * params.size // SHARDS
         p, g = params[start:stop], grads[start:stop]
         first, second = m[start:stop], v[start:stop]
@@ -140,7 +140,7 @@ def average_step(average: Array, values: Array, momentum: float) -> None:
 
 @in_place
 def _average_step(worker, average, values, momentum, rest):
-    for part in parts_of(worker, SHARDS):
+    for part in own_parts(worker, SHARDS):
         start, stop = part * average.size // SHARDS, (part + 1) * average.size // SHARDS
         a, new = average[start:stop], values[start:stop]
         for k in range(stop - start):
@@ -196,7 +196,7 @@ def rmsprop_step(
 def _rmsprop_step(worker, params, grads, v, mean, velocity, factors):
     lr, rho, rest, momentum, eps, keep, least, least_square = factors
     centered, moving = mean.size > 0, velocity.size > 0
-    for part in parts_of(worker, SHARDS):
+    for part in own_parts(worker, SHARDS):
         start, stop = part * params.size // SHARDS, (part + 1) * params.size // SHARDS
         p, g, second = params[start:stop], grads[start:stop], v[start:stop]
         first, vel = mean[start:stop], velocity[start:stop]
@@ -226,7 +226,7 @@ def adagrad_step(
 
 @in_place
 def _adagrad_step(worker, params, grads, total, lr, eps, keep):
-    for part in parts_of(worker, SHARDS):
+    for part in own_parts(worker, SHARDS):
         start, stop = part * params.size // SHARDS, (part + 1) * params.size // SHARDS
         p, g, squares = params[start:stop], grads[start:stop], total[start:stop]
         for k in range(stop - start):
@@ -291,7 +291,7 @@ def nadam_step(
 @in_place
 def _nadam_step(worker, params, grads, m, v, factors):
     lr, b1, c1, b2, c2, eps, correct_2, ahead, now, keep, least, least_square = factors
-    for part in parts_of(worker, SHARDS):
+    for part in own_parts(worker, SHARDS):
         start, stop = part * params.size // SHARDS, (part + 1) * params.size // SHARDS
         p, g = params[start:stop], grads[start:stop]
         first, second = m[start:stop], v[start:stop]
@@ -344,7 +344,7 @@ def lion_step(
 @in_place
 def _lion_step(worker, params, grads, m, factors):
     lr, b1, c1, b2, c2, keep, least = factors
-    for part in parts_of(worker, SHARDS):
+    for part in own_parts(worker, SHARDS):
         start, stop = part * params.size // SHARDS, (part + 1) * params.size // SHARDS
         p, g, first = params[start:stop], grads[start:stop], m[start:stop]
         for k in range(stop - start):
@@ -366,7 +366,7 @@ def penalize(W: Array, dW: Array, l1: float, l2: float) -> float:
 @in_place
 def _penalize(worker, W, dW, pull, rise, l1, l2, parts):
     """pull, rise: l1 and 2 l2 in W's dtype; parts (SHARDS,) <- each shard's penalty in float64."""
-    for part in parts_of(worker, SHARDS):
+    for part in own_parts(worker, SHARDS):
         start, stop = part * W.size // SHARDS, (part + 1) * W.size // SHARDS
         w, g = W[start:stop], dW[start:stop]
         absolute, squares = np.float64(0), np.float64(0)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from .compiler import inner, parallel, serial
 from .memory import LARGE_BATCH, LOTS, PARTS_OF_A_LOT, cut
-from .turns import parts_of
+from .turns import own_parts
 
 #: elements whose parts are added while they are in the first cache
 BLOCK = 256
@@ -103,7 +103,7 @@ def _add_block(parts, count, trees, out, number):
 @parallel
 def add_up(worker, parts, count, trees, out):
     """out (trees, size) <- the sums of parts (trees, count, size) in the tree; parts is changed."""
-    for number in parts_of(worker, trees * ((out.size // trees + BLOCK - 1) // BLOCK)):
+    for number in own_parts(worker, trees * ((out.size // trees + BLOCK - 1) // BLOCK)):
         _add_block(parts, count, trees, out, number)
 
 

@@ -4,7 +4,7 @@ In equal shares, where the parts are many and take equally long:
 
     @parallel
     def loop(worker, ...):
-        for shard in parts_of(worker, SHARDS):
+        for shard in own_parts(worker, SHARDS):
             ...
 
 Or handed out while the loop runs. One that is cut into as many parts as there are threads takes as
@@ -29,7 +29,7 @@ APART = 8
 
 
 @inner
-def parts_of(worker, parts):
+def own_parts(worker, parts):
     """The numbers of the parts, of so many, that this worker does: a range."""
     return range(worker.number * parts // worker.of, (worker.number + 1) * parts // worker.of)
 

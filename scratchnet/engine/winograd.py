@@ -60,7 +60,7 @@ from .transforms import (
     times_g,
     times_gt,
 )
-from .turns import next_part, parts_of
+from .turns import next_part, own_parts
 
 #: tiles worked on together; a multiple of the rows that block_for names
 TILES = 40
@@ -240,7 +240,7 @@ def filters(worker, w, bits, kept, size, half, u):
     """
     lane = VECTOR_BYTES // w.itemsize
     vectors = size // lane
-    for shard in parts_of(worker, SHARDS):
+    for shard in own_parts(worker, SHARDS):
         first, end = shard * vectors // SHARDS * lane, (shard + 1) * vectors // SHARDS * lane
         if not _differ(bits, kept, size, first, end):
             continue

@@ -7,7 +7,7 @@ from scratchnet import kernels
 from scratchnet.engine import threads
 from scratchnet.engine.compiler import by_turns, parallel
 from scratchnet.engine.simd import take
-from scratchnet.engine.turns import APART, next_part, parts_of
+from scratchnet.engine.turns import APART, next_part, own_parts
 
 LONG = 1 << 28
 
@@ -41,7 +41,7 @@ def wait_for_the_others(worker, parts, done, looks, turns):
 def note_shares(worker, parts, times, of):
     """times (parts,) += 1 for each part that is done; of (1,): how many workers there are."""
     of[0] = worker.of
-    for part in parts_of(worker, parts):
+    for part in own_parts(worker, parts):
         times[part] += 1
 
 

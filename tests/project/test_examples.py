@@ -65,7 +65,7 @@ def test_no_example_is_left_out():
 
 
 #: they make what they learn from before they learn
-SLOW = {"train_shipped_weights", "train_shipped_judge"}
+SLOW = {"train_shipped_weights", "train_shipped_judge", "train_line_reader"}
 
 
 @pytest.mark.parametrize(

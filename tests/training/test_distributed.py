@@ -24,6 +24,8 @@ from scratchnet.errors import InputError
 needs_engine = pytest.mark.skipif(
     not compiles() or kernels.backend() != "numba", reason="the bits are the compiled kernels'"
 )
+#: they take longest to compile
+BATCH_NORM = ["cnn-bn", "resnet"]
 (X, Y), _ = sn.datasets.mnist.load_data()
 X, Y = X[:50].copy(), Y[:50].copy()
 
@@ -116,7 +118,9 @@ def test_a_part_is_augmented_as_in_the_whole_batch(name):
 
 
 @needs_engine
-@pytest.mark.parametrize("name", ["cnn", "cnn-dropout", "cnn-bn", "resnet"])
+@pytest.mark.parametrize(
+    "name", ["cnn", "cnn-dropout", *(pytest.param(n, marks=pytest.mark.slow) for n in BATCH_NORM)]
+)
 def test_any_number_of_ranks_ends_with_the_bits_of_one(name):
     augment = PRESETS["affine"]() if name == "cnn-dropout" else None
     _, alone = trained(name, augment=augment)
