@@ -322,9 +322,9 @@ def test_without_the_compiler_a_fused_network_is_the_same(tmp_path):
 def test_a_loop_is_not_compiled_again_for_read_only_arrays():
     x = np.array([[-1.0, 2.0]], np.float32)
     assert np.array_equal(functions.relu(read_only(x)), functions.relu(x))
-    loops = functions.relu_into.loop.overloads
-    assert len({id(loop) for kinds, loop in loops.items() if kinds[0].dtype == numba.float32}) == 1
-    assert {kinds[0].mutable for kinds in loops} == {True, False}
+    loops = {kinds[1]: loop for kinds, loop in functions.relu_into.entry.overloads.items()}
+    assert len({id(loop) for kind, loop in loops.items() if kind.dtype == numba.float32}) == 1
+    assert {kind.mutable for kind in loops} == {True, False}
 
 
 @pytest.mark.skipif(not threads.compiles(), reason="NumPy refuses it, too, with words of its own")
