@@ -75,8 +75,9 @@ def _on_all_threads(
 ) -> Any:
     if not compiles():
         return spread.plain(loop, by_turns)
-    entry = _compiled(spread.entry(loop, inner(loop), by_turns), known_as=loop)
-    return Parallel(_beside_threads(adapted(_once(entry))), loop)
+    compiled = inner(loop)
+    entry = _compiled(spread.entry(loop, compiled, by_turns), known_as=loop)
+    return Parallel(compiled, _beside_threads(adapted(_once(entry))), by_turns)
 
 
 def _beside_threads(compiled: Any) -> Any:
@@ -142,7 +143,7 @@ def _takes_read_only(compiled: Any) -> Any:
 
     def compile(signature: Any) -> Any:
         kinds, returns = normalize_signature(signature)
-        as_writable = tuple(_writable(kind) for kind in kinds)
+        as_writable = tuple(writable(kind) for kind in kinds)
         if as_writable == tuple(kinds) or returns is not None:
             return compile_as_given(signature)
         entry = compile_as_given(as_writable)
@@ -155,6 +156,6 @@ def _takes_read_only(compiled: Any) -> Any:
     return compiled
 
 
-def _writable(kind: Any) -> Any:
+def writable(kind: Any) -> Any:
     """A type of Numba's, where it is that of a read-only array as that of another."""
     return kind.copy(readonly=False) if isinstance(kind, types.Array) else kind

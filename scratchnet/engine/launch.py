@@ -11,7 +11,6 @@ through `Parallel`.
 import functools
 import os
 import threading
-from collections.abc import Callable
 from typing import Any
 
 import numba
@@ -58,12 +57,14 @@ if hasattr(os, "register_at_fork"):
 class Parallel:
     """A loop on all threads, compiled; called like a function.
 
-    entry   Numba's dispatcher of what spread.py makes for the loop
+    inner      Numba's dispatcher of the loop, whose first argument is a Worker
+    entry      and of what spread.py makes for it, whose first says whether it runs alone
+    by_turns   see compiler.by_turns
     """
 
-    def __init__(self, entry: Any, loop: Callable[..., Any]) -> None:
-        self.entry = entry
-        functools.update_wrapper(self, loop)
+    def __init__(self, inner: Any, entry: Any, by_turns: bool) -> None:
+        self.inner, self.entry, self.by_turns = inner, entry, by_turns
+        functools.update_wrapper(self, inner.py_func)
 
     def __call__(self, *arguments: Any) -> None:
         if _layer.is_free:

@@ -22,10 +22,12 @@ from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import cpu_target
 from numpy.typing import NDArray
 
+from .compiler import writable
 from .ends import pixels
 from .group import Array, Group, Single
 from .launch import Parallel
 from .memory import flat_zeros
+from .spread import ALONE
 from .threads import compiles
 
 #: the single image at which a row of groups is prepared for it: that takes as long as some hundred
@@ -152,8 +154,10 @@ def prepare(calls: Sequence[Call]) -> Callable[[], int]:
     failed = ir.Constant(status, 0)
     for kernel, args in calls:
         if isinstance(kernel, Parallel):  # its parts one after the other
-            kernel, args = kernel.entry, (True, *args)
-        kinds = tuple(map(kernel.typeof_pyval, args))
+            if kernel.by_turns:
+                _set_to_zero(builder, args[-1])
+            kernel, args = kernel.inner, (ALONE, *args)
+        kinds = tuple(writable(kernel.typeof_pyval(arg)) for arg in args)
         kernel.compile(kinds)
         compiled = kernel.overloads[kinds]
         kind = context.call_conv.get_function_type(types.none, kinds)
@@ -170,6 +174,13 @@ def prepare(calls: Sequence[Call]) -> Callable[[], int]:
     run = ctypes.CFUNCTYPE(ctypes.c_int32)(library.get_pointer_to_function(function.name))
     run.keeps_alive = library, calls  # type: ignore[attr-defined]
     return run
+
+
+def _set_to_zero(builder: ir.IRBuilder, numbers: NDArray[np.int64]) -> None:
+    """Write code that does so."""
+    first = ir.Constant(_INT, numbers.ctypes.data).inttoptr(_INT.as_pointer())
+    for i in range(numbers.size):
+        builder.store(ir.Constant(_INT, 0), builder.gep(first, [ir.Constant(_INT, i)]))
 
 
 def _flat(arg: Any) -> list[Any]:
