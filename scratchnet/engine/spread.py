@@ -123,7 +123,7 @@ def _borrowed(context, builder, kind, value):
 
 
 def entry(loop: Callable[..., Any], compiled: Any, by_turns: bool) -> Callable[..., Any]:
-    """The function entry(alone, ...) that calls a loop (worker, ...) once for each worker.
+    """The function (alone, ...) that calls a loop (worker, ...) once for each worker.
 
     loop, compiled   as it is written, and as Numba's dispatcher
     by_turns         whether its last argument counts what was handed out: nothing, at the start
@@ -131,13 +131,14 @@ def entry(loop: Callable[..., Any], compiled: Any, by_turns: bool) -> Callable[.
     names = [*signature(loop).parameters][1:]
     most = "len(turns)" if by_turns else "1 << 30"
     lines = [
-        f"def entry(alone, {', '.join(names)}):",
+        f"def {loop.__name__}(alone, {', '.join(names)}):",
         "    turns[:] = 0" if by_turns else "",
-        f"    spread(compiled, alone, {most}, ({', '.join(names)},))",
+        f"    _spread(_compiled, alone, {most}, ({', '.join(names)},))",
     ]
-    made: dict[str, Any] = {"spread": _spread, "compiled": compiled, "__name__": loop.__module__}
+    made: dict[str, Any] = {"_spread": _spread, "_compiled": compiled}
+    made["__name__"] = loop.__module__
     exec("\n".join(lines), made)
-    return made["entry"]
+    return made[loop.__name__]
 
 
 def plain(loop: Callable[..., Any], by_turns: bool) -> Callable[..., Any]:
