@@ -52,7 +52,7 @@ _NUM_THREADS = ir.FunctionType(ir.IntType(32), [])
 @intrinsic
 def _spread(typing, loop, alone, most, given):
     """Call loop(Worker(k, n), *given) for each k below n: n is 1 if alone, else the threads' number
-    and not more than `most`."""
+    and not more than `most`. Whether one of the calls raised an exception."""
     kinds = (_WORKER, *given.types)
     called = loop.get_call_type(typing, kinds, {})
 
@@ -64,7 +64,9 @@ def _spread(typing, loop, alone, most, given):
         one = ir.Constant(_INT, 1)
         there = builder.select(alone, one, builder.sext(builder.call(threads, []), _INT))
         of = builder.select(builder.icmp_signed("<", there, most), there, most)
-        data = cgutils.alloca_once_value(builder, cgutils.pack_struct(builder, [of, packed]))
+        failed = cgutils.alloca_once_value(builder, ir.Constant(ir.IntType(1), 0))
+        record = cgutils.pack_struct(builder, [of, packed, failed])
+        data = cgutils.alloca_once_value(builder, record)
         part = _part(context, builder.module, compiled.fndesc, called, data.type)
         # how many of it, from which number on, each one larger than the one before
         dims = cgutils.alloca_once_value(builder, of)
@@ -82,9 +84,9 @@ def _spread(typing, loop, alone, most, given):
                 # no inner dimensions, one of `args`; all threads, or it would forget the others
                 numbers = ir.Constant(_INT, 0), one, there
                 builder.call(spread, [*pointers, shared, *numbers])
-        return context.get_dummy_value()
+        return builder.load(failed)
 
-    return types.void(loop, alone, most, given), codegen
+    return types.boolean(loop, alone, most, given), codegen
 
 
 def _part(context, module, described, called, data_type):
@@ -94,7 +96,7 @@ def _part(context, module, described, called, data_type):
     builder = ir.IRBuilder(part.append_basic_block())
     args, dims, _, data = part.args
     record = builder.load(builder.bitcast(data, data_type))
-    of, packed = cgutils.unpack_tuple(builder, record, 2)
+    of, packed, failed = cgutils.unpack_tuple(builder, record)
     given = [
         _borrowed(context, builder, kind, value)
         for kind, value in zip(called.args[1:], cgutils.unpack_tuple(builder, packed), strict=True)
@@ -102,7 +104,10 @@ def _part(context, module, described, called, data_type):
     first = builder.ptrtoint(builder.load(args), _INT)
     with cgutils.for_range(builder, builder.load(dims)) as each:
         worker = context.make_tuple(builder, _WORKER, [builder.add(first, each.index), of])
-        context.call_internal_no_propagate(builder, described, called, [worker, *given])
+        values = [worker, *given]
+        status, _ = context.call_internal_no_propagate(builder, described, called, values)
+        with builder.if_then(status.is_error, likely=False):
+            builder.store(ir.Constant(ir.IntType(1), 1), failed)
     builder.ret_void()
     return part
 
@@ -128,17 +133,18 @@ def entry(loop: Callable[..., Any], compiled: Any, by_turns: bool) -> Callable[.
     loop, compiled   as it is written, and as Numba's dispatcher
     by_turns         whether its last argument counts what was handed out: nothing, at the start
     """
-    names = [*signature(loop).parameters][1:]
+    name, names = loop.__name__, [*signature(loop).parameters][1:]
     most = "len(turns)" if by_turns else "1 << 30"
     lines = [
-        f"def {loop.__name__}(alone, {', '.join(names)}):",
+        f"def {name}(alone, {', '.join(names)}):",
         "    turns[:] = 0" if by_turns else "",
-        f"    _spread(_compiled, alone, {most}, ({', '.join(names)},))",
+        f"    if _spread(_compiled, alone, {most}, ({', '.join(names)},)):",
+        f"        raise RuntimeError('{name}: NUMBA_DISABLE_JIT=1 shows what failed in it')",
     ]
     made: dict[str, Any] = {"_spread": _spread, "_compiled": compiled}
     made["__name__"] = loop.__module__
     exec("\n".join(lines), made)
-    return made[loop.__name__]
+    return made[name]
 
 
 def plain(loop: Callable[..., Any], by_turns: bool) -> Callable[..., Any]:

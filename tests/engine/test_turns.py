@@ -38,6 +38,14 @@ def wait_for_the_others(worker, parts, done, looks, turns):
 
 
 @parallel
+def refuse(worker, numbers):
+    for part in own_parts(worker, len(numbers)):
+        if numbers[part] < 0:
+            raise ValueError("negative")
+        numbers[part] = 7
+
+
+@parallel
 def note_shares(worker, parts, times, of):
     """times (parts,) += 1 for each part that is done; of (1,): how many workers there are."""
     of[0] = worker.of
@@ -102,3 +110,14 @@ def test_a_loop_with_scratch_for_fewer_workers_leaves_the_number_of_threads():
     finally:
         kernels.set_threads(before)
     np.testing.assert_array_equal(times, 1)
+
+
+@pytest.mark.parametrize("place", [0, 9])
+def test_what_a_loop_raises_is_not_lost(place):
+    numbers = np.zeros(10, np.int64)
+    refuse(numbers)
+    assert (numbers == 7).all()
+    numbers[place] = -1
+    said = "negative" if not threads.compiles() else "refuse: NUMBA_DISABLE_JIT=1 shows"
+    with pytest.raises((RuntimeError, ValueError), match=said):
+        refuse(numbers)
