@@ -8,7 +8,6 @@ another thread was in a loop at the fork. Both are met here, since every paralle
 through `Parallel`.
 """
 
-import functools
 import os
 import threading
 from typing import Any
@@ -17,6 +16,7 @@ import numba
 from numba.core.compiler_lock import global_compiler_lock
 
 from . import threads
+from .spread import named_as
 
 
 class _Layer:
@@ -64,7 +64,7 @@ class Parallel:
 
     def __init__(self, inner: Any, entry: Any, by_turns: bool) -> None:
         self.inner, self.entry, self.by_turns = inner, entry, by_turns
-        functools.update_wrapper(self, inner.py_func)
+        named_as(inner.py_func, self)
 
     def __call__(self, *arguments: Any) -> None:
         if _layer.is_free:

@@ -22,6 +22,7 @@ tells each thread where it begins and how many times it runs:
                                     dims[0]: how many; data: the arguments, packed
 """
 
+import functools
 from collections.abc import Callable
 from inspect import signature
 from typing import Any, NamedTuple
@@ -155,4 +156,13 @@ def plain(loop: Callable[..., Any], by_turns: bool) -> Callable[..., Any]:
             arguments[-1][:] = 0
         loop(ALONE, *arguments)
 
-    return run
+    return named_as(loop, run)
+
+
+def named_as(loop: Callable[..., Any], called: Any) -> Any:
+    """What is called in the place of a loop, with the loop's name and documentation, and with the
+    arguments that it is called with: all but `worker`."""
+    functools.update_wrapper(called, loop)
+    whole = signature(loop)
+    called.__signature__ = whole.replace(parameters=[*whole.parameters.values()][1:])
+    return called
