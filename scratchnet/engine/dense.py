@@ -311,6 +311,19 @@ def _product_rows(block, s, a, b, c, bias, rectified, places, counts, part):
 
 
 @inner
+def _rows_in_place(tile, s, a, b, c, bias, rectified, first, last, number):
+    """Rows first..last of c in the columns of that tile, whole sums: `_product_rows` for few."""
+    step = len(tile) * (VECTOR_BYTES // a.itemsize)
+    j = min(number * step, s.width - step)
+    for i in range(first, last):
+        acc, p, q = load(tile, bias, j), i * s.row, j
+        for _ in range(s.k):
+            acc = fma(acc, a[p], load(tile, b, q))
+            p, q = p + s.column, q + s.ldb
+        store(c, i * s.ldc + j, relu(acc) if rectified else acc)
+
+
+@inner
 def _pack(tile, b, ldb, part, packed):
     """packed (end - start, tile) <- b's rows start..end, in the tile's columns from j on."""
     step = len(tile) * (VECTOR_BYTES // b.itemsize)
@@ -334,6 +347,11 @@ def product(worker, s, block, a, b, c, bias, rectified, places, counts, scratch,
     piece = next_part(turns, worker, pieces)
     while piece >= 0:
         first, last, left, right, rest = _area(s, rows, step, piece, pieces)
+        if s.m < rows:  # b is read once: to copy it would take as long as the product
+            for number in range(left, right + rest if first < last else left):
+                _rows_in_place(tile, s, a, b, c, bias, rectified, first, last, number)
+            piece = next_part(turns, worker, pieces)
+            continue
         packed, tiles = scratch[worker.number], right - left
         parts = max(1, _parts(k)) if first < last else 0
         for number in range(parts * (tiles + rest)):
