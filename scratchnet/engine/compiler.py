@@ -1,4 +1,4 @@
-"""How loops become machine code: four decorators, and the cache in which it is kept."""
+"""How loops become machine code: five decorators, and the cache in which it is kept."""
 
 import gc
 import os
@@ -68,8 +68,10 @@ def parallel(loop: Callable[..., Any]) -> Any:
 
 
 def by_turns(loop: Callable[..., Any]) -> Any:
-    """As `parallel`, for a loop whose parts are handed out while it runs; its last argument says
-    how many are, and becomes zero first."""
+    """As `parallel`, for a loop whose parts are handed out while it runs: see turns.py.
+
+    Its last argument counts what has been handed out, and is set to zero first.
+    """
     return _on_all_threads(loop, _takes_read_only, by_turns=True)
 
 

@@ -2,7 +2,7 @@
 
     @parallel                                           compiler.py
     def double(worker, x, y):
-        for shard in own_parts(worker, SHARDS):          turns.py: those that are this worker's
+        for shard in own_parts(worker, SHARDS):         turns.py: those that are this worker's
             ...
 
     double(x, y)                                        from Python, without `worker`

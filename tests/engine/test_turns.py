@@ -1,5 +1,7 @@
 """The parts of a loop, handed out while it runs: each once, a slow worker's to the others."""
 
+from contextlib import contextmanager
+
 import numpy as np
 import pytest
 
@@ -10,6 +12,16 @@ from scratchnet.engine.simd import take
 from scratchnet.engine.turns import APART, next_part, own_parts
 
 LONG = 1 << 28
+
+
+@contextmanager
+def number_of_threads(count):
+    before = threads.threads()
+    kernels.set_threads(count)
+    try:
+        yield
+    finally:
+        kernels.set_threads(before)
 
 
 @by_turns
@@ -71,14 +83,10 @@ def test_one_worker_does_all_in_their_order():
 
 @pytest.mark.skipif(not threads.compiles(), reason="without the compiler there is one thread")
 def test_others_do_what_a_slow_worker_has_not_begun():
-    before = threads.threads()
-    kernels.set_threads(2)
-    try:
-        done, looks = np.zeros(1, np.int64), np.zeros(1, np.int64)
+    done, looks = np.zeros(1, np.int64), np.zeros(1, np.int64)
+    with number_of_threads(2):
         # it would wait for ever, did nobody else do parts 1 to 19, which are its own
         wait_for_the_others(40, done, looks, np.zeros((2, APART), np.int64))
-    finally:
-        kernels.set_threads(before)
     assert looks[0] < LONG
     assert done[0] == 39 + looks[0] + 1
 
@@ -86,29 +94,20 @@ def test_others_do_what_a_slow_worker_has_not_begun():
 @pytest.mark.parametrize("parts", [0, 1, 2, 5, 1000])
 @pytest.mark.parametrize("count", [1, 2])
 def test_equal_shares_are_all_of_it(parts, count):
-    before = threads.threads()
-    kernels.set_threads(count)
-    try:
-        times, of = np.zeros(parts, np.int64), np.zeros(1, np.int64)
+    times, of = np.zeros(parts, np.int64), np.zeros(1, np.int64)
+    with number_of_threads(count):
         note_shares(parts, times, of)
-        kernels_threads = threads.threads()
-    finally:
-        kernels.set_threads(before)
+        assert threads.threads() == count
     np.testing.assert_array_equal(times, 1)
     assert of[0] == (count if threads.compiles() else 1)
-    assert kernels_threads == count
 
 
 @pytest.mark.skipif(not threads.compiles(), reason="without the compiler there is one thread")
 def test_a_loop_with_scratch_for_fewer_workers_leaves_the_number_of_threads():
-    before = threads.threads()
-    kernels.set_threads(2)
-    try:
-        times, order = np.zeros(9, np.int64), np.zeros(9, np.int64)
+    times, order = np.zeros(9, np.int64), np.zeros(9, np.int64)
+    with number_of_threads(2):
         note(9, times, order, np.zeros(1, np.int64), np.zeros((1, APART), np.int64))
         assert threads.threads() == 2
-    finally:
-        kernels.set_threads(before)
     np.testing.assert_array_equal(times, 1)
 
 
