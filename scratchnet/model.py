@@ -200,6 +200,8 @@ class Sequential(Looking):
         if not self.built:
             self.build(x.shape[1:] if x.ndim != 3 else (*x.shape[1:], 1))
         want = self.input_shape
+        if x.shape[1:] == want:
+            return x
         rows = len(want) == 3 and 0 < x.ndim < 3 and x.shape[-1] == math.prod(want)
         if rows and x.shape != want[:2]:
             x = x.reshape(-1, *want)  # (n, h*w*c) or (h*w*c,): rows as a table has them
@@ -522,16 +524,16 @@ class Sequential(Looking):
 
         x may also be batches as `fit` takes them, with labels, which are left out, or without.
         """
-        if (parts := inputs(x)) is not None:
-            return np.concatenate([self.predict(part, batch_size) for part in parts])
-        x = np.atleast_1d(x)
+        if not isinstance(x, np.ndarray) or not x.ndim:
+            if (parts := inputs(x)) is not None:
+                return np.concatenate([self.predict(part, batch_size) for part in parts])
+            x = np.atleast_1d(x)
         training.check_count("batch_size", batch_size, 1)
-        if self.built and len(self.input_shape) == 3 and x.shape == self.input_shape[:2]:
-            x = x[None]  # one image, (h, w)
-        elif self.built and x.ndim == 1 and len(self.input_shape) == 3:
-            x = x[None]  # one image as a row
         found = None
         if self.built:
+            if x.ndim < 3 and len(self.input_shape) == 3:
+                if x.ndim == 1 or x.shape == self.input_shape[:2]:
+                    x = x[None]  # one image, as a row or (h, w)
             first = self._batch(x[:EXAMPLES])
             self._watch.predict(first)
             found = self._predict_one(first) if len(x) == 1 else None

@@ -109,7 +109,7 @@ def serial(loop: Callable[..., Any]) -> Any:
 
 def inner(loop: Callable[..., Any]) -> Any:
     """For a loop that other loops call, never Python: without a wrapper for it to compile."""
-    return _compiled(loop, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+    return _compiled(loop, no_cpython_wrapper=True, no_cfunc_wrapper=True, _nrt=False)
 
 
 def _compiled(

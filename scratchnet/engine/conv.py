@@ -14,11 +14,11 @@ from ..layers import Layer
 from .compiler import by_turns, inner
 from .functions import sum_rows_into
 from .group import Array, Gradients, Group, transpose
-from .memory import SHARDS, VECTOR_BYTES, padded
+from .memory import VECTOR_BYTES, padded
 from .simd import add_at, add_rows, fma_patch, load, relu, repeat, store_rows, zeros
 from .sums import first_of
 from .target import ONE, block_of, target, tile_for
-from .turns import next_part
+from .turns import next_part, part_of, parts_for
 
 
 class Geometry(NamedTuple):
@@ -229,15 +229,16 @@ def conv(worker, g, block, x, w, bias, y, rectified, turns):
     w (fp / step, kh * run, step), step a tile's width; bias (fp,)
     """
     rows, lines = len(block.rows), g.n * g.out_h
-    shard = next_part(turns, worker, SHARDS)
-    while shard >= 0:
-        for line in range(shard * lines // SHARDS, (shard + 1) * lines // SHARDS):
+    parts = parts_for(worker, lines)
+    part = next_part(turns, worker, parts)
+    while part >= 0:
+        for line in part_of(part, parts, lines):
             at = line // g.out_h * g.size + line % g.out_h * g.down
             for first in range(0, g.out_w, rows):
                 j = min(first, g.out_w - rows)  # the last ones may overlap those before
                 out = (line * g.out_w + j) * g.fp
                 _conv_positions(g, block, x, at + j * g.right, w, bias, y, out, rectified)
-        shard = next_part(turns, worker, SHARDS)
+        part = next_part(turns, worker, parts)
 
 
 # ---- backward ----------------------------------------------------------------------------------

@@ -20,16 +20,19 @@ from . import winograd
 from .compiler import by_turns, inner, serial
 from .conv import ConvGroup, Geometry, copy_inside
 from .group import Array, Gradients, transpose
-from .memory import SHARDS, SLACK, VECTOR_BYTES, padded
+from .memory import SLACK, VECTOR_BYTES, padded
 from .simd import (
     add,
     add_rows,
     bits_where,
+    dot_patch,
     fma,
+    fma_patch,
     fma_rows,
     fma_taps,
     load,
     load_unless,
+    load_where,
     lowest_bit,
     store,
     store_largest,
@@ -37,7 +40,7 @@ from .simd import (
 )
 from .sums import first_of
 from .target import ONE, target, tile_for
-from .turns import next_part
+from .turns import next_part, part_of, parts_for
 
 #: what the code says of a window whose largest value was not positive
 DEAD = 4
@@ -54,6 +57,18 @@ class Part(NamedTuple):
     tile: tuple[int, ...]
     rows: tuple[int, ...]
     across: tuple[int, ...]
+
+
+class Held(NamedTuple):
+    """A window's weights, all of them in registers: tuples as long as
+
+    rows, run    the window's rows, and the values in each
+    weights      the vectors of all weights of a tile
+    """
+
+    rows: tuple[int, ...]
+    run: tuple[int, ...]
+    weights: tuple[int, ...]
 
 
 class Patches(NamedTuple):
@@ -92,7 +107,7 @@ class ConvReluPool(ConvGroup):
 
     def __init__(self, layers: Sequence[Layer], gradients: Gradients) -> None:
         super().__init__(layers, gradients)
-        self.forward_tile = tile_for(self.f, self.dtype)
+        self.forward_tile, self.held = self._forward_tile()
         self.taps = (0,) * next(taps for taps in (4, 3, 5, 2, 1) if self.run % taps == 0)
         # as many rows of a patch at a time as registers hold, each in whole vectors
         vectors = -(-self.run // self.lane)
@@ -107,6 +122,19 @@ class ConvReluPool(ConvGroup):
         conv = layers[0]
         self.winograd_fits = isinstance(conv, Conv2D) and winograd.fits(conv)
 
+    def _forward_tile(self) -> tuple[tuple[int, ...], Held | None]:
+        """The widest tile whose weights fit into registers beside a pooling window's four sums.
+
+        Or the widest of all, and None. A tile of one vector makes four sums, which wait for each
+        other longer than its weights take to load.
+        """
+        widest, taps = tile_for(self.f, self.dtype), self.kh * self.run
+        for across in range(len(widest), 1, -1):
+            if len(widest) % across == 0 and (taps + 4) * across + 1 <= target().vectors:
+                tile = (0,) * across
+                return tile, Held((0,) * self.kh, (0,) * self.run, tile * taps)
+        return widest, None
+
     def forward(self, x: Array, training: bool) -> Array:
         self.begin(x)
         n = len(x)
@@ -120,11 +148,14 @@ class ConvReluPool(ConvGroup):
             self._forward_winograd(*outputs)
         else:
             weights, bias = self.weights(self.forward_tile), self.bias(self.fp)
-            given = self.taps, self.forward_tile, self.x, weights, bias
+            given = self.forward_tile, self.x, weights, bias, *outputs, self.turns()
             # a window's four sums of one vector wait for each other where registers hold more
             few = len(self.forward_tile) == 1 and target().across > 1
             loop = conv_relu_pool_pairs if few else conv_relu_pool
-            self.call(loop, self.at, *given, *outputs, self.turns())
+            if self.held is not None:
+                self.call(conv_relu_pool_held, self.at, self.held, *given)
+            else:
+                self.call(loop, self.at, self.taps, *given)
         return self.narrow("narrow", y, self.f)
 
     def _forward_winograd(self, y: Array, code: NDArray[np.uint8]) -> None:
@@ -133,7 +164,7 @@ class ConvReluPool(ConvGroup):
             2 * self.out_h, 2 * self.out_w, self.f, self.out_h, self.out_w,
         )  # fmt: skip
         u, bias = winograd.filters_of(self, "u", self.params["W"]), self.bias(self.f)
-        block = winograd.block_for(self.f, self.dtype)
+        block = winograd.block_for(self.f, self.dtype, of_tiles=True)
         scratch = winograd.scratch_of(self, self.c, self.f)
         given = tiling, block, self.x, u, bias, y, code, scratch, self.turns()
         self.call(winograd.conv_relu_pool, *given)
@@ -141,8 +172,11 @@ class ConvReluPool(ConvGroup):
     def backward(self, dy: Array, need_dx: bool = True) -> Array | None:
         dy = self.columns("dy", dy.reshape(-1, self.f), self.fp).reshape(-1)
         db = self.buffer("db", (self.shards(self.at.n), self.fp))
-        few = self.run < self.lane
-        dW = self._few_weights(dy, db) if few else self._weights(dy, db)
+        if self.held is not None and self._masked_is_less():
+            dW = self._held_weights(self.held, dy, db)
+        else:
+            few = self.run < self.lane
+            dW = self._few_weights(dy, db) if few else self._weights(dy, db)
         self.grads["W"][:] = dW.reshape(self.grads["W"].shape)
         if "b" in self.grads:
             self.grads["b"][:] = self.total("db", db)[: self.f]
@@ -168,6 +202,27 @@ class ConvReluPool(ConvGroup):
         dW = self.buffer("whole dw", (self.kh, self.runp, self.f))  # (f, kh, run) -> (kh, run, f)
         self.call(transpose, total, self.f, size, dW.reshape(-1), self.f)
         return dW[:, : self.run]
+
+    def _masked_is_less(self) -> bool:
+        """Whether four products of whole vectors for each tap are less work than one sum for each
+        filter, in memory."""
+        return self.kh * self.run * self.fp < self.f * self.patches.size
+
+    def _held_weights(self, held: Held, dy: Array, db: Array) -> Array:
+        """dW (kh, run, f), in registers."""
+        taps, step = self.kh * self.run, len(self.forward_tile) * self.lane
+        shards = self.shards(self.at.n)
+        sums = self.buffer("sums", (shards, 4 * self.fp * taps))
+        given = self.at, held, self.forward_tile, dy, self.code, self.x, sums, db
+        self.call(conv_relu_pool_held_weights, *given, self.turns())
+        lots = self.share.lots
+        four = self.totals("sums", sums, lots).reshape(lots, 4, -1)
+        dW = self.buffer("few dw", (lots, self.fp * taps))
+        np.add(four[:, 0], four[:, 1], out=dW)
+        dW += four[:, 2]
+        dW += four[:, 3]
+        total = self.total("few dw", dW).reshape(-1, self.kh, self.run, step)
+        return total.transpose(1, 2, 0, 3).reshape(self.kh, self.run, self.fp)[..., : self.f]
 
     def _few_weights(self, dy: Array, db: Array) -> Array:
         """dW (kh, run, f), all of a pooling window's patches as one."""
@@ -204,22 +259,19 @@ class ConvReluPool(ConvGroup):
 
 
 @inner
-def _row_of_windows(g: Geometry, window, end):
-    """Where that pooling window starts in x, and how many follow it in its row and before end."""
-    line, j = window // g.out_w, window % g.out_w
-    at = line // g.out_h * g.size + 2 * (line % g.out_h) * g.row + 2 * j * g.right
-    return at, min(g.out_w - j, end - window)
+def _start_of_line(g, line):
+    """Where that row of pooling windows starts in x; they are counted through all images."""
+    return line // g.out_h * g.size + 2 * (line % g.out_h) * g.row
 
 
 @inner
-def _conv_relu_pool_windows(g, taps, tile, x, w, bias, first, end, y, code):
-    """The pooling windows first..end, row by row."""
+def _conv_relu_pool_lines(g, taps, tile, x, w, bias, lines, y, code):
+    """Rows of pooling windows, a range of their numbers."""
     step = len(tile) * (VECTOR_BYTES // x.itemsize)
     c, row, kh, run, fp = g.right, g.row, g.kh, g.run, g.fp
-    window = first
-    while window < end:
-        at, windows = _row_of_windows(g, window, end)
-        for j in range(windows):
+    for line in lines:
+        at, out = _start_of_line(g, line), line * g.out_w * fp
+        for j in range(g.out_w):
             corner = at + 2 * j * c
             for f in range(0, fp, step):
                 # the window's four convolution outputs, row by row
@@ -235,35 +287,64 @@ def _conv_relu_pool_windows(g, taps, tile, x, w, bias, first, end, y, code):
                         a3 = fma_taps(a3, taps, x, p + row + c, w, tap, step)
                         p += len(taps)
                         tap += len(taps) * step
-                store_largest(a0, a1, a2, a3, y, code, (window + j) * fp + f)
-        window += windows
+                store_largest(a0, a1, a2, a3, y, code, out + j * fp + f)
 
 
 @by_turns
 def conv_relu_pool(worker, g, taps, tile, x, w, bias, y, code, turns):
     """y, code (n, out_h, out_w, fp) <- x, framed images; bias (fp,).
 
-    w (fp / step, kh * run, step), step a tile's width. Every shard gets as many pooling windows, so
+    w (fp / step, kh * run, step), step a tile's width. Rows of pooling windows are shared out, so
     that a single image has enough for all threads.
     """
-    windows = g.n * g.out_h * g.out_w
-    shard = next_part(turns, worker, SHARDS)
-    while shard >= 0:
-        first, end = shard * windows // SHARDS, (shard + 1) * windows // SHARDS
-        _conv_relu_pool_windows(g, taps, tile, x, w, bias, first, end, y, code)
-        shard = next_part(turns, worker, SHARDS)
+    lines = g.n * g.out_h
+    parts = parts_for(worker, lines)
+    part = next_part(turns, worker, parts)
+    while part >= 0:
+        mine = part_of(part, parts, lines)
+        _conv_relu_pool_lines(g, taps, tile, x, w, bias, mine, y, code)
+        part = next_part(turns, worker, parts)
 
 
 @inner
-def _conv_relu_pool_pairs(g, taps, tile, x, w, bias, first, end, y, code):
+def _conv_relu_pool_held(g, held, tile, x, w, bias, lines, y, code):
+    """The same, where a tile's weights are loaded once for a row of windows."""
+    rows, run, weights = held
+    step = len(tile) * (VECTOR_BYTES // x.itemsize)
+    c, row, fp = g.right, g.row, g.fp
+    for line in lines:
+        at, out = _start_of_line(g, line), line * g.out_w * fp
+        for f in range(0, fp, step):
+            t, start = load(weights, w, f * g.kh * g.run), load(tile, bias, f)
+            for j in range(g.out_w):
+                p = at + 2 * j * c
+                a0 = dot_patch(start, rows, run, x, p, row, t)
+                a1 = dot_patch(start, rows, run, x, p + c, row, t)
+                a2 = dot_patch(start, rows, run, x, p + row, row, t)
+                a3 = dot_patch(start, rows, run, x, p + row + c, row, t)
+                store_largest(a0, a1, a2, a3, y, code, out + j * fp + f)
+
+
+@by_turns
+def conv_relu_pool_held(worker, g, held, tile, x, w, bias, y, code, turns):
+    """As conv_relu_pool, where registers hold all weights of a tile."""
+    lines = g.n * g.out_h
+    parts = parts_for(worker, lines)
+    part = next_part(turns, worker, parts)
+    while part >= 0:
+        _conv_relu_pool_held(g, held, tile, x, w, bias, part_of(part, parts, lines), y, code)
+        part = next_part(turns, worker, parts)
+
+
+@inner
+def _conv_relu_pool_pairs(g, taps, tile, x, w, bias, lines, y, code):
     """The same, two windows at a time."""
     step = len(tile) * (VECTOR_BYTES // x.itemsize)
     c, row, kh, run, fp = g.right, g.row, g.kh, g.run, g.fp
-    window = first
-    while window < end:
-        at, windows = _row_of_windows(g, window, end)
-        for j in range(0, windows, 2):
-            other = min(j + 1, windows - 1)  # the last one twice, where their number is odd
+    for line in lines:
+        at, out = _start_of_line(g, line), line * g.out_w * fp
+        for j in range(0, g.out_w, 2):
+            other = min(j + 1, g.out_w - 1)  # the last one twice, where their number is odd
             near, far = at + 2 * j * c, at + 2 * other * c
             for f in range(0, fp, step):
                 a0 = load(tile, bias, f)
@@ -282,20 +363,20 @@ def _conv_relu_pool_pairs(g, taps, tile, x, w, bias, first, end, y, code):
                         a3 = fma_taps(a3, taps, x, p + row + c, w, tap, step)
                         b3 = fma_taps(b3, taps, x, q + row + c, w, tap, step)
                         p, q, tap = p + len(taps), q + len(taps), tap + len(taps) * step
-                store_largest(a0, a1, a2, a3, y, code, (window + j) * fp + f)
-                store_largest(b0, b1, b2, b3, y, code, (window + other) * fp + f)
-        window += windows
+                store_largest(a0, a1, a2, a3, y, code, out + j * fp + f)
+                store_largest(b0, b1, b2, b3, y, code, out + other * fp + f)
 
 
 @by_turns
 def conv_relu_pool_pairs(worker, g, taps, tile, x, w, bias, y, code, turns):
     """As conv_relu_pool, where a tile is one vector: eight sums at a time."""
-    windows = g.n * g.out_h * g.out_w
-    shard = next_part(turns, worker, SHARDS)
-    while shard >= 0:
-        first, end = shard * windows // SHARDS, (shard + 1) * windows // SHARDS
-        _conv_relu_pool_pairs(g, taps, tile, x, w, bias, first, end, y, code)
-        shard = next_part(turns, worker, SHARDS)
+    lines = g.n * g.out_h
+    parts = parts_for(worker, lines)
+    part = next_part(turns, worker, parts)
+    while part >= 0:
+        mine = part_of(part, parts, lines)
+        _conv_relu_pool_pairs(g, taps, tile, x, w, bias, mine, y, code)
+        part = next_part(turns, worker, parts)
 
 
 # ---- backward: the weights ---------------------------------------------------------------------
@@ -434,6 +515,52 @@ def conv_relu_pool_few_weights(worker, g, patches, dy, code, x, scratch, sums, d
                         to = (f * (DEAD + 1) + np.int64(which[f])) * size + part
                         store(mine, to, fma(load(ONE, mine, to), grad[f], values))
                     part += lane
+        shard = next_part(turns, worker, shards)
+
+
+@inner
+def _add_masked(g, held, tile, dy, code, x, at, to, dw):
+    """dw (4, fp / step, kh * run, step) += one image's gradients, each times its window.
+
+    One of a pooling window's four positions at a time, the others' gradients masked out: four times
+    the arithmetic, but of whole vectors, and all sums in registers.
+    at, to: where the image starts in x, and its windows in dy and code
+    """
+    rows, run, weights = held
+    step, fp, own = len(tile) * (VECTOR_BYTES // x.itemsize), g.fp, 0
+    for q in range(4):
+        corner = at + (q >> 1) * g.row + (q & 1) * g.right
+        for f in range(0, fp, step):
+            acc, window = load(weights, dw, own), to + f
+            for i in range(g.out_h):
+                p = corner + 2 * i * g.row
+                for _ in range(g.out_w):
+                    values = load_where(tile, dy, code, window, q)
+                    acc = fma_patch(acc, rows, run, x, p, g.row, values)
+                    p += 2 * g.right
+                    window += fp
+            store(dw, own, acc)
+            own += g.kh * g.run * step
+
+
+@by_turns
+def conv_relu_pool_held_weights(worker, g, held, tile, dy, code, x, dw, db, turns):
+    """The same, where registers hold all weights of a tile: dw (shards, 4 * fp * kh * run)."""
+    lane, fp, shards = VECTOR_BYTES // x.itemsize, g.fp, len(db)
+    windows = g.out_h * g.out_w * fp
+    shard = next_part(turns, worker, shards)
+    while shard >= 0:
+        mine, total = dw[shard], db[shard]
+        mine[:] = 0
+        total[:] = 0
+        for image in range(first_of(g.n, shards, shard), first_of(g.n, shards, shard + 1)):
+            to = image * windows
+            _add_masked(g, held, tile, dy, code, x, image * g.size, to, mine)
+            for f in range(0, fp, lane):
+                acc = load(ONE, total, f)
+                for window in range(to + f, to + windows, fp):
+                    acc = add(acc, load_unless(ONE, dy, code, window, DEAD))
+                store(total, f, acc)
         shard = next_part(turns, worker, shards)
 
 

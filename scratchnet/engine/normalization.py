@@ -119,7 +119,9 @@ class BatchNormRelu(Group):
         shards = self.shards(n)
         sums = self.buffer("moments", (shards, 2, self.width), np.float64)
         mu, var = self.buffer("mu", (self.c,)), self.buffer("var", (self.c,))
-        self.call(moments, rows.reshape(-1), n, sums, self.buffer("means", (shards, self.lane)))
+        means = self.buffer("means", (shards, self.lane))
+        exact = self.buffer("exact", (shards, 2, self.lane), np.float64)
+        self.call(moments, rows.reshape(-1), n, sums, means, exact)
         counts = self.share.counts(n) * (self.places // self.fold)  # images, as rows
         self.call(put_together, self._by_channel(sums), counts, mu, var)
         return mu, var
@@ -181,14 +183,14 @@ class LayerNormGroup(Group):
 
 
 @parallel
-def moments(worker, x, n, sums, means):
+def moments(worker, x, n, sums, means, exact):
     """sums (shards, 2, width) <- of each shard's rows of x (m, width), sum and sum (x - mean)^2.
 
     The rows of a block are read twice while they are in the first cache: for its mean, and for the
     squares about that. Two blocks' squares about their own means become those about the common one
     by adding n_a n_b / (n_a + n_b) (mean_a - mean_b)^2. So no digits are lost, whatever the values
     are. Source: Chan, Golub and LeVeque 1983, "Algorithms for computing the sample variance", 1.3.
-    n: images, of which x has the rows. Scratch: means (shards, lane).
+    n: images, of which x has the rows. Scratch: means (shards, lane), exact (shards, 2, lane).
     """
     shards, _, width = sums.shape
     m, lane = x.size // width // max(n, 1), VECTOR_BYTES // x.itemsize
@@ -196,7 +198,7 @@ def moments(worker, x, n, sums, means):
         first, second, mean = sums[shard, 0], sums[shard, 1], means[shard]
         first[:] = 0
         second[:] = 0
-        total, squares = np.empty(lane, np.float64), np.empty(lane, np.float64)
+        total, squares = exact[shard]
         begin, end = m * first_of(n, shards, shard), m * first_of(n, shards, shard + 1)
         for start in range(begin, end, BLOCK):
             stop = min(start + BLOCK, end)

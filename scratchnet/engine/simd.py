@@ -16,11 +16,11 @@ stays in registers. A **tile** is a row of `count` vectors of 512 bits, held as 
     load_rows(V, R, a, i, d)             the other way round
     store(a, i, acc)                     a[i : i + count * lanes] = acc
 
-    fma_patch, fma_taps                  the same with s, or s and t, read from memory
+    fma_patch, fma_taps, dot_patch       the same with s, or s and t, read from memory
     repeat(R, tile)                      r times the same tile, a row each
 
 add, sub, mul, mul_add, neg, scale, wide, add_wide, relu and has_nan; three for ReLU and pooling:
-where_positive, store_largest, load_unless; bits_where and lowest_bit for lists; prefetch;
+where_positive, store_largest, load_where, load_unless; bits_where and lowest_bit for lists; prefetch;
 transpose_four; take, which shares out work.
 
 All arrays are flat and contiguous. Nothing is checked: a kernel owns its arrays, and reads and
@@ -402,6 +402,31 @@ def fma_taps(typingctx, acc, taps, a, i, w, j, distance):
     return acc(acc, taps, a, types.intp, w, types.intp, types.intp), generate
 
 
+@intrinsic
+def dot_patch(typingctx, acc, rows, run, a, i, distance, t):
+    """acc + the sum of each number of a patch times its tile: t has R * r of them, row by row."""
+
+    def generate(context, builder, signature, args):
+        out, _, _, array, index, step, others = args
+        vector = context.get_value_type(acc).element
+        multiply_add = _fma(builder, vector)
+        data = make_array(signature.args[3])(context, builder, array).data
+        at = 0
+        for _ in range(rows.count):
+            row = builder.gep(data, [index])
+            for k in range(run.count):
+                splat = _splat_at(builder, row, k, vector)
+                for v in range(acc.count):
+                    values = (splat, builder.extract_value(others, at))
+                    total = multiply_add(*values, builder.extract_value(out, v))
+                    out = builder.insert_value(out, total, v)
+                    at += 1
+            index = builder.add(index, step)
+        return out
+
+    return acc(acc, rows, run, a, types.intp, types.intp, t), generate
+
+
 def _splat_at(builder, row, k, vector):
     number = builder.load(builder.gep(row, [ir.Constant(ir.IntType(64), k)]))
     return _splat(builder, number, vector)
@@ -483,26 +508,33 @@ def relu(typingctx, tile):
     return tile(tile), generate
 
 
-@intrinsic
-def load_unless(typingctx, like, a, code, i, number):
-    """load(like, a, i), zero wherever code[i:] is that number."""
-    tile = Tile(a.dtype, like.count)
+def _load_if(comparison):
+    """An intrinsic: load(like, a, i), zero where the comparison of code[i:] with a number fails."""
 
-    def generate(context, builder, signature, args):
-        kind = context.get_value_type(tile)
-        bytes_ = ir.VectorType(ir.IntType(8), tile.lanes)
-        at = _pointer(context, builder, signature.args[1], args[1], args[3], kind.element)
-        which = _pointer(context, builder, signature.args[2], args[2], args[3], bytes_)
-        unwanted = _splat(builder, builder.trunc(args[4], ir.IntType(8)), bytes_)
-        zero, out = ir.Constant(kind.element, None), ir.Constant(kind, ir.Undefined)
-        for k in range(tile.count):
-            place = builder.gep(which, [ir.Constant(ir.IntType(64), k)])
-            here = builder.icmp_signed("==", builder.load(place, align=1), unwanted)
-            value = builder.select(here, zero, _vector_at(builder, at, k))
-            out = builder.insert_value(out, value, k)
-        return out
+    def typed(typingctx, like, a, code, i, number):
+        tile = Tile(a.dtype, like.count)
 
-    return tile(like, a, code, types.intp, types.intp), generate
+        def generate(context, builder, signature, args):
+            kind = context.get_value_type(tile)
+            bytes_ = ir.VectorType(ir.IntType(8), tile.lanes)
+            at = _pointer(context, builder, signature.args[1], args[1], args[3], kind.element)
+            which = _pointer(context, builder, signature.args[2], args[2], args[3], bytes_)
+            wanted = _splat(builder, builder.trunc(args[4], ir.IntType(8)), bytes_)
+            zero, out = ir.Constant(kind.element, None), ir.Constant(kind, ir.Undefined)
+            for k in range(tile.count):
+                place = builder.gep(which, [ir.Constant(ir.IntType(64), k)])
+                here = builder.icmp_signed(comparison, builder.load(place, align=1), wanted)
+                value = builder.select(here, _vector_at(builder, at, k), zero)
+                out = builder.insert_value(out, value, k)
+            return out
+
+        return tile(like, a, code, types.intp, types.intp), generate
+
+    return intrinsic(typed)
+
+
+load_where = _load_if("==")
+load_unless = _load_if("!=")
 
 
 @intrinsic

@@ -119,6 +119,13 @@ def fma_taps(acc, taps, a, i, w, j, distance):
     return acc
 
 
+def dot_patch(acc, rows, run, a, i, distance, t):
+    tiles = t.reshape(-1, *acc.shape)
+    for number, tile in zip(_patch(rows, run, a, i, distance), tiles, strict=True):
+        acc = acc + number * tile
+    return acc
+
+
 def store_rows(acc, rows, a, i, distance):
     for row, values in zip(
         _rows(acc, rows, a, i, distance), np.split(acc.reshape(-1), len(rows)), strict=True
@@ -131,6 +138,11 @@ def add_rows(acc, rows, a, i, distance):
         _rows(acc, rows, a, i, distance), np.split(acc.reshape(-1), len(rows)), strict=True
     ):
         a[row] += values
+
+
+def load_where(like, a, code, i, number):
+    at = slice(i, i + len(like) * lanes(a.dtype))
+    return np.where(code[at] == number, a[at], a.dtype.type(0)).reshape(len(like), -1)
 
 
 def load_unless(like, a, code, i, number):

@@ -22,6 +22,7 @@ computes a part does not matter to the part's bits.
 """
 
 from .compiler import inner
+from .memory import SHARDS
 from .simd import take
 
 #: of int64 in a cache line: two threads' counters in one would wait for each other
@@ -29,9 +30,22 @@ APART = 8
 
 
 @inner
+def parts_for(worker, n):
+    """Into how many parts to cut n things: one for a worker alone, else so many that there is
+    something left to hand out."""
+    return min(n, SHARDS if worker.of > 1 else 1)
+
+
+@inner
+def part_of(part, parts, n):
+    """Of n things in so many parts, those of one: a range."""
+    return range(part * n // parts, (part + 1) * n // parts)
+
+
+@inner
 def own_parts(worker, parts):
     """The numbers of the parts, of so many, that this worker does: a range."""
-    return range(worker.number * parts // worker.of, (worker.number + 1) * parts // worker.of)
+    return part_of(worker.number, worker.of, parts)
 
 
 @inner

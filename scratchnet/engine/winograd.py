@@ -24,11 +24,13 @@ TILES, so that the 16 matrices stay in the second cache.
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from ..layers import Conv2D, Layer
 from .compiler import by_turns, inner, parallel
 from .conv import ConvGroup
 from .group import Array, Gradients, Group
-from .memory import SHARDS, VECTOR_BYTES, lanes
+from .memory import VECTOR_BYTES, lanes
 from .simd import (
     add,
     add_rows,
@@ -140,21 +142,21 @@ def fits(conv: Conv2D) -> bool:
     return whole and conv.kernel_size == (3, 3) and conv.strides == (1, 1)
 
 
-def block_for(channels: int, dtype: Any) -> Block:
+def block_for(channels: int, dtype: Any, of_tiles: bool = False) -> Block:
     """How a product's result is worked on where it has that many columns.
 
     The rows divide TILES, and any number of channels, so that both kinds of products are compiled
-    once.
+    once; unless all rows are of tiles.
     """
     tile = tile_for(channels, dtype)
-    return block_of(target().rows(len(tile), 8, 4, 2), tile)
+    return block_of(target().rows(len(tile), *((8, 5, 4, 2) if of_tiles else (8, 4, 2))), tile)
 
 
 def filters_of(group: Group, name: str, W: Array) -> Array:
     """The transformed filters of W (3, 3, a, b) as (16 * a * b,), kept while W stays as it is."""
     u = group.buffer(name, (16 * W[0, 0].size,))
     w = group.contiguous("W in one", W).reshape(-1)
-    bits = w.view(f"i{w.itemsize}")
+    bits = w.view(np.int64)  # to compare: whole vectors, so also a whole number of these
     kept = group.buffer(f"{name} of", bits.shape, bits.dtype)
     group.call(filters, w, bits, kept, W[0, 0].size, group.dtype.type(0.5), u)
     return u
@@ -221,9 +223,9 @@ class ConvReluWinograd(ConvGroup):
 
 
 @inner
-def _differ(a, b, size, first, end):
-    """Whether two arrays (9, size) of whole numbers differ in the columns from `first` to `end`."""
-    bits = 0
+def _differ(a, b, first, end):
+    """Whether two arrays of 9 rows of whole numbers differ in the columns from `first` to `end`."""
+    bits, size = 0, len(a) // 9
     for row in range(0, 9 * size, size):
         some, others = a[row + first : row + end], b[row + first : row + end]
         for k in range(end - first):
@@ -235,18 +237,17 @@ def _differ(a, b, size, first, end):
 def filters(worker, w, bits, kept, size, half, u):
     """u (16, size) = G g G' of w (3, 3, size): for each of `size` pairs of channels.
 
-    bits: w as whole numbers, one for each. Where they are those kept from the last time, u is what
+    bits: w as whole numbers of eight bytes. Where they are those kept from the last time, u is what
     it was then.
     """
-    lane = VECTOR_BYTES // w.itemsize
-    vectors = size // lane
-    for shard in own_parts(worker, SHARDS):
-        first, end = shard * vectors // SHARDS * lane, (shard + 1) * vectors // SHARDS * lane
-        if not _differ(bits, kept, size, first, end):
-            continue
-        for row in range(0, 9 * size, size):
-            for k in range(row + first, row + end):
+    lane, numbers, columns = VECTOR_BYTES // w.itemsize, VECTOR_BYTES // 8, len(bits) // 9
+    own = own_parts(worker, size // lane)
+    begin, stop = own.start * numbers, own.stop * numbers
+    if _differ(bits, kept, begin, stop):
+        for row in range(0, len(bits), columns):
+            for k in range(row + begin, row + stop):
                 kept[k] = bits[k]
+        first, end = own.start * lane, own.stop * lane
         for v in range(first, end, lane):
             at = v
             c0 = times_g(

@@ -65,10 +65,11 @@ def loops(target):
     yield dense._product_rows, (four, sizes, a, a, a, a, True, few, few, piece)
     given = places, few, few, True, i, i, a
     yield dense._tile_by_lots, (four, sizes, a, a, a, *given)
-    yield conv_pool._conv_relu_pool_windows, (g, (0,) * 3, tile[:2], a, a, a, i, i, a, code)
-    few = (g, (0,) * 3, ONE, a, a, a, i, i, a, code)
+    yield conv_pool._conv_relu_pool_lines, (g, (0,) * 3, tile[:2], a, a, a, range(i), a, code)
     if target.across > 1:
-        yield conv_pool._conv_relu_pool_pairs, few
+        yield conv_pool._conv_relu_pool_pairs, (g, (0,) * 3, ONE, a, a, a, range(i), a, code)
+        held = conv_pool.Held((0,) * 3, (0,) * 3, (0,) * 18)
+        yield conv_pool._conv_relu_pool_held, (g, held, (0, 0), a, a, a, range(i), a, code)
     yield conv_pool._add_patches, (g, part, a, i, places, a, i, a)
     yield conv_pool._spread, (g, across, a, i, np.zeros((9, 1), np.int64), a, a)
     yield winograd._add_inputs, (t, a, i, i, a)
