@@ -28,9 +28,9 @@ from scratchnet.engine.sums import Share, images_of_parts
 
 THREADS = (1, 2, 4, 6, 8, 12, 16)
 #: loops whose parts are shards of a sum
-SUMS = {"conv_relu_pool_weights", "conv_relu_pool_few_weights", "sum_rows_into"}
+SUMS = {f"conv_relu_pool_{kind}weights" for kind in ("", "few_", "held_")} | {"sum_rows_into"}
 #: loops cut by images, or by rows or windows of them
-IMAGES = {"conv_relu_pool", "conv_relu_pool_pairs", "conv_relu_pool_inputs"}
+IMAGES = {f"conv_relu_pool{kind}" for kind in ("", "_pairs", "_held", "_inputs")}
 PRODUCTS = {"product", "product_by_lots"}
 #: loops whose parts are handed out while they run; of the others each thread has its own
 HANDED_OUT = (SUMS - {"sum_rows_into"}) | IMAGES | PRODUCTS

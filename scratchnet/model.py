@@ -531,9 +531,9 @@ class Sequential(Looking):
         training.check_count("batch_size", batch_size, 1)
         found = None
         if self.built:
-            if x.ndim < 3 and len(self.input_shape) == 3:
-                if x.ndim == 1 or x.shape == self.input_shape[:2]:
-                    x = x[None]  # one image, as a row or (h, w)
+            rows = x.ndim < 3 and len(self.input_shape) == 3
+            if rows and (x.ndim == 1 or x.shape == self.input_shape[:2]):
+                x = x[None]  # one image, as a row or (h, w)
             first = self._batch(x[:EXAMPLES])
             self._watch.predict(first)
             found = self._predict_one(first) if len(x) == 1 else None

@@ -9,7 +9,8 @@ loaded when a model first runs.
     conv, conv_pool, winograd, patches, depthwise, dense, normalization, pooling, placing,
     elementwise, curves, residual, ends, lenet
                         one kind a file: the group, and below it its loops; transforms is
-                        winograd's, exponential curves' and the losses'
+                        winograd's, exponential curves' and the losses', and conv_pool_backward has
+                        the second half of conv_pool
     functions, steps, augment
                         compiled twins of what layers/functions.py, optimizers.py and
                         datasets/augmentation.py say in NumPy

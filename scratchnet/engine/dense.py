@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..layers import Dense, Layer
-from .compiler import by_turns, inner, parallel, serial
+from .compiler import by_turns, inner, parallel
 from .group import MOST_VIEWS, Array, Gradients, Group
 from .memory import SHARDS, SLACK, VECTOR_BYTES, cut, lanes, padded
 from .simd import (
@@ -456,23 +456,27 @@ def product_by_lots(worker, s, block, a, b, c, cuts, places, counts, scratch, tu
         piece = next_part(turns, worker, pieces)
 
 
-@serial
-def relu_gradient(dy, y, rectified, n, units, wide, dz, db):
+@parallel
+def relu_gradient(worker, dy, y, rectified, n, units, wide, dz, db):
     """dz (n, wide) <- dy (n, units) where y (n, wide) > 0, or everywhere.
 
     db (lots, wide) <- the sums of each lot. Columns beyond the units become zero.
     """
-    db[:] = 0
-    lot, end = -1, 0
+    lane = VECTOR_BYTES // dy.itemsize
+    own = own_parts(worker, (units + lane - 1) // lane)
+    first, end = own.start * lane, min(own.stop * lane, units)
+    last = wide if end == units else end
+    db[:, first:last] = 0
+    lot, lot_end = -1, 0
     for i in range(n):
-        while i >= end:
+        while i >= lot_end:
             lot += 1
-            end = first_of(n, len(db), lot + 1)
-        sums = db[lot]
-        grad, row = dy[i * units : (i + 1) * units], y[i * wide : (i + 1) * wide]
-        out = dz[i * wide : (i + 1) * wide]
-        for k in range(units):
+            lot_end = first_of(n, len(db), lot + 1)
+        sums, start = db[lot, first:end], i * wide
+        grad, row = dy[i * units + first : i * units + end], y[start + first : start + end]
+        out = dz[start + first : start + end]
+        for k in range(end - first):
             out[k] = grad[k] if row[k] > 0 or not rectified else grad.dtype.type(0)
-        out[units:] = 0
-        for k in range(units):
+        dz[start + end : start + last] = 0
+        for k in range(end - first):
             sums[k] += out[k]

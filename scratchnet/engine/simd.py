@@ -20,8 +20,8 @@ stays in registers. A **tile** is a row of `count` vectors of 512 bits, held as 
     repeat(R, tile)                      r times the same tile, a row each
 
 add, sub, mul, mul_add, neg, scale, wide, add_wide, relu and has_nan; three for ReLU and pooling:
-where_positive, store_largest, load_where, load_unless; bits_where and lowest_bit for lists; prefetch;
-transpose_four; take, which shares out work.
+where_positive, store_largest, load_where, load_unless; bits_where and lowest_bit for lists;
+prefetch; transpose_four; take, which shares out work.
 
 All arrays are flat and contiguous. Nothing is checked: a kernel owns its arrays, and reads and
 writes whole vectors, so its arrays are padded up to them. LLVM splits the 512 bits where the
