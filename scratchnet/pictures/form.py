@@ -113,8 +113,17 @@ def centre(digit: NDArray) -> tuple[NDArray, str]:
 
 def stroke_width(ink: NDArray) -> float:
     """How wide the strokes are, in pixels; `ink` has its core at 1."""
-    # Area and perimeter of the outline; their ratio is half the width of a long stroke.
+    # their ratio is half the width of a long stroke
+    return float(2 * (ink > 0.5).sum() / _perimeter(ink))
+
+
+def edge_width(ink: NDArray) -> float:
+    """In how many pixels the ink rises from a quarter to three quarters of its core's level."""
+    return float(((ink > 0.25) & (ink < 0.75)).sum() / _perimeter(ink))
+
+
+def _perimeter(ink: NDArray) -> float:
+    """The length of the outline, in pixels."""
     solid = np.pad(ink > 0.5, 1).astype(np.float64)
     falling, rising = solid[1:, 1:] - solid[:-1, :-1], solid[1:, :-1] - solid[:-1, 1:]
-    perimeter = np.sqrt((falling**2 + rising**2) / 2).sum()
-    return float(2 * solid.sum() / perimeter)
+    return float(np.sqrt((falling**2 + rising**2) / 2).sum())

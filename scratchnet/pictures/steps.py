@@ -12,12 +12,17 @@ from numpy.typing import NDArray
 from .. import showing
 from ..errors import InputError
 from .arrays import to_uint8
-from .form import centre, crop, scale_to_box, thicken
+from .form import centre, crop, edge_width, scale_to_box, stroke_width, thicken
 from .frame import without_frame
 from .grey import to_grey
 from .ink import find_ink
 from .paper import flatten, ink_is_dark
 from .pixels import Source, name_of, read_pixels
+
+
+# What is lighter than light paper and has an edge so wide, in pixels and as a part of its strokes'
+# width, is a lamp's reflection. Chalk on a board may be out of focus, and so may dark ink.
+LIGHT_PAPER, GLARE_EDGE, GLARE_SHARE = 128, 4.5, 0.25
 
 
 class Classifier(Protocol):
@@ -93,11 +98,17 @@ def _surer(
     is_dark: bool,
 ) -> Prepared:
     """The ink taken as dark and as light; of the two, the one that the model is surer of."""
-    first = _from_grey(steps, grey, pixels, axis, is_dark)
-    try:
-        second = _from_grey(steps, grey, pixels, axis, not is_dark)
-    except InputError:
-        return first
+    found, errors = [], []
+    for dark in (is_dark, not is_dark):
+        try:
+            found.append(_from_grey(steps, grey, pixels, axis, dark))
+        except InputError as error:
+            errors.append(error)
+    if not found:
+        raise errors[0]
+    if errors:
+        return found[0]
+    first, second = found
     sure = model.predict(np.stack([first.image, second.image]), batch_size=2).max(axis=1)
     return second if sure[1] > sure[0] else first
 
@@ -124,6 +135,12 @@ def _from_grey(
 
     ink, several, caption = find_ink(flat, unevenness)
     keep("ink", caption, 255 * ink)
+    edge = 0.0 if is_dark_ink or np.median(grey) < LIGHT_PAPER else edge_width(ink)
+    if edge > max(GLARE_EDGE, GLARE_SHARE * stroke_width(ink)):
+        raise InputError(
+            "expected a digit, found a blank image (a light patch without an edge, "
+            f"{edge:.0f} pixels wide: glare)"
+        )
 
     ink, caption = crop(ink)
     keep("cropped", caption, 255 * ink)

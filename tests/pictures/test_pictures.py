@@ -13,9 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from PIL import Image, ImageDraw, ImageSequence
+from PIL import Image, ImageDraw, ImageFilter, ImageSequence
 
 import scratchnet as sn
+from scratchnet.datasets import photos
 from scratchnet.errors import InputError
 from scratchnet.pictures import Prepared, prepare
 
@@ -522,6 +523,20 @@ def blanks():
 @pytest.mark.parametrize("name", list(blanks()))
 def test_blank_paper(name):
     assert_refused(blanks()[name].clip(0, 255).astype(np.uint8), "blank")
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_lamps_reflection_is_no_light_ink(seed):
+    rng = np.random.default_rng(seed)
+    paper, light = np.zeros((300, 400), np.float32), photos.Light(glare=40)
+    assert_refused(photos.photograph(paper, rng, light=light), "blank")
+
+
+@pytest.mark.parametrize("blur", [0, 2, 4])
+@pytest.mark.parametrize(("ink", "paper"), [(BLACK, WHITE), (WHITE, (40, 60, 50))])
+def test_a_digit_that_is_a_little_out_of_focus_is_no_reflection(ink, paper, blur):
+    picture = five(ink, paper).filter(ImageFilter.GaussianBlur(blur))
+    assert sn.architectures.pretrained().predict(prepare(picture).image[None]).argmax() == 5
 
 
 def test_other_things():
