@@ -56,8 +56,8 @@ def settle(model: sn.Sequential, maker: lines.LineMaker, batch_size: int, batche
 
 def main(
     out: str,
-    batches: int = 12_500,
-    settling: int = 3500,
+    batches: int = 16_000,
+    settling: int = 4000,
     batch_size: int = 16,
     target: float = 0.74,
     checked: int = 1000,

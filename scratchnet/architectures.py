@@ -220,13 +220,13 @@ def line_reader(classes: int) -> list[Layer]:
     return [
         *_seen(16, 3),
         MaxPool2D(2),
-        *_seen(32, 3),
-        MaxPool2D((2, 1)),
-        *_seen(64, 3),
+        *_seen(48, 3),
         MaxPool2D((2, 1)),
         *_seen(96, 3),
+        MaxPool2D((2, 1)),
+        *_seen(128, 3),
         MaxPool2D((4, 1)),
-        *_seen(96, (1, 7)),
+        *_seen(128, (1, 7)),
         Conv2D(classes, (1, 5), padding="same"),
         Reshape((-1, classes)),  # (1, frames, classes) -> (frames, classes)
         Softmax(),

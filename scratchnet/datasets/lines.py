@@ -31,7 +31,7 @@ SIGNS = ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9", ",", "-", "+", "")
 BLANK = len(SIGNS) - 1
 MARKS = SIGNS[10:BLANK]
 MOST = 16  # signs in a line
-_BANK = 150  # drawings of each mark, and of each digit with a thin pen
+_BANK, _THIN_BANK = 150, 500  # drawings of each mark, and of each digit with a thin pen
 _SIDE = 4 * BOX  # pixels of a digit's height where it is drawn before it is reduced
 _THIN, _USUAL = (2, 5), (5, 12)  # pens in those pixels
 _CELL = 40  # pixels of the square in which a sign is drawn before it is put into its line
@@ -51,14 +51,14 @@ class LineMaker:
     y: NDArray
     width: int = WIDTH
     marks_share: float = 0.35
-    thin_share: float = 0.12
+    thin_share: float = 0.15
 
     @cached_property
     def _banks(self) -> tuple[list[NDArray[np.uint8]], list[NDArray[np.uint8]]]:
         """Images (n, 28, 28) of each sign as it is usually written, and with a thin pen."""
         rng = np.random.default_rng(28)
         usual = [self.x[self.y == digit] for digit in range(10)]
-        thin = [np.stack([_drawn_thin(x, rng) for x in of_one[:_BANK]]) for of_one in usual]
+        thin = [np.stack([_drawn_thin(x, rng) for x in of_one[:_THIN_BANK]]) for of_one in usual]
         for pen, bank in ((_USUAL, usual), (_THIN, thin)):
             for sign in MARKS:
                 bank.append(np.stack([drawn_mark(sign, rng, pen) for _ in range(_BANK)]))
@@ -242,7 +242,7 @@ def _soiled(images: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np
     for i in np.flatnonzero(chance[0] < 0.12):  # a ball that skips
         holes = rng.random((h // 2, w // 2)) < rng.uniform(0.03, 0.15)
         images[i] *= 1 - 0.8 * np.kron(holes, np.ones((2, 2)))
-    for i in np.flatnonzero(chance[3] < 0.1):  # or that leaves more out, in blots
+    for i in np.flatnonzero(chance[3] < 0.2):  # or that leaves more out, in blots
         noise = blots((h, w), 2, rng)
         images[i] *= ((noise - np.quantile(noise, rng.uniform(0.05, 0.2))) * 3 + 0.5).clip(0, 1)
     for i in np.flatnonzero(chance[1] < 0.08):

@@ -19,7 +19,6 @@ from .ink import find_ink
 from .paper import flatten, ink_is_dark
 from .pixels import Source, name_of, read_pixels
 
-
 # What is lighter than light paper and has an edge so wide, in pixels and as a part of its strokes'
 # width, is a lamp's reflection. Chalk on a board may be out of focus, and so may dark ink.
 LIGHT_PAPER, GLARE_EDGE, GLARE_SHARE = 128, 4.5, 0.25
