@@ -14,12 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .pixels import Source
-from .steps import Classifier, Prepared, prepare
+from .steps import MORE, NONE, Classifier, Prepared, prepare
 
 SEVERAL = "several digits side by side; read them as a number"
 NO_DIGIT = "the ink has the shape of no digit"
-#: the judge's classes after the ten digits
-NONE, MORE = 10, 11
 SURELY_OTHER = 0.97  # probability of the two from which on no digit is named
 RATHER_ONE = 0.9  # of the digits, from which on parts side by side are one
 SURELY_NONE = 0.9  # of no digit, from which on they are none
@@ -59,10 +57,11 @@ def look(
     of_digits   whether the classes are the ten digits: of other signs the judge knows nothing, and
                 they may have parts side by side
     """
-    prepared = prepare(source, model)
+    known = _judge(judge) if of_digits else None
+    prepared = prepare(source, model, known)
     image = prepared.image[None]
     probabilities = model.predict(image, batch_size=1)[0]
-    reason = _reason(image, prepared.several, _judge(judge)) if of_digits else None
+    reason = _reason(image, prepared.several, known) if of_digits else None
     digit = int(probabilities.argmax()) if reason is None else None
     return Answer(digit, reason == SEVERAL, reason, probabilities, prepared)
 

@@ -64,13 +64,20 @@ class Prepared:
         return showing.pictures((step.name, step.image) for step in self.steps)
 
 
-def prepare(source: Source, model: Classifier | None = None) -> Prepared:
+#: the judge's classes after the ten digits
+NONE, MORE = 10, 11
+
+
+def prepare(
+    source: Source, model: Classifier | None = None, judge: Classifier | None = None
+) -> Prepared:
     """Bring the image of one handwritten digit into MNIST's form.
 
     `source` is a path, a file opened in binary mode, a Pillow image, or an array: (h, w),
     (h, w, 1), (h, w, 3) or (h, w, 4), of uint8, uint16, bool or float in [0, 1] or [0, 255].
     Where it is not certain whether the ink is dark or light, `model` reads both, and the one that
-    it is surer of is returned; without a model it is what the paper's border says.
+    it is surer of is returned; without a model it is what the paper's border says. A `judge` (see
+    `look`) has a say in it: what it takes for no digit, the model may be sure of all the same.
     Raises InputError, with one line, for whatever is no image of a digit.
     """
     name = name_of(source)
@@ -83,20 +90,20 @@ def prepare(source: Source, model: Classifier | None = None) -> Prepared:
         is_dark, certain = ink_is_dark(grey)
         if certain or model is None:
             return _from_grey(steps, grey, pixels, axis, is_dark)
-        return _surer(model, steps, grey, pixels, axis, is_dark)
+        return _surer((model, judge), steps, grey, pixels, axis, is_dark)
     except InputError as error:
         raise InputError(f"{name}: {error}") from None
 
 
 def _surer(
-    model: Classifier,
+    readers: tuple[Classifier, Classifier | None],
     steps: tuple[Step, ...],
     grey: NDArray,
     pixels: NDArray,
     axis: NDArray | None,
     is_dark: bool,
 ) -> Prepared:
-    """The ink taken as dark and as light; of the two, the one that the model is surer of."""
+    """The ink taken as dark and as light; of the two, the one that is more surely a digit."""
     found, errors = [], []
     for dark in (is_dark, not is_dark):
         try:
@@ -107,9 +114,13 @@ def _surer(
         raise errors[0]
     if errors:
         return found[0]
-    first, second = found
-    sure = model.predict(np.stack([first.image, second.image]), batch_size=2).max(axis=1)
-    return second if sure[1] > sure[0] else first
+    model, judge = readers
+    images = np.stack([one.image for one in found])
+    sure = model.predict(images, batch_size=2).max(axis=1)
+    if judge is not None:
+        judged = judge.predict(images, batch_size=2)
+        sure = sure * (1 - judged[:, NONE] - judged[:, MORE])
+    return found[1] if sure[1] > sure[0] else found[0]
 
 
 def _from_grey(
