@@ -86,13 +86,13 @@ class ConvReluPool(ConvGroup):
         else:
             weights, bias = self.weights(self.forward_tile), self.bias(self.fp)
             given = self.forward_tile, self.x, weights, bias, *outputs, self.turns()
-            # a window's four sums of one vector wait for each other where registers hold more
-            few = len(self.forward_tile) == 1 and target().across > 1
-            loop = conv_relu_pool_pairs if few else conv_relu_pool
             if self.held is not None:
                 self.call(conv_relu_pool_held, self.at, self.held, *given)
+            elif len(self.forward_tile) == 1 and target().across > 1:
+                # a window's four sums of one vector wait for each other where registers hold more
+                self.call(conv_relu_pool_pairs, self.at, self.taps, *given)
             else:
-                self.call(loop, self.at, self.taps, *given)
+                self.call(conv_relu_pool, self.at, self.taps, *given)
         return self.narrow("narrow", y, self.f)
 
     def _forward_winograd(self, y: Array, code: NDArray[np.uint8]) -> None:

@@ -9,6 +9,7 @@ Left out on purpose: curved lines, dotted ones, and lines that are steeper than 
 
 from __future__ import annotations
 
+import itertools
 from typing import NamedTuple
 
 import numpy as np
@@ -26,6 +27,7 @@ PARALLEL = 0.03  # slopes that differ by less
 NEAR = 2.5  # pixels from the line to what still belongs to it
 BOX_SPAN = 0.85  # of a box's side, for a line of it
 MIN_BOX = 24  # pixels; what is smaller is no box
+NOT_MET = 0.03  # of the picture's width: by so much a box's lines may miss each other
 
 
 class Runs(NamedTuple):
@@ -52,6 +54,8 @@ def without_lines(mask: NDArray) -> tuple[NDArray, int]:
     mask, count = _without_boxes(mask)
     longer = max(mask.shape)
     across, down = (_of_a_page(m, MAX_THICK * longer) for m in (mask, mask.T))
+    if across and not down:
+        down = _sides(mask, across)
     if across or down:
         mask, count = _erased(mask, across, down), count + len(across) + len(down)
     return mask, count
@@ -148,6 +152,40 @@ def _of_a_page(mask: NDArray, thick: float) -> list[Line]:
         for at, side in zip(ink, mask.shape[::-1], strict=True)
     )
     return [line] if clear else []
+
+
+def _sides(mask: NDArray, across: list[Line]) -> list[Line]:
+    """The lines down from one of two lines across to the other, at both of their ends.
+
+    Of a box whose four lines were drawn one by one and do not meet: see `_without_boxes`. Nothing
+    may stand outside of them, and the lines across may not go on: a 1 beside rules is none.
+    """
+    w, found = mask.shape[1], []
+    in_order = sorted(across, key=lambda line: line.offset + line.slope * w / 2)
+    for upper, lower in itertools.pairwise(in_order):
+        first, last = min(upper.first, lower.first), max(upper.last, lower.last)
+        rows = [round(line.offset + line.slope * x) for line in (upper, lower) for x in (0, w - 1)]
+        high = round(lower.offset - upper.offset + (lower.slope - upper.slope) * w / 2)
+        top = max(0, min(rows) - high // 4)
+        part = mask[top : max(rows) + high // 4 + 1].T
+        if high < MIN_BOX or high > w:
+            continue
+        thick = max(upper.thick, lower.thick) + 2
+        down = find_lines(part, BOX_SPAN * high / part.shape[1], thick)
+        down.sort(key=lambda line: line.offset + line.slope * part.shape[1] / 2)
+        if len(down) < 2:
+            continue
+        ends = [round(line.offset + line.slope * part.shape[1] / 2) for line in down]
+        reach = NOT_MET * w + thick
+        if first < ends[0] - reach or last > ends[-1] + reach:
+            continue
+        found += [
+            line._replace(
+                offset=line.offset - line.slope * top, first=line.first + top, last=line.last + top
+            )
+            for line in (down[0], down[-1])
+        ]
+    return found
 
 
 def _at_corners(mask: NDArray, slope: float, thick: float) -> list[Line]:

@@ -203,6 +203,22 @@ def test_a_box_goes_where_there_is_ink_inside_and_stays_where_there_is_none():
     assert count == 0 and (found == box).all()
 
 
+def test_a_box_whose_lines_do_not_meet_goes_and_a_one_beside_rules_stays():
+    digit = page()
+    rows, columns = (np.flatnonzero(digit.any(axis=k)) for k in (1, 0))
+    top, bottom, left, right = rows[0] - 20, rows[-1] + 20, columns[0] - 50, columns[-1] + 50
+    across, down = np.zeros_like(digit), np.zeros_like(digit)
+    for y in (top, bottom):
+        across[y : y + 3, left - 4 : right + 4] = True
+    for x in (left, right):
+        down[top + 6 : bottom - 4, x : x + 3] = True
+    found, count = without_lines(digit | across | down)
+    assert count == 4 and (found == digit).all()
+    across[[*range(top, top + 3), *range(bottom, bottom + 3)]] = True  # they go on: rules
+    found, count = without_lines(digit | across | down)
+    assert count == 2 and (found == digit | down).all()
+
+
 @pytest.mark.parametrize("colours", [(), (3,)])
 def test_a_frame_is_cut_off_and_a_margin_is_not(colours):
     picture = np.full((200, 260, *colours), 220, np.float32)
