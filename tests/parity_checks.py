@@ -232,7 +232,7 @@ class Parity:
         self.one_pass(make, rng.standard_normal((3, 5, 6, 2)), rng)
 
     @pytest.mark.parametrize("kind", LAYERS)
-    @settings(suppress_health_check=[HealthCheck.filter_too_much])  # Keras has few paddings
+    @settings(suppress_health_check=[HealthCheck.filter_too_much])  # Keras has few strides
     @given(data=st.data())
     def test_a_layer_agrees_whatever_its_settings(self, kind, data):
         layer, x = data.draw(built_layers(kind))
