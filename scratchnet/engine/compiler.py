@@ -108,7 +108,11 @@ def serial(loop: Callable[..., Any]) -> Any:
 
 
 def inner(loop: Callable[..., Any]) -> Any:
-    """For a loop that other loops call, never Python: without a wrapper for it to compile."""
+    """For a loop that other loops call, never Python: without a wrapper for it to compile.
+
+    And without Numba's memory: it may take parts of the arrays it is given, but make none, and so
+    nothing is counted. The same holds for the loops on all threads: scratch is an argument.
+    """
     return _compiled(loop, no_cpython_wrapper=True, no_cfunc_wrapper=True, _nrt=False)
 
 

@@ -117,6 +117,16 @@ def _add_alive(db, f, dy, code, window):
 
 
 @inner
+def _add_all_alive(g, db, dy, code, to):
+    """The same of an image's windows, one after the other; to: where they are in dy and code."""
+    for f in range(0, g.fp, VECTOR_BYTES // dy.itemsize):
+        acc = load(ONE, db, f)
+        for window in range(to + f, to + g.out_h * g.out_w * g.fp, g.fp):
+            acc = add(acc, load_unless(ONE, dy, code, window, DEAD))
+        store(db, f, acc)
+
+
+@inner
 def _add_patches(g, part, x, start, places, values, f, dw):
     """dw[f] += sum over the list: value * patch; a patch is kh rows of runp elements.
 
@@ -141,8 +151,7 @@ def conv_relu_pool_weights(worker, g, part, dy, code, x, live, dw, db, turns):
     A patch's row is read as runp elements, whole vectors; what is read beyond the run ends up in
     columns of dw that are never read. live: scratch, the live windows of one filter and image.
     """
-    fp, windows, lane = g.fp, g.out_h * g.out_w, VECTOR_BYTES // x.itemsize
-    shards = len(dw)
+    fp, windows, shards = g.fp, g.out_h * g.out_w, len(dw)
     shard = next_part(turns, worker, shards)
     while shard >= 0:
         mine, sums = dw[shard], db[shard]
@@ -151,9 +160,7 @@ def conv_relu_pool_weights(worker, g, part, dy, code, x, live, dw, db, turns):
         sums[:] = 0
         for image in range(first_of(g.n, shards, shard), first_of(g.n, shards, shard + 1)):
             first = image * windows * fp
-            for window in range(first, first + windows * fp, fp):
-                for f in range(0, fp, lane):
-                    _add_alive(sums, f, dy, code, window)
+            _add_all_alive(g, sums, dy, code, first)
             for f in range(fp):
                 count = _list_live(g, dy, code, first + f, live, places, values)
                 given = places[:count], values[:count], f, mine
@@ -257,8 +264,7 @@ def _add_masked(g, held, tile, dy, code, x, at, to, dw):
 @by_turns
 def conv_relu_pool_held_weights(worker, g, held, tile, dy, code, x, dw, db, turns):
     """The same, where registers hold all weights of a tile: dw (shards, 4 * fp * kh * run)."""
-    lane, fp, shards = VECTOR_BYTES // x.itemsize, g.fp, len(db)
-    windows = g.out_h * g.out_w * fp
+    windows, shards = g.out_h * g.out_w * g.fp, len(db)
     shard = next_part(turns, worker, shards)
     while shard >= 0:
         mine, total = dw[shard], db[shard]
@@ -267,11 +273,7 @@ def conv_relu_pool_held_weights(worker, g, held, tile, dy, code, x, dw, db, turn
         for image in range(first_of(g.n, shards, shard), first_of(g.n, shards, shard + 1)):
             to = image * windows
             _add_masked(g, held, tile, dy, code, x, image * g.size, to, mine)
-            for f in range(0, fp, lane):
-                acc = load(ONE, total, f)
-                for window in range(to + f, to + windows, fp):
-                    acc = add(acc, load_unless(ONE, dy, code, window, DEAD))
-                store(total, f, acc)
+            _add_all_alive(g, total, dy, code, to)
         shard = next_part(turns, worker, shards)
 
 

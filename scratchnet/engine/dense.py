@@ -460,7 +460,8 @@ def product_by_lots(worker, s, block, a, b, c, cuts, places, counts, scratch, tu
 def relu_gradient(worker, dy, y, rectified, n, units, wide, dz, db):
     """dz (n, wide) <- dy (n, units) where y (n, wide) > 0, or everywhere.
 
-    db (lots, wide) <- the sums of each lot. Columns beyond the units become zero.
+    db (lots, wide) <- the sums of each lot. Columns beyond the units become zero. Each worker has
+    vectors of columns of its own.
     """
     lane = VECTOR_BYTES // dy.itemsize
     own = own_parts(worker, (units + lane - 1) // lane)

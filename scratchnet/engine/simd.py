@@ -353,32 +353,40 @@ def fma_rows(typingctx, acc, rows, s, a, i, distance):
     return acc(acc, rows, acc.dtype, a, types.intp, types.intp), generate
 
 
-@intrinsic
-def fma_patch(typingctx, acc, rows, run, a, i, distance, t):
-    """acc + the outer product of a patch and the tile t: acc has R * r * t.count vectors.
+def _over_patch(outer):
+    """An intrinsic: acc + products of a patch's numbers with vectors of a tile t.
 
-    The patch: R rows of r numbers of a, `distance` apart, from a[i] on.
+    The patch: R rows of r numbers of a, `distance` apart, from a[i] on. outer: each number times
+    all of t, into vectors of its own; else times its own part of t, all into the same ones.
     """
 
-    def generate(context, builder, signature, args):
-        out, _, _, array, index, step, other = args
-        vector = context.get_value_type(acc).element
-        multiply_add = _fma(builder, vector)
-        data = make_array(signature.args[3])(context, builder, array).data
-        at = 0
-        for _ in range(rows.count):
-            row = builder.gep(data, [index])
-            for k in range(run.count):
-                splat = _splat_at(builder, row, k, vector)
-                for v in range(t.count):
-                    values = (splat, builder.extract_value(other, v))
-                    total = multiply_add(*values, builder.extract_value(out, at))
-                    out = builder.insert_value(out, total, at)
-                    at += 1
-            index = builder.add(index, step)
-        return out
+    def typed(typingctx, acc, rows, run, a, i, distance, t):
+        def generate(context, builder, signature, args):
+            out, _, _, array, index, step, other = args
+            vector = context.get_value_type(acc).element
+            multiply_add = _fma(builder, vector)
+            data = make_array(signature.args[3])(context, builder, array).data
+            at, count = 0, t.count if outer else acc.count
+            for _ in range(rows.count):
+                row = builder.gep(data, [index])
+                for k in range(run.count):
+                    splat = _splat_at(builder, row, k, vector)
+                    for v in range(count):
+                        term, to = (v, at) if outer else (at, v)
+                        values = (splat, builder.extract_value(other, term))
+                        total = multiply_add(*values, builder.extract_value(out, to))
+                        out = builder.insert_value(out, total, to)
+                        at += 1
+                index = builder.add(index, step)
+            return out
 
-    return acc(acc, rows, run, a, types.intp, types.intp, t), generate
+        return acc(acc, rows, run, a, types.intp, types.intp, t), generate
+
+    return intrinsic(typed)
+
+
+fma_patch = _over_patch(outer=True)  # acc has R * r * t.count vectors
+dot_patch = _over_patch(outer=False)  # t has R * r * acc.count, row by row
 
 
 @intrinsic
@@ -400,31 +408,6 @@ def fma_taps(typingctx, acc, taps, a, i, w, j, distance):
         return out
 
     return acc(acc, taps, a, types.intp, w, types.intp, types.intp), generate
-
-
-@intrinsic
-def dot_patch(typingctx, acc, rows, run, a, i, distance, t):
-    """acc + the sum of each number of a patch times its tile: t has R * r of them, row by row."""
-
-    def generate(context, builder, signature, args):
-        out, _, _, array, index, step, others = args
-        vector = context.get_value_type(acc).element
-        multiply_add = _fma(builder, vector)
-        data = make_array(signature.args[3])(context, builder, array).data
-        at = 0
-        for _ in range(rows.count):
-            row = builder.gep(data, [index])
-            for k in range(run.count):
-                splat = _splat_at(builder, row, k, vector)
-                for v in range(acc.count):
-                    values = (splat, builder.extract_value(others, at))
-                    total = multiply_add(*values, builder.extract_value(out, v))
-                    out = builder.insert_value(out, total, v)
-                    at += 1
-            index = builder.add(index, step)
-        return out
-
-    return acc(acc, rows, run, a, types.intp, types.intp, t), generate
 
 
 def _splat_at(builder, row, k, vector):
