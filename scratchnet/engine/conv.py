@@ -296,10 +296,10 @@ def _spread_all(g, block, dy, at, filters, wt, places, dx):
                 acc, own = zeros(whole, dx), first
                 if first + len(rows) > positions:  # the last ones overlap those before
                     first, own = positions - len(rows), positions
-                p = at + first * filters
-                for k in range(part, part + filters * lane, lane):
+                p, k = at + first * filters, part
+                while k < part + filters * lane:  # not a range: for some, LLVM would unroll it
                     acc = fma_patch(acc, rows, ONE, dy, p, filters, load(tile, wt, k))
-                    p += 1
+                    p, k = p + 1, k + lane
                 add_at(acc, dx, u * g.row + v, places, own)
             part += filters * lane
 

@@ -14,14 +14,16 @@ import numpy as np
 from ..layers import Dense, Layer
 from .compiler import by_turns, inner, parallel
 from .group import MOST_VIEWS, Array, Gradients, Group
-from .memory import SHARDS, SLACK, VECTOR_BYTES, cut, lanes, padded
+from .memory import VECTOR_BYTES, cut, lanes, padded
 from .simd import (
     add,
+    bits_set,
     fma,
     fma_patch,
     has_nan,
     load,
     load_rows,
+    lowest_bit,
     prefetch,
     relu,
     repeat,
@@ -33,20 +35,24 @@ from .sums import first_of, tree_sum
 from .target import ONE, Block, block_of, target, tile_for
 from .turns import next_part, own_parts
 
-#: how many terms of a product are added up at a time: b's part is then 16 or 32 KiB
-TERMS = 128 if target().across > 1 else 256
-#: rows of a that are looked at together for zeros
-LISTED = 4
+#: of b, what is read again and again is at most so large, in bytes: it stays in the first cache
+PART_OF_B = 1 << 15
+#: the widest row of a tile, in vectors
+WIDEST = 8
+#: with fewer rows, b is read where it is
+FEW_ROWS = 4
 #: a tile for what is looked at but not summed
 FOUR = (0,) * 4
-#: with fewer columns to compute, to list what is not zero costs more than it saves
-LIST_FROM = 256
+#: with fewer columns to compute, to mark what is not zero costs more than it saves
+MARK_FROM = 256
 #: sums of so many terms over a batch are made lot by lot while they are in registers, and b's part
 #: in the second cache
 BY_LOT = 1024
 #: a product of at least so many multiply-adds, some tenths of a millisecond, is cut into so many
 #: pieces for each worker
 PIECES_FROM, PIECES = 1 << 23, 4
+#: blocks of rows that make what one piece has of b worth copying
+MANY_BLOCKS = 64
 
 
 class Sizes(NamedTuple):
@@ -90,13 +96,21 @@ class ProductGroup(Group):
         sparse: bool = False,
     ) -> None:
         """c = a @ b, + bias and ReLU. sparse: a may have many zeros, which are passed over."""
-        flat, block = a.reshape(-1), _block(sizes.width, sizes.m < LISTED, self.dtype)
-        listed = self._listed(flat, sizes, _by_terms(sizes.k), sparse)
+        sparse = sparse and _is_worth_marking(sizes)
+        # images that lie side by side have their zeros in other places
+        held = _Held(1, (2,) if sparse else (1, 2, 4), 0)
+        block = _block(sizes.width, self._sharing(sizes), held, self.dtype)
+        if sizes.m < FEW_ROWS:
+            block = block_of(FEW_ROWS, tile_for(sizes.width, self.dtype))
+        flat = a.reshape(-1)
+        marks = self._marks(flat, sizes, len(block.rows), sparse)
         if bias is None:
             bias = self.buffer("zeros", (sizes.width,))
-        scratch = self.buffer("packed", (self.workers(), (TERMS + 4) * len(block.tile) * self.lane))
+        step = len(block.tile) * self.lane
+        terms = _terms(len(block.tile)) * (2 if sparse else 1)
+        scratch = self.buffer("packed", (self.workers(), (terms + 4) * step))
         given = flat, b.reshape(-1), c.reshape(-1), bias, relu
-        self.call(product, sizes, block, *given, *listed, scratch, self.turns())
+        self.call(product, sizes, block, terms, *given, marks, scratch, self.turns())
 
     def product_over_batch(
         self, a: Array, sizes: Sizes, b: Array, c: Array, n: int, sparse: bool = False
@@ -115,52 +129,76 @@ class ProductGroup(Group):
                 self.product(rows[first:end], part, b[first:end], parts[lot], sparse=sparse)
             tree_sum(parts, c, 1, self.call)
             return
-        flat, block = a.reshape(-1), _block(sizes.width, sizes.m < LISTED, self.dtype)
+        sparse = sparse and _is_worth_marking(sizes)
+        # two lots' sums where there are registers for them; else the first one's wait in memory
+        sums = 2 if target().vectors >= 32 else 1
+        held = _Held(sums, (2, 4) if sparse else (1, 2, 3, 4), 12 if sparse else 0)
+        block = _block(sizes.width, self._sharing(sizes), held, self.dtype)
         if sizes.m < len(block.rows):
             block = block_of(1, block.tile)
-        listed = self._listed(flat, sizes, cuts, sparse)
-        width, levels = len(block.tile) * self.lane, lots.bit_length()
-        room = (sizes.k + 4) * width + levels * len(block.whole) * self.lane
+        flat = a.reshape(-1)
+        marks = self._marks(flat, sizes, len(block.rows), sparse)
+        step, size = len(block.tile) * self.lane, len(block.whole) * self.lane
+        room = (sizes.k + 4) * step + lots.bit_length() * size
         scratch = self.buffer("packed lots", (self.workers(), room))
         given = flat, b.reshape(-1), c.reshape(-1)
-        self.call(product_by_lots, sizes, block, *given, cuts, *listed, scratch, self.turns())
+        self.call(product_by_lots, sizes, block, *given, cuts, marks, scratch, self.turns())
 
-    def _listed(self, flat: Array, sizes: Sizes, cuts: Array, sparse: bool) -> tuple[Any, Any]:
-        """places and counts of `list_terms`; no counts where to list is not worth its time."""
-        if not sparse or sizes.width < LIST_FROM or sizes.m < LISTED or sizes.k == 0:
-            return self._all(sizes.k), self.buffer("no counts", (0,), np.int32)
-        blocks = -(-sizes.m // LISTED)
-        places = self.buffer("places", (sizes.k + blocks * sizes.k,), np.int32)
-        counts = self.buffer("counts", (blocks * (len(cuts) - 1),), np.int32)
-        self.call(list_terms, flat.view(f"i{flat.itemsize}"), sizes, cuts, places, counts)
-        return places, counts
+    def _sharing(self, sizes: Sizes) -> int:
+        """How many workers share whole columns: see `_grid`."""
+        return self.workers() if sizes.m <= min(sizes.width, 4 * MANY_BLOCKS) else 1
 
-    def _all(self, k: int) -> Array:
-        """(k,): 0, 1, 2, ..."""
-        known = self.memory.get("all")
-        if known is None or known.size < k + SLACK:
-            self.buffer("all", (k,), np.int32)
-            self.memory["all"][:] = np.arange(self.memory["all"].size)
-        return self.buffer("all", (k,), np.int32)
+    def _marks(self, flat: Array, sizes: Sizes, rows: int, sparse: bool) -> Array:
+        """What `mark_terms` finds for so many rows together; its first row alone if not sparse."""
+        words = -(-sizes.k // 64)
+        if not sparse:
+            marks = self.buffer("all terms", (1, words), np.int64)
+            marks[:] = -1
+            return marks
+        marks = self.buffer("marks", (1 + -(-sizes.m // rows), words), np.int64)
+        self.call(mark_terms, flat.view(f"i{flat.itemsize}"), sizes, rows, marks)
+        return marks
 
 
-@functools.lru_cache(maxsize=MOST_VIEWS)
-def _block(width: int, few: bool, dtype: Any) -> Block:
-    """What is held in registers of a product with that many columns, and with a few rows or more.
+def _is_worth_marking(sizes: Sizes) -> bool:
+    return sizes.width >= MARK_FROM and sizes.m >= FEW_ROWS and sizes.k > 0
 
-    A few rows wait for b from memory, and not for its sums.
+
+class _Held(NamedTuple):
+    """sums   how many are held in registers for every output, beside a row of terms
+    rows   how many rows of outputs there may be
+    start  what it takes to begin and to end a tile, in multiply-adds for each term
     """
-    tile = tile_for(width, dtype)
-    if len(tile) == 1 and not few:  # nothing divides it: the last tile overlaps the one before
-        tile *= min(target().across, width // lanes(dtype))
-    return block_of(target().rows(len(tile), 1, 2, LISTED), tile)
+
+    sums: int
+    rows: tuple[int, ...]
+    start: float
 
 
 @functools.lru_cache(maxsize=MOST_VIEWS)
-def _by_terms(k: int) -> Array:
-    """Where every TERMS of k terms begin, and where the last ones end."""
-    parts = -(-k // TERMS)
-    return np.minimum(np.arange(parts + 1) * TERMS, k)
+def _block(width: int, workers: int, held: _Held, dtype: Any) -> Block:
+    """What is held in registers of a product with that many columns: what takes least time.
+
+    A term of a tile is a multiply-add for each of its vectors, and a load for each of its columns'
+    vectors and each of its rows, of which two are done at a time. Where the tiles do not divide the
+    columns, the last one overlaps the one before. workers: so many share the tiles.
+    """
+    vectors = width // lanes(dtype)
+
+    def time(block: tuple[int, int]) -> float:
+        down, across = block
+        rounds = -(-vectors // across // workers)
+        return rounds * (down * across + (down + across) / 2 + held.start) / down
+
+    every = itertools.product(held.rows, range(1, min(vectors, WIDEST) + 1))
+    fitting = [b for b in every if held.sums * b[0] * b[1] + b[1] + 1 <= target().vectors]
+    down, across = min(fitting or [(min(held.rows), 1)], key=time)
+    return block_of(down, (0,) * across)
+
+
+def _terms(across: int) -> int:
+    """How many terms are summed at a time, of a tile with so many vectors in a row."""
+    return min(256, PART_OF_B // (64 * across * VECTOR_BYTES) * 64)
 
 
 @functools.lru_cache(maxsize=MOST_VIEWS)
@@ -224,37 +262,65 @@ class DenseRelu(ProductGroup):
 
 
 @parallel
-def list_terms(worker, bits, s, cuts, places, counts):
-    """For every LISTED rows of a (m, k) and every part of its columns: those not all zero.
+def mark_terms(worker, bits, s, rows, marks):
+    """For every so many rows of a (m, k), 1, 2 or 4: which of their terms are not all zero.
 
-    cuts (parts + 1,): where the parts begin, and where the last one ends
-    places (1 + blocks, k): all columns; and for every block its own; counts (blocks, parts): how
-    many of them. bits is a as integers: nothing but zero has none set (-0 counts as something).
+    marks (1 + blocks, words): all terms; and for every block its own, as bits, 64 in a word. bits
+    is a as integers: nothing but zero has none set (-0 counts as something).
     """
-    m, k, row, column = s.m, s.k, s.row, s.column
-    blocks, parts = (m + LISTED - 1) // LISTED, len(cuts) - 1
-    for shard in own_parts(worker, SHARDS):
-        for p in range(shard * k // SHARDS, (shard + 1) * k // SHARDS):
-            places[p] = p
-        for block in range(shard * blocks // SHARDS, (shard + 1) * blocks // SHARDS):
-            p0 = LISTED * block * row
-            p1 = min(LISTED * block + 1, m - 1) * row
-            p2 = min(LISTED * block + 2, m - 1) * row
-            p3 = min(LISTED * block + 3, m - 1) * row
-            for part in range(parts):
-                slot = first = (1 + block) * k + cuts[part]
-                for p in range(cuts[part], cuts[part + 1]):
-                    at = p * column
-                    # written always, counted only if not zero: no branch to mispredict
-                    places[slot] = p
-                    slot += (bits[p0 + at] | bits[p1 + at] | bits[p2 + at] | bits[p3 + at]) != 0
-                counts[block * parts + part] = slot - first
+    blocks, words = (s.m + rows - 1) // rows, marks.shape[1]
+    marks[0] = -1
+    if s.row == 1 and s.m >= 64:
+        for part in own_parts(worker, (s.m + 63) // 64):
+            _mark_side_by_side(bits, s, rows, part, marks)
+        return
+    for block in own_parts(worker, blocks):
+        first, end = block * rows, min((block + 1) * rows, s.m)
+        for word in range(words):
+            found, start = np.int64(0), 64 * word
+            if s.column == 1 and s.k >= 64:
+                start = min(start, s.k - 64)  # the last word ends where the row ends
+                for i in range(first, end):
+                    found |= bits_set(bits, i * s.row + start)
+            else:
+                for i in range(first, end):
+                    for p in range(start, min(start + 64, s.k)):
+                        some = bits[i * s.row + p * s.column] != 0
+                        found |= np.int64(some) << (p - start)
+            marks[1 + block, word] = found >> (64 * word - start)
 
 
 @inner
-def _parts(k):
-    """Into how many parts of TERMS a sum of k terms is cut."""
-    return (k + TERMS - 1) // TERMS
+def _mark_side_by_side(bits, s, rows, part, marks):
+    """`mark_terms` where a's rows lie side by side: for 64 of them, all terms."""
+    start = min(64 * part, s.m - 64)
+    first, blocks = 1 + 64 * part // rows, (min(64, s.m - 64 * part) + rows - 1) // rows
+    own, lowest = (np.int64(1) << rows) - 1, np.int64(0)
+    for block in range(64 // rows):
+        lowest |= np.int64(1) << (rows * block)
+    marks[first : first + blocks] = 0
+    for p in range(0, s.k, rows):
+        some = np.int64(0)  # of so many terms: the block's bits side by side
+        for u in range(min(rows, s.k - p)):
+            found = bits_set(bits, start + (p + u) * s.column) >> (64 * part - start)
+            width = 1
+            while width < rows:
+                found |= found >> width
+                width *= 2
+            some |= (found & lowest) << u
+        for block in range(blocks):
+            marks[first + block, p // 64] |= (some >> (rows * block) & own) << (p % 64)
+
+
+@inner
+def _marked(marks, word, start, end):
+    """A word of marks, those of terms start..end."""
+    bits, first = marks[word], 64 * word
+    if start > first:
+        bits &= np.int64(-1) << (start - first)
+    if end < first + 64:
+        bits &= (np.int64(1) << (end - first)) - 1
+    return bits
 
 
 @inner
@@ -269,18 +335,18 @@ def _is_finite(b, size):
 
 
 @inner
-def _product_rows(block, s, a, b, c, bias, rectified, places, counts, part):
+def _product_rows(block, s, a, b, c, bias, rectified, marks, part):
     """A part of c, in the tile's columns. The sums so far are in c, to begin with the biases.
 
-    b (end - start, tile): those terms, in those columns. places and counts: what `list_terms`
-    finds, or all places and no counts.
+    b (end - start, tile): those terms, in those columns. marks: what `mark_terms` finds, or its
+    first row alone.
     """
     whole, rows, tile = block
     step = len(tile) * (VECTOR_BYTES // a.itemsize)
     start, end, j = part.start, part.end, part.j
     last = rectified and end == s.k
     # zero times infinity is NaN and may not be left out
-    sparse = counts.size > 0 and _is_finite(b, (end - start) * step)
+    sparse = len(marks) > 1 and _is_finite(b, (end - start) * step)
     i = part.first
     while i + len(rows) <= part.last:
         p, to = i * s.row, i * s.ldc + j
@@ -288,15 +354,14 @@ def _product_rows(block, s, a, b, c, bias, rectified, places, counts, part):
             acc = repeat(rows, load(tile, bias, j))
         else:
             acc = load_rows(whole, rows, c, to, s.ldc)
-        slot, count = start, end - start
-        if sparse:
-            number = i // LISTED
-            slot += (1 + number) * s.k
-            count = counts[number * _parts(s.k) + start // TERMS]
-        for listed in range(slot, slot + count):
-            term = np.int64(places[listed])
-            values = load(tile, b, (term - start) * step)
-            acc = fma_patch(acc, rows, ONE, a, p + term * s.column, s.row, values)
+        mine = marks[1 + i // len(rows) if sparse else 0]
+        for word in range(start // 64, (end + 63) // 64):
+            bits = _marked(mine, word, start, end)
+            while bits != 0:
+                term = 64 * word + lowest_bit(bits)
+                values = load(tile, b, (term - start) * step)
+                acc = fma_patch(acc, rows, ONE, a, p + term * s.column, s.row, values)
+                bits &= bits - 1
         store_rows(relu(acc) if last else acc, rows, c, to, s.ldc)
         i += len(rows)
     while i < part.last:
@@ -334,126 +399,134 @@ def _pack(tile, b, ldb, part, packed):
 
 
 @by_turns
-def product(worker, s, block, a, b, c, bias, rectified, places, counts, scratch, turns):
+def product(worker, s, block, terms, a, b, c, bias, rectified, marks, scratch, turns):
     """c (m, width) = a (m, k) @ b (k, width) + bias (width,), and ReLU if asked for.
 
     The work is split by c's longer side, so that the matrix which is larger is read once and not
-    for every piece; and along k, so that a tile's part of b stays in the first cache, where it is
-    copied to lie in one. places and counts are what `list_terms` finds in a: the same sums, zeros
-    left out. scratch (workers, (TERMS + 4) * tile).
+    for every piece; and along k, so many terms at a time, so that a tile's part of b stays in the
+    first cache, copied if it does not lie in one. marks are what `mark_terms` finds in a: the same
+    sums, zeros left out. scratch (workers, (terms + 4) * tile).
     """
     k, width, rows, tile = s.k, s.width, len(block.rows), block.tile
-    step, pieces = len(tile) * (VECTOR_BYTES // a.itemsize), _pieces(s, turns)
-    piece = next_part(turns, worker, pieces)
+    step = len(tile) * (VECTOR_BYTES // a.itemsize)
+    grid = _grid(s, rows, step, turns)
+    piece = next_part(turns, worker, grid[0] * grid[1])
     while piece >= 0:
-        first, last, left, right, rest = _area(s, rows, step, piece, pieces)
+        first, last, left, right, rest = _area(s, rows, step, grid, piece)
         if s.m < rows:  # b is read once: to copy it would take as long as the product
             for number in range(left, right + rest if first < last else left):
                 _rows_in_place(tile, s, a, b, c, bias, rectified, first, last, number)
-            piece = next_part(turns, worker, pieces)
+            piece = next_part(turns, worker, grid[0] * grid[1])
             continue
-        packed, tiles = scratch[worker.number], right - left
-        parts = max(1, _parts(k)) if first < last else 0
+        tiles = right - left
+        parts = max(1, (k + terms - 1) // terms) if first < last else 0
         for number in range(parts * (tiles + rest)):
             if number < parts * tiles:
                 chunk, j = number // tiles, (left + number % tiles) * step
             else:  # from its first term on: some of its columns have their sums already
                 chunk, j = number - parts * tiles, width - step
-            part = Part(first, last, j, chunk * TERMS, min((chunk + 1) * TERMS, k))
-            _pack(tile, b, s.ldb, part, packed)
-            _product_rows(block, s, a, packed, c, bias, rectified, places, counts, part)
-        piece = next_part(turns, worker, pieces)
+            part = Part(first, last, j, chunk * terms, min((chunk + 1) * terms, k))
+            if s.ldb == step:  # they lie in one
+                own = b[part.start * step :]
+            else:
+                own = scratch[worker.number]
+                _pack(tile, b, s.ldb, part, own)
+            _product_rows(block, s, a, own, c, bias, rectified, marks, part)
+        piece = next_part(turns, worker, grid[0] * grid[1])
 
 
 @inner
-def _pieces(s, turns):
-    """Into how many pieces c is cut: one for each worker is enough where there is little to do."""
-    return len(turns) * (PIECES if s.m * s.width * s.k >= PIECES_FROM else 1)
+def _grid(s, many, step, turns):
+    """Into how many pieces c is cut, down and across.
+
+    Its longer side is cut. One piece for each worker is enough where there is little to do. Else
+    there is something left to hand out; and where the columns are cut, a piece is one tile, or some
+    of its rows if they are so many that b's part, copied for each piece, does not matter.
+    """
+    workers, is_much = len(turns), s.m * s.width * s.k >= PIECES_FROM
+    if s.width < s.m:
+        return workers * (PIECES if is_much else 1), 1
+    if not is_much:
+        return 1, workers
+    return max(1, s.m // many // MANY_BLOCKS), s.width // step
 
 
 @inner
-def _area(s, many, step, piece, pieces):
+def _area(s, many, step, grid, piece):
     """What a piece has of c: rows first..last, tiles left..right, and the rest of columns.
 
     The rest is 1 where the tiles leave columns over: for one more tile that ends where they end,
     and overlaps the one before.
     """
-    blocks, tiles = s.m // many, s.width // step
-    rest, is_last = int(s.width % step > 0), piece + 1 == pieces
-    if s.width >= s.m:
-        left, right = piece * tiles // pieces, (piece + 1) * tiles // pieces
-        return 0, s.m, left, right, rest if is_last else 0
-    first, last = piece * blocks // pieces * many, (piece + 1) * blocks // pieces * many
-    return first, s.m if is_last else last, 0, tiles, rest
+    blocks, tiles, (down, across) = s.m // many, s.width // step, grid
+    row, column = piece % down, piece // down
+    first, last = row * blocks // down * many, (row + 1) * blocks // down * many
+    left, right = column * tiles // across, (column + 1) * tiles // across
+    rest = int(s.width % step > 0 and column + 1 == across)
+    return first, s.m if row + 1 == down else last, left, right, rest
 
 
 @inner
-def _tile_by_lots(block, s, a, b, c, cuts, places, counts, sparse, i, j, stack):
+def _tile_by_lots(block, s, a, b, c, cuts, marked, i, j, stack):
     """One tile of c, rows i.. and columns j.., from b in those columns: (k, tile).
 
-    stack (levels, whole): the sums that wait for one of as many lots, of 1, 2, 4, ...; those in
-    `waiting` are there. A lot without terms is zero, and is passed over.
+    marked: its terms. stack (levels, whole): sums that wait for one of as many lots, of 1, 2,
+    4, ...
     """
     whole, rows, tile = block
     lane = VECTOR_BYTES // a.itemsize
-    step, size, lots, number = len(tile) * lane, len(whole) * lane, len(cuts) - 1, i // LISTED
-    acc, waiting, before, found, level = zeros(whole, c), 0, 0, 0, 0
+    step, size, lots = len(tile) * lane, len(whole) * lane, len(cuts) - 1
+    acc = even = zeros(whole, c)
     for lot in range(lots):
-        slot, count = cuts[lot], cuts[lot + 1] - cuts[lot]
-        if sparse:
-            slot += (1 + number) * s.k
-            count = np.int64(counts[number * lots + lot])
-        if count == 0:
+        acc, start, end = zeros(whole, c), cuts[lot], cuts[lot + 1]
+        for word in range(start // 64, (end + 63) // 64):
+            bits = _marked(marked, word, start, end)
+            while bits != 0:
+                term = 64 * word + lowest_bit(bits)
+                values = load(tile, b, term * step)
+                acc = fma_patch(acc, rows, ONE, a, i * s.row + term * s.column, s.row, values)
+                bits &= bits - 1
+        if lot & 1 == 0:
+            even = acc
             continue
-        if found > 0:
-            level, apart = 0, (before ^ lot) >> 1
-            while apart > 0:  # what is summed before this lot begins
-                if waiting >> level & 1:
-                    acc = add(load(whole, stack, level * size), acc)
-                apart >>= 1
-                level += 1
-            store(stack, level * size, acc)
-            waiting = (waiting >> level | 1) << level
-        acc, before, found = zeros(whole, c), lot, found + 1
-        for listed in range(slot, slot + count):
-            term = np.int64(places[listed])
-            values = load(tile, b, term * step)
-            acc = fma_patch(acc, rows, ONE, a, i * s.row + term * s.column, s.row, values)
-    level = 0
-    while waiting > 0:
-        if waiting & 1:
-            acc = add(load(whole, stack, level * size), acc)
-        waiting >>= 1
-        level += 1
-    if found < lots:  # -0 and the zero of a lot without terms are 0
-        acc = add(acc, zeros(whole, c))
+        acc = add(even, acc)
+        at, complete = 0, lot >> 1
+        while complete & 1:
+            acc = add(load(whole, stack, at), acc)
+            at, complete = at + size, complete >> 1
+        if lot + 1 < lots:
+            store(stack, at, acc)
     store_rows(acc, rows, c, i * s.ldc + j, s.ldc)
 
 
 @by_turns
-def product_by_lots(worker, s, block, a, b, c, cuts, places, counts, scratch, turns):
+def product_by_lots(worker, s, block, a, b, c, cuts, marks, scratch, turns):
     """c (m, width) = a (m, k) @ b (k, width), k's lots each by themselves and added in the tree.
 
-    cuts (lots + 1,): where they begin; places and counts as `list_terms` finds them with these.
+    cuts (lots + 1,): where they begin; marks as `mark_terms` finds them.
     m is at least a block's rows. scratch (workers, (k + 4) * tile + levels * a block's elements).
     """
     m, k, width, rows, tile = s.m, s.k, s.width, len(block.rows), block.tile
-    step, pieces = len(tile) * (VECTOR_BYTES // a.itemsize), _pieces(s, turns)
-    mine, room = scratch[worker.number], (k + 4) * step
-    packed, stack = mine[:room], mine[room:]
-    piece = next_part(turns, worker, pieces)
+    step = len(tile) * (VECTOR_BYTES // a.itemsize)
+    grid, room = _grid(s, rows, step, turns), (k + 4) * step
+    mine, stack = scratch[worker.number, :room], scratch[worker.number, room:]
+    piece = next_part(turns, worker, grid[0] * grid[1])
     while piece >= 0:
-        first, last, left, right, rest = _area(s, rows, step, piece, pieces)
+        first, last, left, right, rest = _area(s, rows, step, grid, piece)
         for number in range(left, right + rest if first < last else left):
             j = min(number * step, width - step)
-            _pack(tile, b, s.ldb, Part(first, last, j, 0, k), packed)
+            if s.ldb == step:  # they lie in one
+                own = b
+            else:
+                own = mine
+                _pack(tile, b, s.ldb, Part(first, last, j, 0, k), own)
             # zero times infinity is NaN and may not be left out
-            sparse = counts.size > 0 and _is_finite(packed, k * step)
+            sparse = len(marks) > 1 and _is_finite(own, k * step)
             for i in range(first, last, rows):
-                own = min(i, m - rows)  # the last rows overlap those before: not listed
-                given = cuts, places, counts, sparse and own == i, own, j, stack
-                _tile_by_lots(block, s, a, packed, c, *given)
-        piece = next_part(turns, worker, pieces)
+                at = min(i, m - rows)  # the last rows overlap those before: without marks
+                marked = marks[1 + i // rows if sparse and at == i else 0]
+                _tile_by_lots(block, s, a, own, c, cuts, marked, at, j, stack)
+        piece = next_part(turns, worker, grid[0] * grid[1])
 
 
 @parallel

@@ -20,7 +20,8 @@ stays in registers. A **tile** is a row of `count` vectors of 512 bits, held as 
     repeat(R, tile)                      r times the same tile, a row each
 
 add, sub, mul, mul_add, neg, scale, wide, add_wide, relu and has_nan; three for ReLU and pooling:
-where_positive, store_largest, load_where, load_unless; bits_where and lowest_bit for lists;
+where_positive, store_largest, load_where, load_unless; bits_where, bits_set and lowest_bit for
+what is listed;
 prefetch; transpose_four; take, which shares out work.
 
 All arrays are flat and contiguous. Nothing is checked: a kernel owns its arrays, and reads and
@@ -536,6 +537,20 @@ def bits_where(typingctx, like, a, code, i, number):
 
 
 @intrinsic
+def bits_set(typingctx, a, i):
+    """Which of the integers a[i : i + 64] are not zero, as bits."""
+
+    def generate(context, builder, signature, args):
+        vector = ir.VectorType(context.get_value_type(a.dtype), 64)
+        at = _pointer(context, builder, signature.args[0], args[0], args[1], vector)
+        values = builder.load(at, align=_ALIGN)
+        some = builder.icmp_signed("!=", values, ir.Constant(vector, None))
+        return builder.bitcast(some, ir.IntType(64))
+
+    return types.int64(a, types.intp), generate
+
+
+@intrinsic
 def take(typingctx, counters, i):
     """The flat counters[i] as it was; it becomes one more, so that no two callers get the same."""
 
@@ -553,7 +568,7 @@ def lowest_bit(typingctx, bits):
     def generate(context, builder, signature, args):
         return builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
 
-    return types.int64(types.int64), generate
+    return types.int64(bits), generate
 
 
 @intrinsic

@@ -154,6 +154,10 @@ def bits_where(like, a, code, i, number):
     return sum(1 << k for k, which in enumerate(code[i : i + lanes(a.dtype)]) if which == number)
 
 
+def bits_set(a, i):
+    return np.packbits(a[i : i + 64] != 0, bitorder="little").view(np.int64)[0]
+
+
 def take(counters, i):
     found = int(counters.reshape(-1)[i])
     counters.reshape(-1)[i] += 1

@@ -644,6 +644,28 @@ def test_a_transposed_matrix_has_zero_columns_after_it(m, k, rng):
         assert not found[:, m:].any()
 
 
+@pytest.mark.parametrize("rows", [1, 2, 4])
+@pytest.mark.parametrize(("m", "k"), [(1, 3), (5, 63), (64, 64), (67, 130), (130, 70), (200, 9)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_terms_are_marked_that_are_not_all_zero(m, k, rows, dtype, rng):
+    from scratchnet.engine import dense
+
+    a = (rng.standard_normal((m, k)) * (rng.random((m, k)) < 0.2)).astype(dtype)
+    a[-1, -1] = -0.0  # counts as something
+    some = (a != 0) | np.signbit(a)
+    every = -(-m // rows)
+    wanted = np.zeros((every, k), bool)
+    for block in range(every):
+        wanted[block] = some[block * rows : (block + 1) * rows].any(axis=0)
+    for flat, strides in ((a.reshape(-1), (k, 1)), (a.T.copy().reshape(-1), (1, m))):
+        marks = np.full((1 + every, -(-k // 64)), 77)
+        sizes = dense.Sizes(m, k, 0, *strides, 0, 0)
+        dense.mark_terms(flat.view(f"i{flat.itemsize}"), sizes, rows, marks)
+        found = np.unpackbits(marks.view(np.uint8), axis=1, bitorder="little")[:, :k]
+        assert found[0].all()
+        np.testing.assert_array_equal(found[1:], wanted)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("n", [1, 3, 9, 40])
 def test_a_dense_layer_of_any_width_sums_as_it_is_written(n):
