@@ -27,6 +27,7 @@ from .simd import (
     load_where,
     lowest_bit,
     store,
+    without_lowest,
     zeros,
 )
 from .sums import first_of
@@ -320,7 +321,7 @@ def _spread(g, tile, dy, to, live, wt, dx):
                             f = 64 * word + lowest_bit(bits)
                             weights = f * g.kh * g.runp + tap
                             acc = fma_rows(acc, rows, dy[first + f], wt, weights, g.runp)
-                            bits &= bits - 1
+                            bits = without_lowest(bits)
                     add_rows(acc, rows, dx, at + v, g.row)
 
 

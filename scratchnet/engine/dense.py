@@ -29,6 +29,7 @@ from .simd import (
     repeat,
     store,
     store_rows,
+    without_lowest,
     zeros,
 )
 from .sums import first_of, tree_sum
@@ -319,7 +320,7 @@ def _marked(marks, word, start, end):
     if start > first:
         bits &= np.int64(-1) << (start - first)
     if end < first + 64:
-        bits &= (np.int64(1) << (end - first)) - 1
+        bits &= ~(np.int64(-1) << (end - first))
     return bits
 
 
@@ -361,7 +362,7 @@ def _product_rows(block, s, a, b, c, bias, rectified, marks, part):
                 term = 64 * word + lowest_bit(bits)
                 values = load(tile, b, (term - start) * step)
                 acc = fma_patch(acc, rows, ONE, a, p + term * s.column, s.row, values)
-                bits &= bits - 1
+                bits = without_lowest(bits)
         store_rows(relu(acc) if last else acc, rows, c, to, s.ldc)
         i += len(rows)
     while i < part.last:
@@ -485,7 +486,7 @@ def _tile_by_lots(block, s, a, b, c, cuts, marked, i, j, stack):
                 term = 64 * word + lowest_bit(bits)
                 values = load(tile, b, term * step)
                 acc = fma_patch(acc, rows, ONE, a, i * s.row + term * s.column, s.row, values)
-                bits &= bits - 1
+                bits = without_lowest(bits)
         if lot & 1 == 0:
             even = acc
             continue

@@ -20,9 +20,8 @@ stays in registers. A **tile** is a row of `count` vectors of 512 bits, held as 
     repeat(R, tile)                      r times the same tile, a row each
 
 add, sub, mul, mul_add, neg, scale, wide, add_wide, relu and has_nan; three for ReLU and pooling:
-where_positive, store_largest, load_where, load_unless; bits_where, bits_set and lowest_bit for
-what is listed;
-prefetch; transpose_four; take, which shares out work.
+where_positive, store_largest, load_where, load_unless; for what is marked: bits_where, bits_set,
+lowest_bit, without_lowest; prefetch; transpose_four; take, which shares out work.
 
 All arrays are flat and contiguous. Nothing is checked: a kernel owns its arrays, and reads and
 writes whole vectors, so its arrays are padded up to them. LLVM splits the 512 bits where the
@@ -59,7 +58,7 @@ class _TileModel(models.PrimitiveModel):
         super().__init__(manager, tile, ir.ArrayType(ir.VectorType(scalar, tile.lanes), tile.count))
 
 
-_ALIGN = 4
+_ALIGN, _BIT = 4, ir.IntType(1)
 
 
 def _pointer(context, builder, array_type, array, index, vector):
@@ -225,15 +224,20 @@ def _elementwise(operation):
     return intrinsic(typed)
 
 
-@intrinsic
-def neg(typingctx, a):
-    def generate(context, builder, signature, args):
-        out = args[0]
-        for k in range(a.count):
-            out = builder.insert_value(out, builder.fneg(builder.extract_value(out, k)), k)
-        return out
+def _of_one(operation):
+    """An intrinsic of one tile, vector by vector."""
 
-    return a(a), generate
+    def typed(typingctx, a):
+        def generate(context, builder, signature, args):
+            out = args[0]
+            for k in range(a.count):
+                value = operation(builder, builder.extract_value(out, k))
+                out = builder.insert_value(out, value, k)
+            return out
+
+        return a(a), generate
+
+    return intrinsic(typed)
 
 
 def _where_positive(builder, values, gate):
@@ -246,6 +250,9 @@ sub = _elementwise(lambda builder, a, b: builder.fsub(a, b))
 mul = _elementwise(lambda builder, a, b: builder.fmul(a, b))
 #: the first tile where the second is not <= 0, and zero elsewhere: ReLU's backward
 where_positive = _elementwise(_where_positive)
+neg = _of_one(lambda builder, a: builder.fneg(a))
+#: max(a, 0); NaN stays NaN
+relu = _of_one(lambda builder, a: _where_positive(builder, a, a))
 
 
 @intrinsic
@@ -324,7 +331,7 @@ def has_nan(typingctx, tile):
     """Whether any of its values is NaN."""
 
     def generate(context, builder, signature, args):
-        found = ir.Constant(ir.IntType(1), 0)
+        found = ir.Constant(_BIT, 0)
         for number in range(tile.count):
             vector = builder.extract_value(args[0], number)
             odd = builder.fcmp_unordered("uno", vector, vector)
@@ -478,20 +485,6 @@ def repeat(typingctx, rows, tile):
     return out(rows, tile), generate
 
 
-@intrinsic
-def relu(typingctx, tile):
-    """max(tile, 0); NaN stays NaN."""
-
-    def generate(context, builder, signature, args):
-        out = args[0]
-        for k in range(tile.count):
-            vector = builder.extract_value(out, k)
-            out = builder.insert_value(out, _where_positive(builder, vector, vector), k)
-        return out
-
-    return tile(tile), generate
-
-
 def _load_if(comparison):
     """An intrinsic: load(like, a, i), zero where the comparison of code[i:] with a number fails."""
 
@@ -561,14 +554,24 @@ def take(typingctx, counters, i):
     return types.int64(counters, types.intp), generate
 
 
-@intrinsic
-def lowest_bit(typingctx, bits):
-    """The number of the lowest bit that is set; one must be."""
+def _of_bits(operation):
+    """An intrinsic of 64 bits."""
 
-    def generate(context, builder, signature, args):
-        return builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
+    def typed(typingctx, bits):
+        def generate(context, builder, signature, args):
+            return operation(builder, args[0])
 
-    return types.int64(bits), generate
+        return types.int64(types.int64), generate
+
+    return intrinsic(typed)
+
+
+#: the number of the lowest bit that is set; one must be
+lowest_bit = _of_bits(lambda builder, bits: builder.cttz(bits, ir.Constant(_BIT, 1)))
+#: the bits without it
+without_lowest = _of_bits(
+    lambda builder, bits: builder.and_(bits, builder.sub(bits, ir.Constant(bits.type, 1)))
+)
 
 
 @intrinsic

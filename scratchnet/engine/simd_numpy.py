@@ -168,6 +168,11 @@ def lowest_bit(bits):
     return (int(bits) & -int(bits)).bit_length() - 1
 
 
+def without_lowest(bits):
+    unsigned = int(bits) & (1 << 64) - 1
+    return unsigned & (unsigned - 1)
+
+
 def store_largest(a0, a1, a2, a3, y, code, i):
     four = np.stack([tile.reshape(-1) for tile in (a0, a1, a2, a3)])
     largest, which = four.max(axis=0), four.argmax(axis=0)
