@@ -1,7 +1,7 @@
 """Which components of ink are one digit: strokes above each other, a part and the digit beside it.
 
 Marks that overlap from left to right are strokes of one digit, and a small one belongs to the digit
-next to it.
+next to it. And which digits are one line.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ SAME_DIGIT = 0.5  # strokes that overlap by this part of the narrower one's widt
 MIN_TALL, MIN_FLAT = 0.6, 0.8  # what is lower and narrower may be a part of the digit beside it
 NEAR = 0.5  # if it is no farther than this
 MAX_DIGIT_HEIGHT, MAX_DIGIT_WIDTH = 1.4, 1.2  # of digits put together from parts
+SAME_LINE = 0.4  # digits whose heights overlap by this part of the smaller one are neighbours
+TALL = 90  # per cent of all marks are not higher than a whole digit, where some are broken
 MIN_DIGIT = 0.4  # what is lower and has no digit beside it is no digit
 
 
@@ -81,3 +83,44 @@ def overlap(a: NDArray, b: NDArray, axis: int) -> float:
 def distance(a: NDArray, b: NDArray) -> float:
     """Between two boxes; sideways counts twice, for a part is above or below more often."""
     return max(0.0, -overlap(a, b, 0)) + 2 * max(0.0, -overlap(a, b, 1))
+
+
+def lines_of(boxes: NDArray) -> list[list[int]]:
+    """The numbers of the boxes line by line, from left to right.
+
+    Each digit follows its nearest neighbour on the left at the same height. The halves of a broken
+    digit, which do not overlap, would begin lines of their own. So a line most of whose marks are,
+    together with the nearest one of another line, no higher than a digit, is a part of that.
+    """
+    centre = (boxes[:, 1] + boxes[:, 3]) / 2
+    lines: list[list[int]] = []
+    for n in np.argsort(centre, kind="stable"):
+        level = [
+            line
+            for line in lines
+            if overlap(boxes[line[-1]], boxes[n], 0)
+            >= SAME_LINE * min(np.diff(boxes[[line[-1], n]][:, ::2], axis=1))[0]
+        ]
+        if level:
+            max(level, key=lambda line: overlap(boxes[line[-1]], boxes[n], 0)).append(int(n))
+        else:
+            lines.append([int(n)])
+    most = MAX_DIGIT_HEIGHT * np.percentile(boxes[:, 2] - boxes[:, 0], TALL)
+    whole: list[list[int]] = []
+    for line in sorted(lines, key=len, reverse=True):
+        shares = [float(np.mean(_reach(boxes[line], boxes[other]) <= most)) for other in whole]
+        if shares and max(shares) > 0.5:
+            whole[int(np.argmax(shares))] += line
+        else:
+            whole.append(line)
+    whole.sort(key=lambda line: boxes[line, ::2].mean())
+    return [sorted(line, key=lambda n: centre[n]) for line in whole]
+
+
+def _reach(boxes: NDArray, others: NDArray) -> NDArray:
+    """Of each box and that of the others which is nearest sideways: the height of both together."""
+    centre, of_others = (boxes[:, 1] + boxes[:, 3]) / 2, (others[:, 1] + others[:, 3]) / 2
+    near = others[np.abs(np.subtract.outer(centre, of_others)).argmin(axis=1)]
+    bottom, top = np.maximum(boxes[:, 2], near[:, 2]), np.minimum(boxes[:, 0], near[:, 0])
+    reach: NDArray = bottom - top
+    return reach

@@ -31,7 +31,7 @@ from .frame import without_frame
 from .grey import to_grey
 from .grouping import MAX_DIGIT_HEIGHT as MAX_DIGIT_HEIGHT
 from .grouping import MAX_DIGIT_WIDTH as MAX_DIGIT_WIDTH
-from .grouping import MIN_DIGIT, groups_of, overlap
+from .grouping import MIN_DIGIT, groups_of, lines_of
 from .grouping import MIN_FLAT as MIN_FLAT
 from .grouping import MIN_TALL as MIN_TALL
 from .grouping import NEAR as NEAR
@@ -54,7 +54,6 @@ LOW_DIGIT = 0.8  # what both make of a mark as low as that, and alone, if it is 
 PART_COST = 1.0  # of reading what was joined as several digits
 MIN_SLOPES = 2  # so many marks with another beside them tell how a line runs
 MIN_TURN = 3.0  # degrees; digits in a line that runs less steeply are read as they stand
-SAME_LINE = 0.4  # digits whose heights overlap by this part of the smaller one are neighbours
 USUAL_WIDTH = 0.9  # what is wider may be several digits
 WIDE, WIDE_COST = 1.15, 8.0  # what is wider probably is, with a cost that grows with the width
 MAX_WIDTH = 1.4  # what is wider than this must be
@@ -498,23 +497,8 @@ def _best_row(read: list[tuple[_Piece, _Choice]]) -> _Read:
 
 
 def _in_lines(choices: list[_Choice]) -> list[list[_Choice]]:
-    """Each digit follows its nearest neighbour on the left at the same height."""
     boxes = np.array([choice.digit.box for choice in choices])[:, [1, 0, 3, 2]]
-    centre = (boxes[:, 1] + boxes[:, 3]) / 2
-    lines: list[list[int]] = []
-    for n in np.argsort(centre, kind="stable"):
-        level = [
-            line
-            for line in lines
-            if overlap(boxes[line[-1]], boxes[n], 0)
-            >= SAME_LINE * min(np.diff(boxes[[line[-1], n]][:, ::2], axis=1))[0]
-        ]
-        if level:
-            max(level, key=lambda line: overlap(boxes[line[-1]], boxes[n], 0)).append(int(n))
-        else:
-            lines.append([int(n)])
-    lines.sort(key=lambda line: boxes[line, ::2].mean())
-    return [[choices[n] for n in line] for line in lines]
+    return [[choices[n] for n in line] for line in lines_of(boxes)]
 
 
 # --- Lines as a whole

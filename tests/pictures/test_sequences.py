@@ -87,6 +87,25 @@ def test_boxes_are_in_pixels_of_the_picture_however_large(model, mnist):
     )
 
 
+def test_halves_of_a_broken_digit_are_no_line_of_their_own():
+    # top, left, bottom, right: two whole digits, and between them one in an upper and a lower half
+    whole = [(10, 0, 90, 50), (12, 140, 92, 190)]
+    halves = [(11, 72, 45, 115), (52, 70, 91, 112)]
+    for order in ([0, 1, 2, 3], [2, 3, 0, 1], [3, 0, 2, 1]):
+        boxes = np.array([*whole, *halves])[order]
+        (line,) = sequences.lines_of(boxes)
+        assert sorted(line) == [0, 1, 2, 3]
+        assert [boxes[n, 1] for n in line] == [0, 70, 72, 140]
+
+
+@pytest.mark.parametrize("apart", [5, 20, 80])
+@pytest.mark.parametrize("low", [40, 80])
+def test_a_line_of_whole_or_low_digits_below_another_stays_a_line(apart, low):
+    upper = [(0, 70 * k, 80, 70 * k + 50) for k in range(6)]
+    lower = [(80 + apart, 70 * k + 5, 80 + apart + low, 70 * k + 45) for k in range(3)]
+    assert sequences.lines_of(np.array([*upper, *lower])) == [[*range(6)], [6, 7, 8]]
+
+
 def test_lines_run_from_top_to_bottom(model, mnist):
     page, _ = sheet(mnist, "31", "4159", "265")
     assert text(sequences.read(page, model)) == ["31", "4159", "265"]
