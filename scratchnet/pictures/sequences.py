@@ -36,6 +36,7 @@ from .grouping import MIN_FLAT as MIN_FLAT
 from .grouping import MIN_TALL as MIN_TALL
 from .grouping import NEAR as NEAR
 from .grouping import SAME_DIGIT as SAME_DIGIT
+from .grouping import SAME_LINE as SAME_LINE
 from .ink import FRINGE_SHARE, above_threshold, ink_levels, measured_tones
 from .lines import without_lines
 from .paper import flatten, ink_is_dark
