@@ -38,8 +38,8 @@ from .turns import next_part, own_parts
 
 #: of b, what is read again and again is at most so large, in bytes: it stays in the first cache
 PART_OF_B = 1 << 15
-#: the widest row of a tile, in vectors
-WIDEST = 8
+#: how wide a row of a tile may be, in vectors, where zeros are passed over, and elsewhere
+ANY, SOME = range(1, 9), (1, 2, 4)
 #: with fewer rows, b is read where it is
 FEW_ROWS = 4
 #: a tile for what is looked at but not summed
@@ -99,7 +99,7 @@ class ProductGroup(Group):
         """c = a @ b, + bias and ReLU. sparse: a may have many zeros, which are passed over."""
         sparse = sparse and _is_worth_marking(sizes)
         # images that lie side by side have their zeros in other places
-        held = _Held(1, (2,) if sparse else (1, 2, 4), 0)
+        held = _Held(1, (2,), ANY, 0) if sparse else _Held(1, (1, 2, 4), SOME, 0)
         block = _block(sizes.width, self._sharing(sizes), held, self.dtype)
         if sizes.m < FEW_ROWS:
             block = block_of(FEW_ROWS, tile_for(sizes.width, self.dtype))
@@ -133,7 +133,7 @@ class ProductGroup(Group):
         sparse = sparse and _is_worth_marking(sizes)
         # two lots' sums where there are registers for them; else the first one's wait in memory
         sums = 2 if target().vectors >= 32 else 1
-        held = _Held(sums, (2, 4) if sparse else (1, 2, 3, 4), 12 if sparse else 0)
+        held = _Held(sums, (2, 4), ANY, 12) if sparse else _Held(sums, (1, 2, 3, 4), SOME, 0)
         block = _block(sizes.width, self._sharing(sizes), held, self.dtype)
         if sizes.m < len(block.rows):
             block = block_of(1, block.tile)
@@ -162,17 +162,20 @@ class ProductGroup(Group):
 
 
 def _is_worth_marking(sizes: Sizes) -> bool:
-    return sizes.width >= MARK_FROM and sizes.m >= FEW_ROWS and sizes.k > 0
+    long = sizes.k if sizes.column == 1 else sizes.m
+    return sizes.width >= MARK_FROM and sizes.m >= FEW_ROWS and sizes.k > 0 and long >= 64
 
 
 class _Held(NamedTuple):
-    """sums   how many are held in registers for every output, beside a row of terms
-    rows   how many rows of outputs there may be
-    start  what it takes to begin and to end a tile, in multiply-adds for each term
+    """sums    how many are held in registers for every output, beside a row of terms
+    rows    how many rows of outputs there may be
+    across  and vectors in a row; each other choice is compiled by itself
+    start   what it takes to begin and to end a tile, in multiply-adds for each term
     """
 
     sums: int
     rows: tuple[int, ...]
+    across: Sequence[int]
     start: float
 
 
@@ -191,7 +194,7 @@ def _block(width: int, workers: int, held: _Held, dtype: Any) -> Block:
         rounds = -(-vectors // across // workers)
         return rounds * (down * across + (down + across) / 2 + held.start) / down
 
-    every = itertools.product(held.rows, range(1, min(vectors, WIDEST) + 1))
+    every = itertools.product(held.rows, [w for w in held.across if w <= vectors])
     fitting = [b for b in every if held.sums * b[0] * b[1] + b[1] + 1 <= target().vectors]
     down, across = min(fitting or [(min(held.rows), 1)], key=time)
     return block_of(down, (0,) * across)
@@ -266,28 +269,23 @@ class DenseRelu(ProductGroup):
 def mark_terms(worker, bits, s, rows, marks):
     """For every so many rows of a (m, k), 1, 2 or 4: which of their terms are not all zero.
 
+    a's rows, or its columns, lie in one, and have at least 64 elements.
     marks (1 + blocks, words): all terms; and for every block its own, as bits, 64 in a word. bits
     is a as integers: nothing but zero has none set (-0 counts as something).
     """
-    blocks, words = (s.m + rows - 1) // rows, marks.shape[1]
     marks[0] = -1
-    if s.row == 1 and s.m >= 64:
+    if s.row == 1:
         for part in own_parts(worker, (s.m + 63) // 64):
             _mark_side_by_side(bits, s, rows, part, marks)
         return
-    for block in own_parts(worker, blocks):
-        first, end = block * rows, min((block + 1) * rows, s.m)
-        for word in range(words):
-            found, start = np.int64(0), 64 * word
-            if s.column == 1 and s.k >= 64:
-                start = min(start, s.k - 64)  # the last word ends where the row ends
-                for i in range(first, end):
-                    found |= bits_set(bits, i * s.row + start)
-            else:
-                for i in range(first, end):
-                    for p in range(start, min(start + 64, s.k)):
-                        some = bits[i * s.row + p * s.column] != 0
-                        found |= np.int64(some) << (p - start)
+    for block in own_parts(worker, len(marks) - 1):
+        for word in range(marks.shape[1]):
+            found, start = (
+                np.int64(0),
+                min(64 * word, s.k - 64),
+            )  # the last one ends where a row does
+            for i in range(block * rows, min((block + 1) * rows, s.m)):
+                found |= bits_set(bits, i * s.row + start)
             marks[1 + block, word] = found >> (64 * word - start)
 
 
