@@ -1,7 +1,7 @@
 """The dense layer, and the ReLU after it: a matrix product that passes over zeros.
 
 Handwritten digits are zero in four pixels of five, and a layer after a ReLU in half of its values.
-Where a product is wide enough, the terms that are not zero are listed first.
+Where a product is wide enough, the terms that are not zero are marked first.
 """
 
 import functools
@@ -38,8 +38,8 @@ from .turns import next_part, own_parts
 
 #: of b, what is read again and again is at most so large, in bytes: it stays in the first cache
 PART_OF_B = 1 << 15
-#: how wide a row of a tile may be, in vectors, where zeros are passed over, and elsewhere
-ANY, SOME = range(1, 9), (1, 2, 4)
+#: how wide a row of a tile may be, in vectors: where zeros are passed over, and elsewhere
+SPARSE_WIDTHS, WIDTHS = range(1, 9), (1, 2, 4)
 #: with fewer rows, b is read where it is
 FEW_ROWS = 4
 #: a tile for what is looked at but not summed
@@ -99,10 +99,11 @@ class ProductGroup(Group):
         """c = a @ b, + bias and ReLU. sparse: a may have many zeros, which are passed over."""
         sparse = sparse and _is_worth_marking(sizes)
         # images that lie side by side have their zeros in other places
-        held = _Held(1, (2,), ANY, 0) if sparse else _Held(1, (1, 2, 4), SOME, 0)
-        block = _block(sizes.width, self._sharing(sizes), held, self.dtype)
+        held = _Held(1, (2,), SPARSE_WIDTHS, 0) if sparse else _Held(1, (1, 2, 4), WIDTHS, 0)
         if sizes.m < FEW_ROWS:
             block = block_of(FEW_ROWS, tile_for(sizes.width, self.dtype))
+        else:
+            block = _block(sizes.width, self._sharing(sizes), held, self.dtype)
         flat = a.reshape(-1)
         marks = self._marks(flat, sizes, len(block.rows), sparse)
         if bias is None:
@@ -133,7 +134,9 @@ class ProductGroup(Group):
         sparse = sparse and _is_worth_marking(sizes)
         # two lots' sums where there are registers for them; else the first one's wait in memory
         sums = 2 if target().vectors >= 32 else 1
-        held = _Held(sums, (2, 4), ANY, 12) if sparse else _Held(sums, (1, 2, 3, 4), SOME, 0)
+        held = _Held(sums, (1, 2, 3, 4), WIDTHS, 0)
+        if sparse:
+            held = _Held(sums, (2, 4), SPARSE_WIDTHS, 12)
         block = _block(sizes.width, self._sharing(sizes), held, self.dtype)
         if sizes.m < len(block.rows):
             block = block_of(1, block.tile)
@@ -162,6 +165,7 @@ class ProductGroup(Group):
 
 
 def _is_worth_marking(sizes: Sizes) -> bool:
+    """Whether `mark_terms` can look at a product's a, and saves more than it takes."""
     long = sizes.k if sizes.column == 1 else sizes.m
     return sizes.width >= MARK_FROM and sizes.m >= FEW_ROWS and sizes.k > 0 and long >= 64
 

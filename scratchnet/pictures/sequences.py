@@ -498,6 +498,7 @@ def _best_row(read: list[tuple[_Piece, _Choice]]) -> _Read:
 
 
 def _in_lines(choices: list[_Choice]) -> list[list[_Choice]]:
+    """From top to bottom, each from left to right."""
     boxes = np.array([choice.digit.box for choice in choices])[:, [1, 0, 3, 2]]
     return [[choices[n] for n in line] for line in lines_of(boxes)]
 
